@@ -1,0 +1,83 @@
+"""A settings dataclass becomes the options of a command; `--config FILE.toml` fills it, flags win over the file."""
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Callable
+from dataclasses import MISSING
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from eve_cli.errors import UsageError
+from eve_cli.settings import field_types, from_mapping
+
+Settings = TypeVar("Settings")
+
+
+def add_command(
+    app: typer.Typer,
+    name: str,
+    settings: type[Settings],
+    run: Callable[[Settings], None],
+    help: str | None = None,
+) -> None:
+    """Adds a command to a Typer app whose arguments and options are the fields of `settings`."""
+
+    def entry(ctx: typer.Context, config: Path | None = None, **values: Any) -> None:
+        given = {key: value for key, value in values.items() if _was_given(ctx, key)}
+        from_file = read_toml(config) if config is not None else {}
+        run(from_mapping(settings, {**from_file, **given}, str(config or "command line")))
+
+    entry.__signature__ = inspect.Signature(_parameters(settings))  # type: ignore[attr-defined]
+    entry.__annotations__ = {item.name: item.annotation for item in _parameters(settings)}
+    entry.__doc__ = help or inspect.getdoc(settings)
+    app.command(name)(entry)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file; UsageError if it is missing or malformed."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read this config file ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML ({error})") from error
+
+
+def _was_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _parameters(settings: type) -> list[inspect.Parameter]:
+    hints = field_types(settings)
+    parameters = [_parameter("ctx", typer.Context, MISSING)]
+    for item in dataclasses.fields(settings):
+        if not item.metadata.get("hidden"):
+            parameters.append(_parameter(item.name, Annotated[hints[item.name], _declaration(item)], item.default))
+    config = typer.Option("--config", help="Take settings from a TOML file; flags win.", metavar="FILE")
+    parameters.append(_parameter("config", Annotated[Path | None, config], None))
+    return parameters
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    empty = inspect.Parameter.empty
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=empty if default is MISSING else default, annotation=annotation
+    )
+
+
+def _declaration(item: dataclasses.Field) -> Any:
+    extra = item.metadata
+    shared = {
+        "help": extra.get("help"),
+        "metavar": extra.get("metavar"),
+        "min": extra.get("min"),
+        "max": extra.get("max"),
+    }
+    if extra.get("argument"):
+        return typer.Argument(**shared)
+    flags = extra.get("flags", ("--" + item.name.replace("_", "-"),))
+    return typer.Option(*flags, **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None)

@@ -1,0 +1,43 @@
+"""Mistakes and mishaps that a user can understand: one sentence each, with the exit code of the command line."""
+
+
+class EveError(Exception):
+    """An error whose text is the whole message: what was wanted, what was found, what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(EveError):
+    """A flag, a setting or a name is wrong."""
+
+    exit_code = 2
+
+
+class OutputError(EveError):
+    """The result cannot be written: folder missing, unknown type, disk full."""
+
+    exit_code = 2
+
+
+class InputError(EveError):
+    """The input cannot be read or has no video."""
+
+    exit_code = 3
+
+
+class ModelError(EveError):
+    """Weights are missing, have the wrong hash, or would have to be downloaded while offline."""
+
+    exit_code = 4
+
+
+class OutOfMemory(EveError):
+    """Nothing fits any more, after every allowed way to use less."""
+
+    exit_code = 5
+
+
+class CheckFailed(EveError):
+    """A check that the user asked for did not pass."""
+
+    exit_code = 7

@@ -1,0 +1,23 @@
+"""Names that stand for objects: tables of "package.module:object" strings, loaded when asked for."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from eve_cli.errors import UsageError
+
+
+def load(spec: str) -> Any:
+    """The object that `package.module:object` names."""
+    module, _, name = spec.partition(":")
+    return getattr(import_module(module), name)
+
+
+def pick(table: Mapping[str, str], name: str, kind: str) -> Any:
+    """The loaded row `name` of a table; UsageError with the known names and the closest one if there is none."""
+    if name in table:
+        return load(table[name])
+    close = get_close_matches(name, table, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise UsageError(f"There is no {kind} named {name!r}; known are: {', '.join(table)}.{hint}")

@@ -1,0 +1,65 @@
+"""Settings are frozen dataclasses: a field's text is its `--help`; TOML files fill them, results keep them."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from eve_cli.errors import UsageError
+
+Settings = TypeVar("Settings")
+
+
+def setting(default: Any = MISSING, help: str = "", **extra: Any) -> Any:
+    """A dataclass field with its help text.
+
+    `extra` is for the command line: `flags` (tuple of option strings), `panel`, `metavar`, `min`, `max`, and
+    `argument=True` for a positional argument.
+    """
+    return field(default=default, metadata={"help": help, **extra})
+
+
+def field_types(settings: type) -> dict[str, Any]:
+    """The resolved type of every field, by name."""
+    hints = get_type_hints(settings)
+    return {item.name: hints[item.name] for item in dataclasses.fields(settings)}
+
+
+def from_mapping(settings: type[Settings], values: Mapping[str, Any], origin: str) -> Settings:
+    """The settings that a mapping (a TOML file, a run.json) describes; unknown keys and wrong types are UsageErrors."""
+    known = field_types(settings)
+    for key in values:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"{origin}: unknown setting {key!r}{hint}")
+    return settings(**{key: _convert(value, known[key], key, origin) for key, value in values.items()})
+
+
+def to_mapping(settings: Any) -> dict[str, Any]:
+    """The values of a settings object as JSON can hold them; paths become strings."""
+    return {
+        item.name: str(value) if isinstance(value := getattr(settings, item.name), Path) else value
+        for item in dataclasses.fields(settings)
+    }
+
+
+def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
+    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if value is None and type(None) in choices:
+        return None
+    for choice in choices:
+        bare = get_origin(choice) or choice
+        if bare is Path and isinstance(value, (str, Path)):
+            return Path(value)
+        if bare is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if bare is tuple and isinstance(value, (list, tuple)):
+            return tuple(value)
+        if isinstance(bare, type) and isinstance(value, bare) and not (bare is int and isinstance(value, bool)):
+            return value
+    wanted = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices if choice is not type(None))
+    raise UsageError(f"{origin}: {key} must be {wanted}, not {value!r}")

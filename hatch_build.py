@@ -1,0 +1,16 @@
+"""Adds the embedded weights to the wheel, where the checkout has them."""
+
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+
+class EmbedWeights(BuildHookInterface):
+    """Maps weights/mini to eve_cli/_weights/mini."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called by hatchling before a wheel is built; an editable install reads the weights from the checkout."""
+        weights = Path(self.root) / "weights" / "mini"
+        if version != "editable" and weights.is_dir():
+            build_data["force_include"][str(weights)] = "eve_cli/_weights/mini"
