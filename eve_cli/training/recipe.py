@@ -1,0 +1,82 @@
+"""What the loop asks of a recipe, and the seeds that make every run repeatable."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+Batch = Mapping[str, Any]
+
+_PRIMES = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)
+
+
+class Recipe(Protocol):
+    """What is trained, on what, and with which losses.
+
+    The loop also sets ``progress`` (0 at the start of the run, 1 at its end) before each batch is used,
+    so that a recipe can, say, weigh masks for the first 70 % only.
+    """
+
+    name: str
+    modules: dict[str, nn.Module]
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The parameters that the optimizer changes; all of them belong to ``modules``."""
+        ...
+
+    def batch(self, step: int, rank: int) -> Batch:
+        """The data of a step: a pure function of (seed, rank, step), drawn in a background thread.
+
+        It must use generators of its own (see ``generator``), never the global one.
+        """
+        ...
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses by name (scalars); the loop sums those whose name does not start with ``_``."""
+        ...
+
+    def preview(self, step: int) -> Tensor | None:
+        """A picture (3, height, width) in 0-1 that shows how far training is."""
+        ...
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A recipe with frozen parts that must follow the trained ones to the device."""
+
+    def to(self, device: torch.device) -> Any: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A recipe with state beside its modules (discriminators, their optimizers) that a checkpoint must hold."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load_state(self, state: dict[str, Tensor]) -> None: ...
+
+
+def step_seed(seed: int, rank: int, step: int, stream: int = 0) -> int:
+    """A 63-bit seed, well mixed, from the run's seed, the process, the step and a stream of one's own."""
+    mixed = 0
+    for value, prime in zip((seed, rank, step, stream), _PRIMES, strict=True):
+        mixed = (mixed ^ (value + 1)) * prime & 0xFFFFFFFFFFFFFFFF
+        mixed ^= mixed >> 31
+    return mixed & 0x7FFFFFFFFFFFFFFF
+
+
+def generator(seed: int, rank: int, step: int, stream: int = 0) -> torch.Generator:
+    """A CPU generator seeded by ``step_seed``."""
+    return torch.Generator().manual_seed(step_seed(seed, rank, step, stream))
+
+
+def to_device(value: Any, device: torch.device) -> Any:
+    """The same batch with its tensors on the device; other values stay as they are."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {k: to_device(v, device) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(to_device(v, device) for v in value)
+    return value

@@ -1,0 +1,77 @@
+"""What a run leaves to read: a JSONL row every few steps, TensorBoard, and preview pictures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+
+class Record:
+    """Writes ``records.jsonl``, ``tensorboard/`` and ``previews/`` of one run."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Opens the files for a run that stands at ``step``; later rows of a killed run are dropped."""
+        self.folder = folder
+        self.path = folder / "records.jsonl"
+        _drop_after(self.path, step)
+        self._file = self.path.open("a")
+        self._board = _board(folder / "tensorboard", step)
+
+    def row(self, step: int, values: dict[str, Any]) -> None:
+        """Adds one row."""
+        self._file.write(json.dumps({"step": step} | values) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if self._board is not None and isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+
+    def picture(self, step: int, picture: Tensor) -> Path:
+        """Writes a picture (3, height, width) in 0-1 as PNG."""
+        path = self.folder / "previews" / f"step-{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        save_png(picture, path)
+        if self._board is not None:
+            self._board.add_image("preview", picture.detach().float().clamp(0, 1).cpu(), step)
+        return path
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def save_png(picture: Tensor, path: Path) -> None:
+    """Writes a picture (3, height, width) in 0-1 as PNG."""
+    array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(np.ascontiguousarray(array)).save(path)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's record."""
+    path = folder / "records.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _drop_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError):  # a line cut short by a kill
+            break
+    path.write_text("".join(kept))
+
+
+def _board(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
