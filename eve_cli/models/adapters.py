@@ -1,0 +1,105 @@
+"""The edit adapter and the video adapter: fresh ones for any Stable Diffusion shaped backbone."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel
+from torch import Tensor, nn
+
+from eve_cli.models.parts import UNKNOWN_TASK, FirstFrameForm, Hint
+
+PIXEL_HINT_CHANNELS = (16, 32, 96, 256)
+
+
+class VideoAdapter(nn.Module):
+    """Temporal layers for a frozen backbone, and the way in for a first frame.
+
+    `motion` is diffusers' MotionAdapter. `first` is a bias-free convolution beside the backbone's `conv_in` that reads
+    a clean frame's latents and a mask (Emu Video, section 3.1).
+    """
+
+    def __init__(self, motion: MotionAdapter, latent_channels: int, form: FirstFrameForm = "repeat") -> None:
+        super().__init__()
+        self.motion = motion
+        self.first = nn.Conv2d(
+            latent_channels + 1, motion.config["block_out_channels"][0], kernel_size=3, padding=1, bias=False
+        )
+        nn.init.zeros_(self.first.weight)
+        self.form: FirstFrameForm = form
+
+    def extra_channels(self, first: Tensor, frames: int) -> Tensor:
+        """The channels that stand beside the noisy latents: (b, c, h, w) to (b, frames, c + 1, h, w).
+
+        The mask is 1 where the frame is the given one. In the `repeat` form every frame sees the first frame's latents,
+        in the `zero_pad` form only frame 0 does.
+        """
+        batch, _, height, width = first.shape
+        mask = first.new_zeros(batch, frames, 1, height, width)
+        mask[:, 0] = 1
+        latents = first[:, None].expand(-1, frames, -1, -1, -1)
+        return torch.cat([latents if self.form == "repeat" else latents * mask, mask], dim=2)
+
+
+class ConditionedConv(nn.Conv2d):
+    """A backbone's `conv_in` that adds what `extra` makes of any channels beyond its own.
+
+    Holds the given convolution's own Parameters, under the same names; stateless, so safe under checkpointing.
+    """
+
+    def __init__(self, conv: nn.Conv2d, extra: nn.Module) -> None:
+        with torch.device("meta"):
+            super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)  # pyright: ignore
+        self.weight, self.bias = conv.weight, conv.bias
+        self.extra = extra
+
+    def forward(self, input: Tensor) -> Tensor:
+        noisy, extra = input[:, : self.in_channels], input[:, self.in_channels :]
+        out = super().forward(noisy)
+        return out + self.extra(extra) if extra.shape[1] else out
+
+
+def fresh_edit(backbone: UNet2DConditionModel, hint: Hint = "latents", tasks: int = UNKNOWN_TASK + 1) -> ControlNetModel:
+    """A ControlNet that changes nothing yet: the backbone's down and middle blocks, copied, behind zero convolutions.
+
+    With `hint="latents"` it reads the source's latents through two stride-1 convolutions, with `"pixels"` frames in
+    [0, 1]. `tasks` zero-initialised task labels are added to its time embedding; 0 leaves them out.
+    """
+    known = inspect.signature(ControlNetModel.__init__).parameters
+    config: dict[str, Any] = {key: value for key, value in backbone.config.items() if key in known}
+    config["conditioning_channels"] = backbone.config["in_channels"] if hint == "latents" else 3
+    config["conditioning_embedding_out_channels"] = (
+        (backbone.config["block_out_channels"][0],) if hint == "latents" else PIXEL_HINT_CHANNELS
+    )
+    config["num_class_embeds"] = tasks or None
+    adapter = ControlNetModel(**config)
+    for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
+        getattr(adapter, name).load_state_dict(getattr(backbone, name).state_dict())
+    if tasks:
+        nn.init.zeros_(adapter.class_embedding.weight)
+    return adapter
+
+
+def fresh_video(
+    backbone: UNet2DConditionModel, form: FirstFrameForm = "repeat", heads: int = 4, max_frames: int = 32
+) -> VideoAdapter:
+    """A video adapter that changes nothing yet: one temporal transformer behind each spatial layer, zero at its end.
+
+    The layers of each block and the groups of its norms are the backbone's, as diffusers' UNetMotionModel requires.
+    """
+    config = backbone.config
+    motion = MotionAdapter(
+        block_out_channels=tuple(config["block_out_channels"]),
+        motion_layers_per_block=config["layers_per_block"],
+        motion_num_attention_heads=heads,
+        motion_norm_num_groups=config["norm_num_groups"],
+        motion_max_seq_length=max_frames,
+        use_motion_mid_block=True,
+    )
+    for name, module in motion.named_modules():
+        if name.endswith("proj_out") and isinstance(module, nn.Linear):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return VideoAdapter(motion, config["in_channels"], form)

@@ -1,0 +1,356 @@
+"""The parts of a model joined into the functions that EVE needs, each adapter on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import UNetMotionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from eve_cli.diffusion.guidance import combine, two_scale_weights
+from eve_cli.diffusion.samplers import Denoise
+from eve_cli.errors import ModelError
+from eve_cli.models import align
+from eve_cli.models.graft import video_tree
+from eve_cli.models.parts import UNKNOWN_TASK, Parts
+from eve_cli.models.words import WORD
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the two networks read, each (n, tokens, dim)."""
+
+    text: Tensor
+    """For the backbone."""
+    instruction: Tensor
+    """For the edit adapter."""
+
+
+class Editor:
+    """One backbone with an edit adapter and a video adapter, apart and together.
+
+    Latents are normalised, (n, c, h, w) for frames and (b, f, c, h, w) for clips; every `clean_*` function takes noisy
+    latents and a timestep of shape (n,) or (b,) and returns clean latents. `source` and `first` may hold fewer rows
+    than `noisy`: the rows behind them run without that condition. Autograd is left as the caller has it.
+
+    The backbone, the video model (backbone + video adapter) and the student (the same + low-rank layers) are separate
+    module trees over one set of weights, so no function needs switching and teachers are untouched by the student.
+    """
+
+    def __init__(self, parts: Parts, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.parts = parts
+        self.settings = parts.settings
+        self.device, self.dtype = torch.device(device), dtype
+        for _, module in parts.modules():
+            nn.Module.to(module, self.device, dtype)
+        self.schedule = parts.schedule.to(self.device)
+        self.backbone = parts.backbone
+        self.video: UNetMotionModel | None = None
+        self.student: UNetMotionModel | None = None
+        if parts.video is not None:
+            self.video = video_tree(parts.backbone, parts.video)
+            self.student = video_tree(parts.backbone, parts.video)
+            if parts.align is not None:
+                align.attach(self.student, parts.align)
+
+    @classmethod
+    def load(
+        cls, name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Editor:
+        """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
+        from eve_cli.models import bundle
+
+        return cls(bundle.load(bundle.resolve(name)), device, dtype)
+
+    # Pixels and words
+
+    @property
+    def factor(self) -> int:
+        """How many pixels wide a latent is."""
+        return 2 ** (len(self.parts.codec.config["block_out_channels"]) - 1)
+
+    def latent_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the latents of a frame; ValueError unless both are multiples of `factor`."""
+        if height % self.factor or width % self.factor:
+            raise ValueError(f"Frames of {width}x{height} do not divide by {self.factor}: resize or pad them first.")
+        return height // self.factor, width // self.factor
+
+    def _latent_scale(self) -> tuple[Tensor, Tensor]:
+        """The codec's own mean and deviation per channel, (1 or c, 1, 1), as its config gives them."""
+        config = self.parts.codec.config
+        mean = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0], device=self.device)
+        std = torch.tensor(config.get("latents_std") or [1.0], device=self.device) / config["scaling_factor"]
+        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (f, 3, height, width) in [0, 1] to latents (f, c, h, w); the mean of the posterior, so exact."""
+        self.latent_size(*frames.shape[-2:])
+        mean, std = self._latent_scale()
+        latents = self.parts.codec.encode(frames.to(self.device, self.dtype) * 2 - 1).latent_dist.mean  # pyright: ignore
+        return (latents - mean) / std
+
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        """Latents (f, c, h, w) to frames (f, 3, height, width) in [0, 1], or beyond where `clamp` is False."""
+        mean, std = self._latent_scale()
+        frames = self.parts.codec.decode((latents * std + mean).to(self.dtype)).sample / 2 + 0.5  # pyright: ignore
+        return frames.clamp(0, 1) if clamp else frames
+
+    def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
+        ids = self.parts.tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.settings.text_tokens,
+            return_tensors="pt",
+        ).input_ids
+        return encoder(ids.to(self.device)).last_hidden_state
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """What the backbone reads: (n, tokens, dim)."""
+        return self._read(self.parts.text_encoder, texts)
+
+    def embed_instruction(self, texts: Sequence[str]) -> Tensor:
+        """What the edit adapter reads: (n, tokens, dim), from a text encoder of its own where the model has one."""
+        return self._read(self.parts.instruction_encoder or self.parts.text_encoder, texts)
+
+    def condition(
+        self, instruction: str | Sequence[str], caption: str | Sequence[str] | None = None
+    ) -> Condition:
+        """What each network reads of an instruction and, where known, the caption of the result."""
+        instructions = [instruction] if isinstance(instruction, str) else list(instruction)
+        captions = instructions if caption is None else [caption] if isinstance(caption, str) else list(caption)
+        convention = self.settings.edit_text
+        return Condition(
+            text=self.embed(instructions if convention == "instruction" else captions),
+            instruction=self.embed_instruction(captions if convention == "caption" else instructions),
+        )
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the model was never taught, in order; none if it was taught a whole language."""
+        known = set(self.settings.words)
+        words = dict.fromkeys(word.lower() for word in WORD.findall(text))
+        return [word for word in words if word not in known] if known else []
+
+    # The functions
+
+    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """The backbone alone: text to image."""
+        return self._spatial(noisy, t, text, {})
+
+    def clean_edit(
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        text: Tensor,
+        instruction: Tensor,
+        source: Tensor | None,
+        task: Tensor | None = None,
+    ) -> Tensor:
+        """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `hint` says.
+
+        `task` holds label numbers (n,); None is the label for "unknown".
+        """
+        return self._spatial(noisy, t, text, self._residuals(noisy, t, instruction, source, task))
+
+    def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None) -> Tensor:
+        """Backbone + video adapter; `first` (b, c, h, w) are clean latents of frame 0."""
+        return self._temporal(self.video, noisy, t, text, first, {})
+
+    def clean_student(
+        self,
+        noisy: Tensor,
+        t: Tensor,
+        text: Tensor,
+        instruction: Tensor,
+        source: Tensor | None,
+        first: Tensor | None,
+        task: Tensor | None = None,
+    ) -> Tensor:
+        """Backbone + both adapters + the alignment, where the model has one; `source` is (b, f, c, h, w)."""
+        frames = noisy.shape[1]
+        residuals = self._residuals(
+            noisy.flatten(0, 1),
+            _per_frame(t, frames),
+            _per_frame(instruction, frames),
+            None if source is None else source.flatten(0, 1),
+            None if task is None else _per_frame(task, frames),
+        )
+        return self._temporal(self.student, noisy, t, text, first, residuals)
+
+    # Guidance
+
+    def guided_image(self, text: Tensor, text_cfg: float | None = None) -> Denoise:
+        """Text to image with guidance on the text."""
+        return self._guided(lambda noisy, t, k: self.clean_image(noisy, t, k.text(text)), len(text), text_cfg, 1.0)
+
+    def guided_edit(
+        self,
+        text: Tensor,
+        instruction: Tensor,
+        source: Tensor,
+        task: Tensor | None = None,
+        *,
+        text_cfg: float | None = None,
+        video_cfg: float | None = None,
+    ) -> Denoise:
+        """Frame editing with guidance on the texts and on the source; None takes the bundle's scales.
+
+        Branches: nothing; the source, no texts and no task; everything. Those of weight zero are left out.
+        """
+
+        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
+            return self.clean_edit(
+                noisy, t, k.text(text), k.instruction(instruction), k.source(source), k.task(task)
+            )
+
+        return self._guided(clean, len(text), text_cfg, video_cfg)
+
+    def guided_video(
+        self, text: Tensor, first: Tensor | None, *, text_cfg: float | None = None, first_cfg: float = 1.0
+    ) -> Denoise:
+        """Text to video; the first frame is given in all branches unless `first_cfg` asks for guidance on it."""
+
+        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
+            return self.clean_video(noisy, t, k.text(text), None if first is None else k.source(first))
+
+        return self._guided(clean, len(text), text_cfg, first_cfg)
+
+    def guided_student(
+        self,
+        text: Tensor,
+        instruction: Tensor,
+        source: Tensor,
+        first: Tensor | None,
+        task: Tensor | None = None,
+        *,
+        text_cfg: float | None = None,
+        video_cfg: float | None = None,
+    ) -> Denoise:
+        """Clip editing with guidance on the texts and on the source, as `guided_edit`; the first frame is always given."""
+
+        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
+            return self.clean_student(
+                noisy,
+                t,
+                k.text(text),
+                k.instruction(instruction),
+                k.source(source),
+                None if first is None else k.all(first),
+                k.task(task),
+            )
+
+        return self._guided(clean, len(text), text_cfg, video_cfg)
+
+    def _guided(self, clean: Any, rows: int, text_cfg: float | None, source_cfg: float | None) -> Denoise:
+        text_cfg = self.settings.text_cfg if text_cfg is None else text_cfg
+        source_cfg = self.settings.video_cfg if source_cfg is None else source_cfg
+        none, source, full = two_scale_weights(text_cfg, source_cfg)
+        branches = _Branches(self, rows, full != 0, source != 0, none != 0)
+        weights = [weight for weight in (full, source, none) if weight]
+
+        def denoise(noisy: Tensor, t: Tensor) -> Tensor:
+            out = clean(branches.all(noisy), branches.all(t.expand(len(noisy))), branches)
+            return combine(weights, out.chunk(len(weights)))
+
+        return denoise
+
+    # Wiring
+
+    def _residuals(
+        self, noisy: Tensor, t: Tensor, instruction: Tensor, source: Tensor | None, task: Tensor | None
+    ) -> dict[str, Any]:
+        """What the edit adapter adds to the backbone; zeros for the rows behind the last row of `source`."""
+        if source is None or len(source) == 0:
+            return {}
+        adapter = self._need(self.parts.edit, "edit adapter")
+        rows, rest = len(source), len(noisy) - len(source)
+        labels = None
+        if adapter.config["num_class_embeds"]:
+            unknown = torch.full((rows,), UNKNOWN_TASK, device=noisy.device)
+            labels = unknown if task is None else task[:rows]
+        down, mid = adapter(
+            noisy[:rows].to(self.dtype),
+            t[:rows],
+            encoder_hidden_states=instruction[:rows].to(self.dtype),
+            controlnet_cond=source.to(self.dtype),
+            class_labels=labels,
+            return_dict=False,
+        )
+        return {
+            "down_block_additional_residuals": tuple(_pad_rows(residual, rest) for residual in down),
+            "mid_block_additional_residual": _pad_rows(mid, rest),
+        }
+
+    def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any]) -> Tensor:
+        out = self.backbone(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
+        return self.schedule.to_clean(noisy, out, t)
+
+    def _temporal(
+        self,
+        tree: UNetMotionModel | None,
+        noisy: Tensor,
+        t: Tensor,
+        text: Tensor,
+        first: Tensor | None,
+        residuals: dict[str, Any],
+    ) -> Tensor:
+        tree = self._need(tree, "video adapter")
+        adapter = self._need(self.parts.video, "video adapter")
+        frames = noisy.shape[1]
+        latents = noisy.to(self.dtype)
+        if first is not None and len(first):
+            extra = adapter.extra_channels(first.to(self.dtype), frames)
+            latents = torch.cat([latents, _pad_rows(extra, len(noisy) - len(first))], dim=2)
+        words = _per_frame(text.to(self.dtype), frames)
+        out = tree(latents.transpose(1, 2), t, encoder_hidden_states=words, **residuals).sample
+        return self.schedule.to_clean(noisy, out.transpose(1, 2), t)
+
+    def _need(self, module: M | None, what: str) -> M:
+        if module is None:
+            raise ModelError(f"The model {self.settings.name} has no {what}: choose a model that has one.")
+        return module
+
+
+class _Branches:
+    """Repeats conditions over the branches of guidance that are on, in the order full, source, none."""
+
+    def __init__(self, editor: Editor, rows: int, full: bool, source: bool, none: bool) -> None:
+        self.editor, self.rows = editor, rows
+        self.flags = (full, source, none)
+
+    def all(self, value: Tensor) -> Tensor:
+        return torch.cat([value] * sum(self.flags))
+
+    def text(self, text: Tensor) -> Tensor:
+        return self._blank(text, self.editor.embed([""]))
+
+    def instruction(self, instruction: Tensor) -> Tensor:
+        return self._blank(instruction, self.editor.embed_instruction([""]))
+
+    def source(self, source: Tensor) -> Tensor:
+        """The source for the two branches that have it."""
+        return torch.cat([source] * sum(self.flags[:2])) if any(self.flags[:2]) else source[:0]
+
+    def task(self, task: Tensor | None) -> Tensor | None:
+        return None if task is None else self._blank(task, torch.tensor([UNKNOWN_TASK], device=task.device))
+
+    def _blank(self, value: Tensor, blank: Tensor) -> Tensor:
+        blank = blank.to(value.dtype).expand_as(value)
+        full, source, none = self.flags
+        return torch.cat([value] * full + [blank] * (source + none))
+
+
+def _per_frame(value: Tensor, frames: int) -> Tensor:
+    """(b, ...) to (b * frames, ...), the frames of a clip together."""
+    return value.repeat_interleave(frames, dim=0)
+
+
+def _pad_rows(value: Tensor, rows: int) -> Tensor:
+    return torch.cat([value, value.new_zeros(rows, *value.shape[1:])]) if rows else value

@@ -1,0 +1,161 @@
+"""The small family: everything that `mini` is made of, untrained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from eve_cli.diffusion.schedule import Schedule
+from eve_cli.models.adapters import fresh_edit, fresh_video
+from eve_cli.models.parts import BundleSettings, Parts
+from eve_cli.models.words import word_tokenizer
+
+
+@dataclass(frozen=True)
+class MiniSizes:
+    """Widths and depths of a small model; the codec halves a frame once less than it has widths."""
+
+    codec_channels: tuple[int, ...] = (16, 32, 64, 128)
+    codec_layers: int = 1
+    codec_groups: int = 8
+    latent_channels: int = 32
+    text_width: int = 128
+    text_layers: int = 3
+    text_heads: int = 4
+    text_inner: int = 512
+    text_tokens: int = 24
+    channels: tuple[int, ...] = (96, 192)
+    layers: int = 1
+    heads: int = 4
+    groups: int = 16
+    pixels: int = 64
+    motion_heads: int = 4
+    max_frames: int = 32
+
+
+TINY = MiniSizes(
+    codec_channels=(8, 8, 8, 8),
+    codec_groups=4,
+    latent_channels=4,
+    text_width=16,
+    text_layers=1,
+    text_heads=2,
+    text_inner=16,
+    channels=(16, 32),
+    heads=2,
+    groups=8,
+    pixels=32,
+    motion_heads=2,
+)
+"""Sizes for tests: builds in well under a second and means nothing."""
+
+
+def codec(sizes: MiniSizes) -> AutoencoderKL:
+    """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths)."""
+    levels = len(sizes.codec_channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=sizes.codec_channels,
+        layers_per_block=sizes.codec_layers,
+        latent_channels=sizes.latent_channels,
+        norm_num_groups=sizes.codec_groups,
+        sample_size=sizes.pixels,
+        scaling_factor=1.0,
+        force_upcast=False,
+        mid_block_add_attention=False,
+    )
+
+
+@torch.no_grad()
+def normalise_latents(codec: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
+    """Folds a scale per channel into the codec, so that its latents have mean 0 and deviation 1 from then on.
+
+    `mean` and `std` (channels,) are those of the codec's present latents. Only the 1x1 convolutions at the codec's waist
+    change, so decode(encode) stays what it was and every reader of plain AutoencoderKL gets normal latents.
+    """
+    before, after = codec.quant_conv, codec.post_quant_conv
+    assert before is not None and after is not None
+    channels = len(mean)
+    mean, std = mean.to(before.weight), std.to(before.weight)
+    before.weight[:channels] /= std[:, None, None, None]
+    before.bias[:channels] = (before.bias[:channels] - mean) / std
+    before.bias[channels:] -= 2 * std.log()
+    after.bias += after.weight[:, :, 0, 0] @ mean
+    after.weight *= std[None, :, None, None]
+
+
+def text_encoder(sizes: MiniSizes, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=sizes.text_width,
+            intermediate_size=sizes.text_inner,
+            projection_dim=sizes.text_width,
+            num_hidden_layers=sizes.text_layers,
+            num_attention_heads=sizes.text_heads,
+            max_position_embeddings=sizes.text_tokens,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def backbone(sizes: MiniSizes) -> UNet2DConditionModel:
+    """A text-to-image UNet over latents, with cross-attention at every level."""
+    levels = len(sizes.channels)
+    return UNet2DConditionModel(
+        sample_size=sizes.pixels // 2 ** (len(sizes.codec_channels) - 1),
+        in_channels=sizes.latent_channels,
+        out_channels=sizes.latent_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * levels,
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        block_out_channels=sizes.channels,
+        layers_per_block=sizes.layers,
+        norm_num_groups=sizes.groups,
+        cross_attention_dim=sizes.text_width,
+        attention_head_dim=sizes.heads,  # diffusers reads it as the number of heads
+    )
+
+
+def build(
+    words: Sequence[str],
+    sizes: MiniSizes | None = None,
+    settings: BundleSettings | None = None,
+    *,
+    edit: bool = True,
+    video: bool = True,
+    own_instruction_encoder: bool = False,
+    seed: int = 0,
+) -> Parts:
+    """All parts, untrained and frozen; fresh adapters change nothing, so each function equals the backbone's.
+
+    `settings` are the defaults if not given; what `sizes` and `words` decide is filled in either way.
+    """
+    sizes = sizes or MiniSizes()
+    settings = settings or BundleSettings()
+    words = tuple(dict.fromkeys(word.lower() for word in words))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = word_tokenizer(words, sizes.text_tokens)
+        encoder, unet = text_encoder(sizes, tokenizer), backbone(sizes)
+        parts = Parts(
+            codec=codec(sizes),
+            text_encoder=encoder,
+            tokenizer=tokenizer,
+            backbone=unet,
+            edit=fresh_edit(unet, settings.hint) if edit else None,
+            instruction_encoder=copy.deepcopy(encoder) if edit and own_instruction_encoder else None,
+            video=fresh_video(unet, settings.first_frame, sizes.motion_heads, sizes.max_frames) if video else None,
+            schedule=Schedule.zero_snr(),
+            settings=replace(settings, pixels=sizes.pixels, text_tokens=sizes.text_tokens, words=words),
+        )
+    return parts.freeze()

@@ -1,0 +1,40 @@
+"""Several module trees over one set of weights."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import UNet2DConditionModel, UNetMotionModel
+from torch import nn
+
+from eve_cli.models.adapters import ConditionedConv, VideoAdapter
+
+
+def graft(tree: nn.Module, *owners: nn.Module) -> nn.Module:
+    """Gives `tree` the owners' own Parameter and buffer objects, matched by name; KeyError for a name nobody owns.
+
+    `tree` may be on the meta device. Training or moving an owner's weights then shows in the tree, while modules put
+    into the tree (low-rank layers) stay out of its owners.
+    """
+    tables = {
+        "_parameters": {n: p for owner in owners for n, p in owner.named_parameters(remove_duplicate=False)},
+        "_buffers": {n: b for owner in owners for n, b in owner.named_buffers(remove_duplicate=False)},
+    }
+    for prefix, module in tree.named_modules():
+        for kind, table in tables.items():
+            slots = getattr(module, kind)
+            for leaf, value in slots.items():
+                if value is not None:
+                    slots[leaf] = table[f"{prefix}.{leaf}" if prefix else leaf]
+    return tree
+
+
+def video_tree(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotionModel:
+    """A diffusers UNetMotionModel made of the backbone's and the video adapter's own weights.
+
+    Its input may carry the adapter's first-frame channels beside the latents: (b, c, f, h, w) or (b, 2c + 1, f, h, w).
+    """
+    with torch.device("meta"):
+        tree = UNetMotionModel.from_unet2d(backbone, video.motion, load_weights=False)
+    graft(tree, backbone, video.motion)
+    tree.conv_in = ConditionedConv(tree.conv_in, video.first)
+    return tree.eval()

@@ -1,0 +1,79 @@
+"""A model is parts: what each one is, and what holds for all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor, nn
+
+from eve_cli.diffusion.schedule import Schedule
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from eve_cli.models.adapters import VideoAdapter
+
+TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
+"""Names of the edit adapter's task labels; a label's number is its place here."""
+UNKNOWN_TASK = len(TASKS)
+
+EditText = Literal["split", "instruction", "caption"]
+Hint = Literal["latents", "pixels"]
+FirstFrameForm = Literal["repeat", "zero_pad"]
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What the weights alone do not say; stored in a bundle's bundle.json."""
+
+    name: str = "mini"
+    pixels: int = 64
+    """Height and width of the frames that the model was trained on."""
+    frames: int = 8
+    """Frames in the windows that the video adapter was trained on."""
+    text_tokens: int = 24
+    steps: int = 10
+    text_cfg: float = 2.0
+    video_cfg: float = 1.0
+    hint: Hint = "latents"
+    """What the edit adapter is shown of the source: its latents or its pixels."""
+    edit_text: EditText = "split"
+    """Who reads what: `split` gives the instruction to the edit adapter and the caption to the backbone, the other two
+    give both the same. Without a caption the backbone reads the instruction in all three."""
+    first_frame: FirstFrameForm = "repeat"
+    """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video)."""
+    words: tuple[str, ...] = ()
+    """The words the model was taught; empty if it was taught a whole language."""
+
+
+@dataclass
+class Parts:
+    """The parts of one model; an adapter that a bundle lacks is None."""
+
+    codec: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    backbone: UNet2DConditionModel
+    edit: ControlNetModel | None = None
+    instruction_encoder: CLIPTextModel | None = None
+    video: VideoAdapter | None = None
+    align: dict[str, Tensor] | None = None
+    """Weights of the low-rank alignment of the student, by peft's names; scale 1 (alpha equals the rank)."""
+    schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    settings: BundleSettings = field(default_factory=BundleSettings)
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """The parts that hold weights, by field name."""
+        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video"):
+            module = getattr(self, name)
+            if module is not None:
+                yield name, module
+
+    def freeze(self) -> Parts:
+        """Makes every part fixed and ready for use; whoever trains a part thaws it with `requires_grad_(True)`."""
+        for _, module in self.modules():
+            module.requires_grad_(False).eval()
+        return self

@@ -1,0 +1,23 @@
+"""A tiny untrained model for tests: every part is there, and nothing it makes means anything."""
+
+from pathlib import Path
+from typing import Any
+
+from eve_cli.models.families import mini
+from eve_cli.models.parts import BundleSettings, Parts
+
+WORDS = ("add", "remove", "make", "it", "the", "a", "red", "car", "snowy", "night", "and")
+
+
+def tiny_parts(**options: Any) -> Parts:
+    """Fresh tiny parts; `options` are those of `mini.build`."""
+    settings = options.pop("settings", BundleSettings(name="tiny", steps=3, frames=4))
+    return mini.build(WORDS, mini.TINY, settings, **options)
+
+
+def tiny_bundle(path: Path, **options: Any) -> Path:
+    """Saves a fresh tiny bundle at `path` and returns `path`."""
+    from eve_cli.models import bundle
+
+    bundle.save(tiny_parts(**options), path)
+    return path
