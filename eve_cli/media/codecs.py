@@ -1,0 +1,99 @@
+"""The encoders on offer: what each is called, its samples, its settings and the files it may go into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from eve_cli.errors import OutputError, UsageError
+
+SVT_PRESETS = {"ultrafast": "12", "veryfast": "10", "fast": "9", "medium": "8", "slow": "5", "veryslow": "3"}
+VIDEO_TYPES = (".mp4", ".mov", ".mkv", ".webm", ".gif")
+Options = Callable[[float, str], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One encoder; `options` turns (crf, preset) into the encoder's own settings."""
+
+    encoder: str
+    pixel_format: str
+    options: Options
+    types: tuple[str, ...] = (".mp4", ".mov", ".mkv")
+    crf: float = 16
+    tags: Mapping[str, str] = field(default_factory=dict)
+    even: bool = False
+
+
+def _x264(crf: float, preset: str) -> dict[str, str]:
+    return {"crf": f"{crf:g}", "preset": preset}
+
+
+def _x265(crf: float, preset: str) -> dict[str, str]:
+    return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error"}
+
+
+def _svt(crf: float, preset: str) -> dict[str, str]:
+    return {"crf": f"{crf:g}", "preset": SVT_PRESETS.get(preset, preset)}
+
+
+def _vp9(crf: float, preset: str) -> dict[str, str]:
+    return {"crf": f"{crf:g}", "b": "0", "cpu-used": "2" if preset in ("slow", "veryslow") else "4", "row-mt": "1"}
+
+
+def _nvenc(crf: float, preset: str) -> dict[str, str]:
+    return {"rc": "vbr", "cq": f"{crf:g}", "preset": "p5"}
+
+
+def _none(crf: float, preset: str) -> dict[str, str]:
+    return {}
+
+
+HVC1 = {".mp4": "hvc1", ".mov": "hvc1"}
+CODECS: dict[str, Codec] = {
+    "h264": Codec("libx264", "yuv420p", _x264, even=True),
+    "hevc": Codec("libx265", "yuv420p10le", _x265, crf=18, tags=HVC1, even=True),
+    "av1": Codec("libsvtav1", "yuv420p10le", _svt, (".mp4", ".mov", ".mkv", ".webm"), crf=24),
+    "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24),
+    "prores": Codec("prores_ks", "yuv422p10le", lambda crf, preset: {"profile": "hq"}, (".mov", ".mkv"), even=True),
+    "ffv1": Codec("ffv1", "gbrp", lambda crf, preset: {"level": "3"}, (".mkv",)),
+    "gif": Codec("gif", "pal8", _none, (".gif",)),
+    "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, even=True),
+    "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, tags=HVC1, even=True),
+}
+FALLBACKS = {"h264_nvenc": "h264", "hevc_nvenc": "hevc"}
+
+
+def choose(name: str, codec: str) -> Codec:
+    """Choose the encoder for a file; .webm and .gif bring their own where the default was asked for."""
+    kind = os.path.splitext(name)[1].lower()
+    if kind not in VIDEO_TYPES:
+        raise OutputError(f"{name}: unknown video type; use .mp4 .mov .mkv .webm .gif or a folder/")
+    if codec not in CODECS:
+        raise UsageError(f'no codec called "{codec}"; known are {", ".join(CODECS)}')
+    if codec == "h264" and kind in (".webm", ".gif"):
+        codec = {".webm": "vp9", ".gif": "gif"}[kind]
+    chosen = working(codec)
+    if kind not in chosen.types:
+        raise OutputError(f"{name}: {codec} does not go into {kind}; use {' or '.join(chosen.types)}")
+    return chosen
+
+
+def working(codec: str) -> Codec:
+    """Give the codec, or its software twin where this machine's graphics card cannot encode."""
+    twin = FALLBACKS.get(codec)
+    return CODECS[codec] if twin is None or _opens(CODECS[codec]) else CODECS[twin]
+
+
+def _opens(codec: Codec) -> bool:
+    import av
+
+    try:
+        context = av.CodecContext.create(codec.encoder, "w")
+        context.width, context.height, context.pix_fmt = 256, 256, codec.pixel_format
+        context.framerate = 25
+        context.open()
+    except (av.FFmpegError, OSError, ValueError):
+        return False
+    return True

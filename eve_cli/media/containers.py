@@ -1,0 +1,136 @@
+"""Decoded pictures of an opened source with their times: damage is skipped and counted, interlacing removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eve_cli.errors import InputError
+from eve_cli.media import color, probe, seek
+from eve_cli.media.clip import Report, VideoInfo
+from eve_cli.media.sources import Source
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+TOLERATED_DAMAGE = Fraction(1, 5)
+CONSECUTIVE_ERRORS = 64
+
+
+class Pictures(Protocol):
+    """What a source of decoded pictures can do."""
+
+    info: VideoInfo
+
+    def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Give pictures in order with their times; some before `start` may come too."""
+        ...
+
+
+def opener(source: Source, fps: Fraction | None) -> Pictures:
+    """Open a source: pictures one by one, or a video file."""
+    if source.pictures:
+        from eve_cli.media.images import Images
+
+        return Images(source, fps or Fraction(25))
+    return Container(source)
+
+
+class Container:
+    """A video file, opened anew for each pass."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        with self._open() as container:
+            first = self._first(container)
+        with self._open() as container:
+            stream = probe.pick_stream(source.name, container)
+            self.info = probe.describe(source.name, source.path, container, stream, first)
+
+    def _open(self) -> InputContainer:
+        return probe.open_file(self._source.name, self._source.path)
+
+    def _first(self, container: InputContainer) -> VideoFrame:
+        """Decode the first frame, whatever is damaged before it."""
+        report = Report()
+        for frame in _decoded(container, self._source.name, None, "keep", report):
+            return frame
+        raise InputError(f"{self._source.name}: no frame could be decoded")
+
+    def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Decode from a keyframe at or before `start`."""
+        target = None if start is None else start + self.info.origin
+        with self._open() as container:
+            yield from self._timed(_decoded(container, self._source.name, target, errors, report), report)
+        self._judge(errors, report)
+
+    def _timed(self, decoded: Iterator[VideoFrame], report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Give each frame a time after the one before it, from the file where it has one."""
+        info = self.info
+        last: Fraction | None = None
+        for frame in _progressive(decoded, info):
+            pts = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base) - info.origin
+            if pts is None or (last is not None and pts <= last):
+                pts = info.start if last is None else last + 1 / info.fps
+            last = pts
+            yield frame, pts
+        self._last = last
+
+    def _judge(self, errors: str, report: Report) -> None:
+        """Say what was damaged or missing, once all is read."""
+        info, seen = self.info, report.decoded + report.corrupt
+        if report.corrupt and errors != "keep" and report.corrupt > TOLERATED_DAMAGE * seen:
+            raise InputError(f"{info.name}: {report.corrupt} of {seen} frames damaged; giving up (--keep-going to try)")
+        if report.corrupt:
+            report.warn(f"{info.name}: {report.corrupt} of {seen} frames were damaged and skipped")
+        if info.duration is None or self._last is None:
+            return
+        end, promised = self._last + 1 / info.fps, info.start + info.duration
+        if promised - end > 1 / info.fps + info.duration / 20 and not info.is_vfr:
+            report.truncated = True
+            report.warn(
+                f"{info.name}: ends at {float(end):.1f} s though its header says {float(promised):.1f} s; "
+                "edited what is there"
+            )
+
+
+def _decoded(
+    container: InputContainer, name: str, target: Fraction | None, errors: str, report: Report
+) -> Iterator[VideoFrame]:
+    """Decode the video stream, skipping and counting what is damaged."""
+    import av
+
+    stream = probe.pick_stream(name, container)
+    stream.thread_type = "AUTO"
+    decoder: Any = stream.codec_context
+    for packet in seek.packets(container, stream, target):
+        try:
+            frames = decoder.decode(packet)
+        except av.error.EOFError:
+            return
+        except av.FFmpegError:
+            if errors == "raise":
+                raise InputError(f"{name}: a frame is damaged") from None
+            report.corrupt += 1
+            continue
+        for frame in frames:
+            if frame.is_corrupt:
+                report.corrupt += 1
+                continue
+            report.decoded += 1
+            yield frame
+
+
+def _progressive(decoded: Iterator[VideoFrame], info: VideoInfo) -> Iterator[VideoFrame]:
+    """Weave interlaced frames into progressive ones, as many as before and at the same times."""
+    if not info.interlaced:
+        yield from decoded
+        return
+    graph = None
+    for frame in decoded:
+        graph = graph or color.build(frame, [("bwdif", "mode=send_frame:deint=interlaced")], info.time_base)
+        yield from color.run(graph, frame)
+    if graph is not None:
+        yield from color.run(graph, None)

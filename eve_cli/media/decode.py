@@ -1,0 +1,185 @@
+"""Frames of a clip as RGB, each shown picture once, in order, with its exact time."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+from eve_cli.errors import InputError
+from eve_cli.media import color, containers, sources
+from eve_cli.media.clip import Frame, Report, VideoInfo
+from eve_cli.media.threads import ahead
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+Errors = Literal["skip", "keep", "raise"]
+TOLERATED_DAMAGE = Fraction(1, 5)
+
+
+class Shown(NamedTuple):
+    """A decoded picture with when it is shown, and its number among those read."""
+
+    picture: VideoFrame
+    pts: Fraction
+    duration: Fraction
+    source: int
+
+
+class VideoReader:
+    """Read a clip frame by frame in bounded memory; see `Frame`, `VideoInfo` and `Report`.
+
+    `start` and `end` are seconds from the clip's zero (first frame >= start, last < end); `size` is (width, height);
+    `fps` samples the frame shown at each k/fps; `errors` is "skip" (give up above 20 % damage), "keep" or "raise".
+    """
+
+    def __init__(
+        self,
+        src: str | os.PathLike[str],
+        start: float | Fraction | None = None,
+        end: float | Fraction | None = None,
+        size: tuple[int, int] | None = None,
+        fps: float | Fraction | None = None,
+        max_frames: int | None = None,
+        errors: Errors = "skip",
+    ) -> None:
+        self._source = sources.resolve(src)
+        self._start = None if not start else _exact(start)
+        self._end = None if end is None else _exact(end)
+        self._size, self._fps, self._max_frames, self._errors = size, fps, max_frames, errors
+        self.report = Report()
+        self._running: Generator[Frame, None, None] | None = None
+        try:
+            info = self._open(fps)
+        except BaseException:
+            self._source.close()
+            raise
+        self.info: VideoInfo = info
+        self.report.warnings.extend(info.notes)
+
+    def _open(self, fps: float | Fraction | None) -> VideoInfo:
+        self._pictures = containers.opener(self._source, None if fps is None else _exact(fps))
+        info = self._pictures.info
+        if self._start is not None and info.duration is not None and self._start >= info.start + info.duration:
+            length = float(info.duration)
+            raise InputError(f"--start {float(self._start):g}s is past the end ({info.name} is {length:.1f} s long)")
+        cut_end = self._end is not None or self._max_frames is not None
+        return dataclasses.replace(info, cut_start=self._start is not None, cut_end=cut_end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._running is not None:
+            self._running.close()
+        report = Report(warnings=list(self.info.notes))
+        self.report = report
+        self._running = ahead(self._frames(report))
+        return self._running
+
+    def close(self) -> None:
+        """Stop reading and remove what was spooled."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+        self._source.close()
+
+    def _frames(self, report: Report) -> Generator[Frame, None, None]:
+        shown: Iterator[Shown] = _timed(self._pictures.frames(self._start, self._errors, report), self.info)
+        shown = self._cut(shown)
+        if self._fps is not None:
+            shown = _sampled(shown, _exact(self._fps))
+        if self._max_frames is not None:
+            shown = itertools.islice(shown, self._max_frames)
+        convert = _Converter(self.info, self._size, report)
+        for index, (picture, pts, duration, source) in enumerate(shown):
+            rgb, alpha = convert(picture)
+            yield Frame(index, pts, duration, rgb, alpha, source)
+        if report.decoded == 0:
+            raise InputError(f"{self.info.name}: no frame could be decoded")
+
+    def _cut(self, shown: Iterator[Shown]) -> Iterator[Shown]:
+        for each in shown:
+            if self._start is not None and each.pts < self._start:
+                continue
+            if self._end is not None and each.pts >= self._end:
+                return
+            yield each
+
+
+def _exact(seconds: float | Fraction) -> Fraction:
+    return Fraction(seconds) if isinstance(seconds, (int, Fraction)) else Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _timed(pictures: Iterator[tuple[VideoFrame, Fraction]], info: VideoInfo) -> Iterator[Shown]:
+    """Snap constant-rate times to their exact grid, and give each frame the time until the next one."""
+    waiting: tuple[VideoFrame, Fraction] | None = None
+    number = 0
+    for picture, raw in pictures:
+        pts = _snapped(raw, info)
+        if waiting is not None:
+            yield Shown(waiting[0], waiting[1], pts - waiting[1], number)
+            number += 1
+        waiting = (picture, pts)
+    if waiting is not None:
+        yield Shown(waiting[0], waiting[1], _last_duration(*waiting, info), number)
+
+
+def _snapped(pts: Fraction, info: VideoInfo) -> Fraction:
+    if info.is_vfr:
+        return pts
+    exact = info.start + round((pts - info.start) * info.fps) / info.fps
+    return exact if abs(exact - pts) <= info.time_base else pts
+
+
+def _last_duration(picture: VideoFrame, pts: Fraction, info: VideoInfo) -> Fraction:
+    held = Fraction(picture.duration or 0) * info.time_base
+    return held if info.is_vfr and held > 0 else 1 / info.fps
+
+
+def _sampled(shown: Iterator[Shown], fps: Fraction) -> Iterator[Shown]:
+    """Give at each k/fps the frame that is on screen then."""
+    first: Fraction | None = None
+    k = 0
+    for each in shown:
+        first = each.pts if first is None else first
+        while first + k / fps < each.pts + each.duration:
+            yield each._replace(pts=first + k / fps, duration=1 / fps)
+            k += 1
+
+
+class _Converter:
+    """Turn decoded pictures into upright RGB arrays of one size, rebuilding its filter graph when they change."""
+
+    def __init__(self, info: VideoInfo, size: tuple[int, int] | None, report: Report) -> None:
+        self._info = info
+        width, height = size or (info.width, info.height)
+        self._size = (height, width) if info.orientation.transpose else (width, height)
+        self._report = report
+        self._key: object = None
+
+    def __call__(self, picture: VideoFrame) -> tuple[color.Picture, color.Picture | None]:
+        key = (picture.width, picture.height, picture.format.name)
+        if key != self._key:
+            self._rebuild(picture)
+            self._key = key
+        (converted,) = color.run(self._graph, picture)
+        upright = self._info.orientation.upright(color.planes(converted))
+        return upright[:3], upright[3] if self._info.has_alpha else None
+
+    def _rebuild(self, picture: VideoFrame) -> None:
+        if self._key is not None:
+            self._report.size_changes += 1
+            self._report.warn(f"{self._info.name}: the picture size changes on the way; all frames get the first size")
+        chain = color.to_rgb_chain(self._info.color, self._size, self._info.has_alpha)
+        self._graph = color.build(picture, chain, self._info.time_base)

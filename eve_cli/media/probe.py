@@ -1,0 +1,225 @@
+"""The facts of a clip from its header and first frame."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eve_cli.errors import InputError
+from eve_cli.media import color, sources
+from eve_cli.media.clip import AudioTrack, Chapter, Orientation, SubtitleTrack, VideoInfo
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+SCANNED_PACKETS = 400
+STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
+
+
+def probe(source: str | os.PathLike[str]) -> VideoInfo:
+    """Read the facts of a clip; InputError says in one sentence why it cannot be read."""
+    from eve_cli.media.decode import VideoReader
+
+    with VideoReader(source) as reader:
+        return reader.info
+
+
+def open_file(name: str, path: Path) -> InputContainer:
+    """Open a local file and nothing but a file (no network, no other protocol)."""
+    import av
+
+    try:
+        return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError):
+        raise sources.why_unreadable(name, path) from None
+
+
+def pick_stream(name: str, container: InputContainer) -> VideoStream:
+    """Choose the video: never a cover picture; the only default one, else the largest."""
+    from av.stream import Disposition
+
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        what = "has sound but no video" if container.streams.audio else "has no video"
+        raise InputError(f"{name}: {what}")
+    default = [stream for stream in videos if stream.disposition & Disposition.default]
+    if len(default) == 1:
+        return default[0]
+    return max(default or videos, key=lambda stream: (stream.width or 0) * (stream.height or 0))
+
+
+def describe(name: str, path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame) -> VideoInfo:
+    """Gather the facts of `stream`, whose first decoded frame is given."""
+    tint = color.effective(first)
+    orientation, notes = _orientation(first)
+    time_base = Fraction(stream.time_base or Fraction(1, 90000))
+    origin = _origin(container)
+    fps, is_vfr, scan_notes = _rate(name, container, stream)
+    sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    sar = 1 / sar if orientation.transpose else sar
+    size = (first.height, first.width) if orientation.transpose else (first.width, first.height)
+    start = Fraction(first.pts) * time_base - origin if first.pts is not None else Fraction(0)
+    interlaced = first.interlaced_frame
+    return VideoInfo(
+        name=name,
+        path=str(path),
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        width=max(1, round(size[0] * sar)) if sar > 1 or orientation.transpose else round(size[0] * sar),
+        height=size[1],
+        coded_width=first.width,
+        coded_height=first.height,
+        orientation=orientation,
+        sar=sar,
+        fps=fps,
+        is_vfr=is_vfr,
+        time_base=time_base,
+        origin=origin,
+        start=start,
+        duration=_duration(container, stream),
+        frames_hint=stream.frames or None,
+        pixel_format=first.format.name,
+        bit_depth=max(component.bits for component in first.format.components),
+        color=tint,
+        has_alpha=has_alpha(first),
+        interlaced=interlaced,
+        stream_index=stream.index,
+        audio=tuple(_audio(each) for each in container.streams.audio),
+        subtitles=tuple(_subtitle(each) for each in container.streams.subtitles),
+        chapters=_chapters(container, origin),
+        metadata=_metadata(container.metadata),
+        notes=(*notes, *scan_notes, *_color_notes(name, tint.hdr, interlaced, is_vfr)),
+    )
+
+
+def has_alpha(frame: VideoFrame) -> bool:
+    """Tell whether a decoded frame carries transparency."""
+    return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
+
+
+def _color_notes(name: str, hdr: str | None, interlaced: bool, is_vfr: bool) -> Iterator[str]:
+    if hdr:
+        yield f"{name}: HDR ({hdr.upper()}) is tone-mapped to standard dynamic range (BT.709)"
+    if interlaced:
+        yield f"{name}: interlaced; each frame is made progressive"
+    if is_vfr:
+        yield f"{name}: frames have uneven times, which are kept as they are"
+
+
+def _orientation(frame: VideoFrame) -> tuple[Orientation, list[str]]:
+    """Read the display matrix; only its eight upright positions are followed."""
+    from av.sidedata.sidedata import Type
+
+    data: Any = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return Orientation(), []
+    (a, b, _), (c, d, _), _ = (np.frombuffer(data, "<i4").reshape(3, 3) / 65536).tolist()
+    if b == c == 0 and a and d:
+        return Orientation(False, a < 0, d < 0), []
+    if a == d == 0 and b and c:
+        return Orientation(True, c < 0, b < 0), []
+    return Orientation(), ["the video asks for a slanted rotation, which is ignored"]
+
+
+def _origin(container: InputContainer) -> Fraction:
+    """Find the exact common zero of sight and sound: the stream start that the container's rounded one stands for."""
+    streams = [*container.streams.video, *container.streams.audio]
+    timed = [stream for stream in streams if stream.start_time is not None and stream.time_base]
+    starts = [Fraction(stream.start_time) * Fraction(stream.time_base) for stream in timed]
+    rounded = Fraction(container.start_time or 0, 1_000_000)
+    return min(starts, key=lambda start: abs(start - rounded), default=rounded)
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration) * Fraction(stream.time_base)
+    tagged = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tagged:
+        hours, minutes, seconds = map(Fraction, tagged.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    return Fraction(container.duration, 1_000_000) if container.duration else None
+
+
+def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fraction, bool, list[str]]:
+    """Give the frame rate, whether frames keep it, and what is worth saying."""
+    rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    label = rates[0] if rates else Fraction(25)
+    times, complete = _times(container, stream)
+    if len(times) < 2:
+        guessed = Fraction(stream.guessed_rate or 0) or label
+        note = f"{name}: has no times; {float(guessed):g} frames a second are assumed"
+        return guessed, False, [] if complete else [note]
+    tick = Fraction(stream.time_base or 0)
+    fits = [rate for rate in rates if _on_grid(times, rate, tick, complete)]
+    return (fits[0], False, []) if fits else (label, True, [])
+
+
+def _times(container: InputContainer, stream: VideoStream) -> tuple[list[Fraction], bool]:
+    """List presentation times in seconds of the first packets, and tell whether each had one."""
+    tick = Fraction(stream.time_base or 0)
+    if len(stream.index_entries) > 2 and "mp4" in container.format.name:
+        return sorted(entry.timestamp * tick for entry in stream.index_entries), True
+    packets = list(itertools.islice(quiet_packets(container, stream), SCANNED_PACKETS))
+    times = [packet.pts * tick for packet in packets if packet.pts is not None]
+    # The last few may wait for packets in between that were not read.
+    kept = sorted(times)[:-16] if len(packets) == SCANNED_PACKETS else sorted(times)
+    return kept, len(times) == len(packets)
+
+
+def quiet_packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+    """Demux until the end or the first damage."""
+    import av
+
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except av.FFmpegError:
+        return
+
+
+def _on_grid(times: list[Fraction], rate: Fraction, tick: Fraction, complete: bool) -> bool:
+    for position, time in enumerate(times):
+        frame = (time - times[0]) * rate
+        if abs(frame - round(frame)) > tick * rate or (complete and round(frame) != position):
+            return False
+    return True
+
+
+def _metadata(tags: dict[str, str]) -> dict[str, str]:
+    """Keep what a user wrote; a tag that a muxer stored twice comes back as "A;A"."""
+    kept = {key: value for key, value in tags.items() if key.lower() not in STALE_TAGS}
+    for key, value in kept.items():
+        half = value[: len(value) // 2]
+        if value == f"{half};{half}":
+            kept[key] = half
+    return kept
+
+
+def _audio(stream: Any) -> AudioTrack:
+    tags = stream.metadata
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+    context = stream.codec_context
+    rate, channels = (context.sample_rate, context.channels) if context else (0, 0)
+    return AudioTrack(stream.index, codec, rate, channels, stream.language, tags.get("title"))
+
+
+def _subtitle(stream: Any) -> SubtitleTrack:
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+    return SubtitleTrack(stream.index, codec, stream.language, stream.metadata.get("title"))
+
+
+def _chapters(container: InputContainer, origin: Fraction) -> tuple[Chapter, ...]:
+    found = []
+    for chapter in container.chapters():
+        base = Fraction(chapter["time_base"] or Fraction(1, 1000))
+        times = (chapter["start"] * base - origin, chapter["end"] * base - origin)
+        found.append(Chapter(*times, dict(chapter["metadata"])))
+    return tuple(found)

@@ -1,0 +1,109 @@
+"""What the user named as input, turned into a local file (or pictures) that can be opened."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eve_cli.errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass
+class Source:
+    """A file to open, or pictures in order; `temporary` is removed by `close`."""
+
+    name: str
+    path: Path
+    pictures: tuple[Path, ...] = ()
+    temporary: list[Path] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Remove what was spooled or converted."""
+        for path in self.temporary:
+            path.unlink(missing_ok=True)
+        self.temporary.clear()
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts f_2 before f_10."""
+    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+
+
+def resolve(source: str | os.PathLike[str]) -> Source:
+    """Find what `source` names: a file, "-" for standard input, a folder of pictures, or a glob of them."""
+    name = os.fspath(source)
+    if name == "-":
+        return _spool()
+    path = Path(name).expanduser()
+    if not path.exists() and re.match(r"[a-z][a-z0-9+.-]+:", name, re.IGNORECASE):
+        raise InputError(f"{name}: only files are opened, never addresses; download it first")
+    if path.is_dir():
+        return _pictures(f"{name.rstrip('/')}/", path, list(path.iterdir()))
+    if not path.exists() and glob.has_magic(name):
+        return _pictures(name, path, [Path(match) for match in glob.glob(name)])
+    _check_readable(name, path)
+    return Source(name, path)
+
+
+def _check_readable(name: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except PermissionError:
+        raise InputError(f"{name}: cannot read (permission denied)") from None
+    except OSError as error:
+        raise InputError(f"{name}: cannot read ({(error.strerror or 'unknown error').lower()})") from None
+
+
+def _pictures(name: str, path: Path, candidates: Sequence[Path]) -> Source:
+    pictures = sorted((each for each in candidates if each.suffix.lower() in PICTURES), key=natural)
+    if not pictures:
+        raise InputError(f"{name}: no images found (png, jpg, webp)")
+    return Source(name, path, tuple(pictures))
+
+
+def _spool() -> Source:
+    """Copy standard input to a file, since an index may come last and must be sought."""
+    with tempfile.NamedTemporaryFile(prefix="eve-stdin-", delete=False) as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    path = Path(file.name)
+    return Source("standard input", path, temporary=[path])
+
+
+def why_unreadable(name: str, path: Path) -> InputError:
+    """Say in words why a file is no video, from its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head:
+        return InputError(f"{name}: not a video (the file is empty)")
+    if _looks_like_text(head):
+        line = head.decode("utf-8", "replace").strip().splitlines()[0][:40]
+        page = ": a web page saved as .mp4?" if re.match(r"\s*<(!doctype html|html)", line, re.IGNORECASE) else ""
+        return InputError(f'{name}: not a video (the file starts with "{line}"{page})')
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return InputError(
+            f"{name}: the recording is incomplete (its index is missing), probably an interrupted download or a camera "
+            "that lost power; get the file again"
+        )
+    return InputError(f"{name}: not a video (its format is not known)")
+
+
+def _looks_like_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return bool(text.strip()) and all(letter.isprintable() or letter.isspace() for letter in text)
