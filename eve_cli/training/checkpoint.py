@@ -90,8 +90,10 @@ def save(root: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
         temporary.mkdir(parents=True)
         for name, tensors in checkpoint.tensors.items():
             # clones: safetensors refuses tensors that share memory, as tied weights do
-            save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-                      temporary / f"{name}.safetensors")  # fmt: skip
+            save_file(
+                {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+                temporary / f"{name}.safetensors",
+            )
         (temporary / "state.json").write_text(json.dumps({"format": FORMAT} | checkpoint.values, indent=1))
         for file in temporary.iterdir():
             _flush(file)

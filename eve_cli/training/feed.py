@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
 
 
-def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Iterator[Any]:
+def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Generator[Any, None, None]:
     """Yields ``draw(first)``, ``draw(first + 1)``, ... with at most ``ahead`` waiting; closing it ends the thread."""
     if ahead == 0:
         index = first

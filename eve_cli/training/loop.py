@@ -108,7 +108,9 @@ class _Loop:
         """Moves the parts to the device, makes the optimizer, and loads the newest checkpoint if asked."""
         found = checkpoints.latest(self.folder)
         if found is not None and not resume:
-            raise UsageError(f"{self.folder} holds a run already ({found.name}): add --resume, or choose another --out.")
+            raise UsageError(
+                f"{self.folder} holds a run already ({found.name}): add --resume, or choose another --out."
+            )
         if self.main:
             _make(self.folder)
         for module in self.recipe.modules.values():
@@ -276,12 +278,19 @@ class _Loop:
         if isinstance(self.recipe, Stateful):
             tensors["recipe"] = self.recipe.state()
         scaler = self.accelerator.scaler
-        return Checkpoint(tensors, {
-            "recipe": self.recipe.name, "step": self.step, "seconds": self._seconds(), "losses": self.losses,
-            "settings": self.settings.as_json(), "config": self.config,
-            "window": [{k: float(v) for k, v in row.items()} for row in self.window],
-            "scaler": scaler.state_dict() if scaler is not None else None,
-        })  # fmt: skip
+        return Checkpoint(
+            tensors,
+            {
+                "recipe": self.recipe.name,
+                "step": self.step,
+                "seconds": self._seconds(),
+                "losses": self.losses,
+                "settings": self.settings.as_json(),
+                "config": self.config,
+                "window": [{k: float(v) for k, v in row.items()} for row in self.window],
+                "scaler": scaler.state_dict() if scaler is not None else None,
+            },
+        )
 
     def _preview(self) -> None:
         if self.main and self.record is not None:

@@ -1,41 +1,37 @@
 """What a training run can be told: plain dataclasses, light to import (no torch)."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from eve_cli.errors import UsageError
+from eve_cli.settings import setting
 
 PRECISIONS = ("no", "bf16", "fp16")
 FREE_TO_CHANGE = ("steps", "minutes", "save_every", "preview_every", "log_every", "keep", "prefetch", "device")
-
-
-def option(default: Any, text: str) -> Any:
-    """A dataclass field with the help text that the command line shows."""
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class LoopSettings:
     """How long, how fast and how often; the same for every recipe."""
 
-    steps: int | None = option(None, "Stop after this many optimizer steps.")
-    minutes: float | None = option(None, "Stop after this many minutes, previews and saving included.")
-    batch: int = option(32, "Samples in one step of one process.")
-    accumulate: int = option(1, "Batches whose gradients are summed for one step.")
-    lr: float = option(1e-3, "Learning rate after the warm-up.")
-    warmup: int = option(60, "Steps over which the learning rate rises.")
-    decay_fraction: float = option(0.3, "Last share of the run over which the learning rate falls to zero.")
-    weight_decay: float = option(0.0, "AdamW weight decay of matrices and kernels.")
-    clip: float = option(1.0, "Largest norm of the gradient; 0 turns clipping off.")
-    ema: float = option(0.999, "Decay of the moving average of the weights; 0 turns it off.")
-    seed: int = option(0, "Seed of batches, noise and dropout.")
-    precision: str = option("bf16", "Mixed precision: no, bf16 or fp16.")
-    save_every: int = option(500, "Steps between checkpoints.")
-    preview_every: int = option(500, "Steps between preview pictures; 0 turns them off.")
-    log_every: int = option(10, "Steps between rows of the record.")
-    keep: int = option(2, "Newest checkpoints that are kept.")
-    prefetch: int = option(2, "Batches drawn ahead in the background; 0 draws in line.")
-    device: str = option("auto", "auto, or cpu to leave a GPU alone.")
+    steps: int | None = setting(None, "Stop after this many optimizer steps.")
+    minutes: float | None = setting(None, "Stop after this many minutes, previews and saving included.")
+    batch: int = setting(32, "Samples in one step of one process.")
+    accumulate: int = setting(1, "Batches whose gradients are summed for one step.")
+    lr: float = setting(1e-3, "Learning rate after the warm-up.")
+    warmup: int = setting(60, "Steps over which the learning rate rises.")
+    decay_fraction: float = setting(0.3, "Last share of the run over which the learning rate falls to zero.")
+    weight_decay: float = setting(0.0, "AdamW weight decay of matrices and kernels.")
+    clip: float = setting(1.0, "Largest norm of the gradient; 0 turns clipping off.")
+    ema: float = setting(0.999, "Decay of the moving average of the weights; 0 turns it off.")
+    seed: int = setting(0, "Seed of batches, noise and dropout.")
+    precision: str = setting("bf16", "Mixed precision: no, bf16 or fp16.")
+    save_every: int = setting(500, "Steps between checkpoints.")
+    preview_every: int = setting(500, "Steps between preview pictures; 0 turns them off.")
+    log_every: int = setting(10, "Steps between rows of the record.")
+    keep: int = setting(2, "Newest checkpoints that are kept.")
+    prefetch: int = setting(2, "Batches drawn ahead in the background; 0 draws in line.")
+    device: str = setting("auto", "auto, or cpu to leave a GPU alone.")
 
     def __post_init__(self) -> None:
         for wrong, reason in _mistakes(self):
