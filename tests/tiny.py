@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from eve_cli.models import bundle
 from eve_cli.models.families import mini
 from eve_cli.models.parts import BundleSettings, Parts
 
@@ -17,7 +18,5 @@ def tiny_parts(**options: Any) -> Parts:
 
 def tiny_bundle(path: Path, **options: Any) -> Path:
     """Saves a fresh tiny bundle at `path` and returns `path`."""
-    from eve_cli.models import bundle
-
     bundle.save(tiny_parts(**options), path)
     return path

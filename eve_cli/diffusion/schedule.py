@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -34,7 +35,7 @@ class Schedule:
 
     @classmethod
     def zero_snr(cls, steps: int = 1000, prediction: Prediction = "v") -> Schedule:
-        """The schedule of `mini`: scaled-linear betas, rescaled so that the last step is pure noise (Lin et al. 2023)."""
+        """Scaled-linear betas, rescaled so that the last step is pure noise (Lin et al. 2023)."""
         return cls.from_diffusers(
             {
                 "num_train_timesteps": steps,
@@ -130,9 +131,7 @@ class Schedule:
         """
         edges = self.edges(k)
         shape = (1 if batch is None else batch,)
-        rows = [
-            torch.randint(low, high, shape, generator=generator) for low, high in zip(edges, edges[1:], strict=False)
-        ]
+        rows = [torch.randint(low, high, shape, generator=generator) for low, high in pairwise(edges)]
         drawn = torch.stack(rows[::-1])
         if anchor_first:
             drawn[0] = self.steps - 1

@@ -61,7 +61,9 @@ class ConditionedConv(nn.Conv2d):
         return out + self.extra(extra) if extra.shape[1] else out
 
 
-def fresh_edit(backbone: UNet2DConditionModel, hint: Hint = "latents", tasks: int = UNKNOWN_TASK + 1) -> ControlNetModel:
+def fresh_edit(
+    backbone: UNet2DConditionModel, hint: Hint = "latents", tasks: int = UNKNOWN_TASK + 1
+) -> ControlNetModel:
     """A ControlNet that changes nothing yet: the backbone's down and middle blocks, copied, behind zero convolutions.
 
     With `hint="latents"` it reads the source's latents through two stride-1 convolutions, with `"pixels"` frames in
@@ -77,7 +79,7 @@ def fresh_edit(backbone: UNet2DConditionModel, hint: Hint = "latents", tasks: in
     adapter = ControlNetModel(**config)
     for name in ("conv_in", "time_embedding", "down_blocks", "mid_block"):
         getattr(adapter, name).load_state_dict(getattr(backbone, name).state_dict())
-    if tasks:
+    if isinstance(adapter.class_embedding, nn.Embedding):
         nn.init.zeros_(adapter.class_embedding.weight)
     return adapter
 
@@ -103,3 +105,16 @@ def fresh_video(
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
     return VideoAdapter(motion, config["in_channels"], form)
+
+
+@torch.no_grad()
+def without_labels(adapter: ControlNetModel, task: int = UNKNOWN_TASK) -> ControlNetModel:
+    """The same adapter for one task, as a ControlNet without labels, which diffusers' pipelines can run."""
+    plain = ControlNetModel.from_config({**adapter.config, "num_class_embeds": None})
+    assert isinstance(plain, ControlNetModel) and isinstance(adapter.class_embedding, nn.Embedding)
+    label = adapter.class_embedding.weight[task]
+    weights = {name: value for name, value in adapter.state_dict().items() if not name.startswith("class_embedding")}
+    weights["time_embedding.linear_2.bias"] = weights["time_embedding.linear_2.bias"] + label
+    plain.load_state_dict(weights)
+    nn.Module.to(plain, label.device, label.dtype)
+    return plain.requires_grad_(False).eval()

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel
 from eve_cli.diffusion.guidance import combine, two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
-from eve_cli.models import align
+from eve_cli.models import align, bundle
 from eve_cli.models.graft import video_tree
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
@@ -61,12 +61,8 @@ class Editor:
                 align.attach(self.student, parts.align)
 
     @classmethod
-    def load(
-        cls, name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Editor:
+    def load(cls, name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
-        from eve_cli.models import bundle
-
         return cls(bundle.load(bundle.resolve(name)), device, dtype)
 
     # Pixels and words
@@ -120,9 +116,7 @@ class Editor:
         """What the edit adapter reads: (n, tokens, dim), from a text encoder of its own where the model has one."""
         return self._read(self.parts.instruction_encoder or self.parts.text_encoder, texts)
 
-    def condition(
-        self, instruction: str | Sequence[str], caption: str | Sequence[str] | None = None
-    ) -> Condition:
+    def condition(self, instruction: str | Sequence[str], caption: str | Sequence[str] | None = None) -> Condition:
         """What each network reads of an instruction and, where known, the caption of the result."""
         instructions = [instruction] if isinstance(instruction, str) else list(instruction)
         captions = instructions if caption is None else [caption] if isinstance(caption, str) else list(caption)
@@ -206,9 +200,7 @@ class Editor:
         """
 
         def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
-            return self.clean_edit(
-                noisy, t, k.text(text), k.instruction(instruction), k.source(source), k.task(task)
-            )
+            return self.clean_edit(noisy, t, k.text(text), k.instruction(instruction), k.source(source), k.task(task))
 
         return self._guided(clean, len(text), text_cfg, video_cfg)
 
@@ -233,7 +225,7 @@ class Editor:
         text_cfg: float | None = None,
         video_cfg: float | None = None,
     ) -> Denoise:
-        """Clip editing with guidance on the texts and on the source, as `guided_edit`; the first frame is always given."""
+        """Clip editing, guided as `guided_edit`; the first frame is given in all branches."""
 
         def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
             return self.clean_student(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -47,6 +47,11 @@ class BundleSettings:
     """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video)."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
 
 
 @dataclass

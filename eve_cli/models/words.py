@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from transformers import CLIPTokenizer
 
@@ -22,7 +23,7 @@ def byte_symbols() -> list[str]:
 def _apply(symbols: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
     """Byte-pair encoding of one word: joins its best known pair, everywhere it stands, until none is known."""
     while True:
-        pairs = [pair for pair in zip(symbols, symbols[1:], strict=False) if pair in ranks]
+        pairs = [pair for pair in pairwise(symbols) if pair in ranks]
         if not pairs:
             return symbols
         best = min(pairs, key=ranks.__getitem__)
@@ -52,7 +53,7 @@ def word_merges(words: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def word_tokenizer(words: Iterable[str], tokens: int) -> CLIPTokenizer:
-    """A CLIPTokenizer of at most `tokens` tokens a text in which each of `words` is one token and the rest is spelled."""
+    """A CLIPTokenizer with one token for each of `words`, spelling the rest; a text has at most `tokens` tokens."""
     merges = word_merges(dict.fromkeys(words))
     symbols = byte_symbols()
     entries = [*symbols, *(symbol + "</w>" for symbol in symbols), *(a + b for a, b in merges), START, END]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -58,11 +59,13 @@ TINY = MiniSizes(
 
 def codec(sizes: MiniSizes) -> AutoencoderKL:
     """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths)."""
-    levels = len(sizes.codec_channels)
+    widths: Any = sizes.codec_channels
+    down: Any = ("DownEncoderBlock2D",) * len(widths)
+    up: Any = ("UpDecoderBlock2D",) * len(widths)
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=sizes.codec_channels,
+        down_block_types=down,
+        up_block_types=up,
+        block_out_channels=widths,
         layers_per_block=sizes.codec_layers,
         latent_channels=sizes.latent_channels,
         norm_num_groups=sizes.codec_groups,
@@ -77,11 +80,11 @@ def codec(sizes: MiniSizes) -> AutoencoderKL:
 def normalise_latents(codec: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
     """Folds a scale per channel into the codec, so that its latents have mean 0 and deviation 1 from then on.
 
-    `mean` and `std` (channels,) are those of the codec's present latents. Only the 1x1 convolutions at the codec's waist
-    change, so decode(encode) stays what it was and every reader of plain AutoencoderKL gets normal latents.
+    `mean` and `std` (channels,) are those of the codec's present latents. Only the 1x1 convolutions at the codec's
+    waist change, so decode(encode) stays what it was and every reader of plain AutoencoderKL gets normal latents.
     """
     before, after = codec.quant_conv, codec.post_quant_conv
-    assert before is not None and after is not None
+    assert before is not None and before.bias is not None and after is not None and after.bias is not None
     channels = len(mean)
     mean, std = mean.to(before.weight), std.to(before.weight)
     before.weight[:channels] /= std[:, None, None, None]
@@ -92,6 +95,7 @@ def normalise_latents(codec: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
 
 
 def text_encoder(sizes: MiniSizes, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    ids: dict[str, Any] = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -101,9 +105,7 @@ def text_encoder(sizes: MiniSizes, tokenizer: CLIPTokenizer) -> CLIPTextModel:
             num_hidden_layers=sizes.text_layers,
             num_attention_heads=sizes.text_heads,
             max_position_embeddings=sizes.text_tokens,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            **ids,
         )
     )
 

@@ -1,0 +1,228 @@
+"""A model in a folder: diffusers' own layout and file names, with a bundle.json beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from eve_cli.diffusion.schedule import Schedule, diffusers_config
+from eve_cli.errors import EveError, ModelError, OutputError
+from eve_cli.models.adapters import VideoAdapter
+from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, read, resolve, verify, write
+from eve_cli.models.parts import BundleSettings, Parts
+
+__all__ = ["load", "read", "resolve", "save", "verify"]
+
+CLASSES: dict[str, Any] = {
+    "codec": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "backbone": UNet2DConditionModel,
+    "edit": ControlNetModel,
+    "instruction_encoder": CLIPTextModel,
+}
+REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
+OPTIONAL = ("edit", "instruction_encoder", "video", "align")
+FIRST_FRAME = "first_frame.safetensors"
+ALIGN = "pytorch_lora_weights.safetensors"
+
+
+def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtype = torch.float32) -> Parts:
+    """The parts of a bundle, frozen and on the CPU, after every file's hash is checked.
+
+    `parts` names the adapters wanted of `OPTIONAL`; None takes all that the bundle has. ModelError, in one sentence, if
+    a file is missing, damaged, unlisted or a pickle, or if a part is asked for that the bundle lacks.
+    """
+    path = Path(path)
+    manifest = read(path)
+    wanted = tuple(part for part in OPTIONAL if part in (manifest.parts if parts is None else tuple(parts)))
+    for part in (*REQUIRED, *wanted):
+        if part not in manifest.parts:
+            raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
+    verify(path, (*REQUIRED, *wanted))
+    settings = _settings(manifest)
+    loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
+    return Parts(**loaded, settings=settings).freeze()
+
+
+def save(
+    parts: Parts,
+    path: str | Path,
+    training: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float16,
+) -> Path:
+    """Writes the parts as a bundle; `path` appears whole or not at all, and an older bundle there is replaced.
+
+    Weights are stored as `dtype`. OutputError if the folder above `path` is missing or something else is at `path`.
+    """
+    path = Path(path).absolute()
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} does not exist: make it first.")
+    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} exists and is not a model: give another folder.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            fresh = Path(scratch) / "new"
+            fresh.mkdir()
+            _write_parts(parts, fresh, dtype)
+            write(fresh, dataclasses.asdict(parts.settings), training, scores)
+            for file in fresh.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o644)  # safetensors writes files that only their owner can read
+                _flush(file)
+            if path.exists():
+                path.rename(Path(scratch) / "old")
+            fresh.rename(path)
+    except OSError as error:
+        raise OutputError(f"The model cannot be written to {path}: {error.strerror or error}.") from error
+    _flush(path.parent)
+    return path
+
+
+def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.dtype) -> Any:
+    try:
+        if part == "tokenizer":
+            return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        if part == "schedule":
+            return Schedule.from_diffusers(json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8")))
+        if part == "align":
+            return {name.removeprefix("unet."): tensor.to(dtype) for name, tensor in load_file(folder / ALIGN).items()}
+        if part == "video":
+            return _load_video(folder, settings, dtype)
+        return _from_pretrained(CLASSES[part], folder, dtype)
+    except EveError:
+        raise
+    except Exception as error:  # these libraries raise anything from KeyError to RuntimeError on bad files
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise ModelError(
+            f"{folder} cannot be read ({type(error).__name__}: {reason}): copy the model again."
+        ) from error
+
+
+def _from_pretrained(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
+    """A part by its plain class; unlike that class alone, it refuses weights that are missing, extra or misshapen."""
+    options: dict[str, Any] = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
+    from_pretrained: Any = kind.from_pretrained
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        module, info = from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        )
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info.get(problem):
+            raise ModelError(
+                f"{folder} has {problem.replace('_', ' ')} ({next(iter(info[problem]))}): it is no {kind.__name__}."
+            )
+    return module
+
+
+def _load_video(folder: Path, settings: BundleSettings, dtype: torch.dtype) -> VideoAdapter:
+    motion = _from_pretrained(MotionAdapter, folder, dtype)
+    first = load_file(folder / FIRST_FRAME)
+    adapter = VideoAdapter(motion, first["weight"].shape[1] - 1, settings.first_frame).to(dtype)
+    adapter.first.load_state_dict(first)
+    return adapter
+
+
+def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
+    for part, module in parts.modules():
+        target = folder / FOLDERS[part]
+        if part == "video":
+            assert parts.video is not None
+            _write_diffusers(parts.video.motion, target, dtype)
+            save_file(_stored(parts.video.first, dtype), target / FIRST_FRAME)
+        elif CLASSES[part] is CLIPTextModel:
+            module.save_pretrained(target, state_dict=_stored(module, dtype))  # pyright: ignore
+        else:
+            _write_diffusers(module, target, dtype)
+    parts.tokenizer.save_pretrained(folder / FOLDERS["tokenizer"])
+    scheduler = folder / FOLDERS["schedule"]
+    scheduler.mkdir()
+    config = {"_class_name": "DDIMScheduler", **diffusers_config(parts.schedule)}
+    _write_json(config, scheduler / "scheduler_config.json")
+    if parts.align is not None:
+        target = folder / FOLDERS["align"]
+        target.mkdir()
+        lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in parts.align.items()}
+        save_file(lora, target / ALIGN, metadata={"format": "pt"})
+    _write_json(_model_index(parts), folder / "model_index.json")
+
+
+def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
+    module.save_config(folder)
+    save_file(_stored(module, dtype), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
+
+
+def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """A module's weights as they are stored; ModelError if one is not finite or does not fit the type."""
+    stored = {}
+    for name, tensor in module.state_dict().items():
+        kept = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        if kept.is_floating_point() and not bool(kept.isfinite().all()):
+            raise ModelError(f"The weights {name} are not finite as {dtype}: the model was not saved.")
+        stored[name] = kept
+    return stored
+
+
+def _model_index(parts: Parts) -> dict[str, Any]:
+    """What diffusers' pipelines look for, so that the folder loads as one."""
+    index: dict[str, Any] = {
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+    }
+    if parts.edit is not None:
+        index["controlnet"] = ["diffusers", "ControlNetModel"]
+    if parts.video is not None:
+        index["motion_adapter"] = ["diffusers", "MotionAdapter"]
+        name = "AnimateDiffControlNetPipeline" if parts.edit is not None else "AnimateDiffPipeline"
+    else:
+        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
+        name = "StableDiffusionControlNetPipeline" if parts.edit is not None else "StableDiffusionPipeline"
+    return {"_class_name": name, **index}
+
+
+def _settings(manifest: Manifest) -> BundleSettings:
+    known = {item.name for item in dataclasses.fields(BundleSettings)}
+    if unknown := sorted(set(manifest.settings) - known):
+        raise ModelError(f"{manifest.path / MANIFEST} has a setting {unknown[0]!r} that this eve lacks: update eve.")
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in manifest.settings.items()
+    }
+    try:
+        return BundleSettings(**values)
+    except ValueError as error:
+        raise ModelError(f"{manifest.path / MANIFEST}: {error}") from error
+
+
+def _write_json(content: Any, file: Path) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    """Asks the disk to keep a file, or the names in a folder, before anything that relies on them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

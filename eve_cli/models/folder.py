@@ -1,0 +1,155 @@
+"""A bundle as files: where it is, what it lists, and whether it is whole. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eve_cli.errors import ModelError
+
+FORMAT, VERSION = "eve-bundle", 1
+MANIFEST = "bundle.json"
+PACKAGE = Path(__file__).resolve().parents[1]
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+
+FOLDERS: dict[str, str] = {
+    "codec": "vae",
+    "text_encoder": "text_encoder",
+    "tokenizer": "tokenizer",
+    "backbone": "unet",
+    "edit": "controlnet",
+    "instruction_encoder": "instruction_encoder",
+    "video": "motion_adapter",
+    "align": "align",
+    "schedule": "scheduler",
+}
+"""The folder of each part; the names are those that diffusers' pipelines look for."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself in bundle.json."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    """Size in bytes and sha256 of each file, by path within the bundle."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How the weights came about."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    """What they reached, by benchmark."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the bundle has, by field name of `Parts`."""
+        present = {name.split("/")[0] for name in self.files}
+        return tuple(part for part, folder in FOLDERS.items() if folder in present)
+
+    @property
+    def bytes(self) -> int:
+        return sum(int(entry["bytes"]) for entry in self.files.values())
+
+
+def places(name: str) -> list[Path]:
+    """Where a bundle of this name is looked for, in order."""
+    given = os.environ.get("EVE_WEIGHTS")
+    return [
+        *([Path(given) / name] if given else []),
+        PACKAGE / "_weights" / name,
+        PACKAGE.parent / "weights" / name,
+    ]
+
+
+def resolve(name: str | Path) -> Path:
+    """The folder of a bundle given by its name or its path; ModelError if there is none."""
+    folder = Path(name).expanduser()
+    if (folder / MANIFEST).is_file():
+        return folder
+    bare = str(name)
+    if folder.name != bare or folder.is_dir():
+        raise ModelError(f"{bare} is not a model: a model is a folder with a {MANIFEST}; see `eve models`.")
+    for place in places(bare):
+        if (place / MANIFEST).is_file():
+            return place
+    looked = " or ".join(str(place) for place in places(bare))
+    raise ModelError(f"There is no model named {bare!r} (looked for {looked}); set EVE_WEIGHTS to the folder it is in.")
+
+
+def read(path: Path) -> Manifest:
+    """The manifest of a bundle; ModelError if it is missing, unreadable or of another format."""
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is not a model: it has no {MANIFEST}.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path / MANIFEST} cannot be read ({error}): copy the model again.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path / MANIFEST} is not of the format {FORMAT}: this is not a model of eve.")
+    if content.get("version") != VERSION:
+        raise ModelError(
+            f"{path} is a model of format version {content.get('version')} and this eve reads {VERSION}: update eve."
+        )
+    keys = ("settings", "files", "training", "scores")
+    if not all(isinstance(content.get(key, {}), dict) for key in keys) or not content.get("files"):
+        raise ModelError(f"{path / MANIFEST} does not list the model's files: copy the model again.")
+    return Manifest(path, *(content.get(key, {}) for key in keys))
+
+
+def verify(path: Path, parts: tuple[str, ...] | None = None) -> Manifest:
+    """Checks that a bundle holds just the files that it lists, unchanged and free of code; ModelError if not.
+
+    With `parts`, only their files are read; the rest may be missing.
+    """
+    manifest = read(path)
+    folders = [FOLDERS[part] for part in (parts if parts is not None else manifest.parts)]
+    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    for name in found:
+        if Path(name).suffix in PICKLES:
+            raise ModelError(f"{path / name} is a pickle file, which can run code when it is read: delete it.")
+        if name not in manifest.files and name.split("/")[0] in folders:
+            raise ModelError(f"{path / name} does not belong to the model: delete it or copy the model again.")
+    for name, entry in manifest.files.items():
+        if name.split("/")[0] not in folders and "/" in name:
+            continue
+        if name not in found:
+            raise ModelError(f"{path / name} is missing: copy the model again.")
+        size = found[name].stat().st_size
+        if size != entry["bytes"]:
+            raise ModelError(f"{path / name} has {size} bytes and should have {entry['bytes']}: copy the model again.")
+        if sha256(found[name]) != entry["sha256"]:
+            raise ModelError(f"{path / name} is damaged (its sha256 is not the one listed): copy the model again.")
+    return manifest
+
+
+def write(
+    path: Path, settings: Mapping[str, Any], training: Mapping[str, Any] | None, scores: Mapping[str, Any] | None
+) -> None:
+    """Lists the files that are in `path` in its bundle.json."""
+    files = {
+        file.relative_to(path).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in sorted(_files(path))
+        if file.name != MANIFEST
+    }
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": dict(settings),
+        "training": dict(training or {}),
+        "scores": dict(scores or {}),
+        "files": files,
+    }
+    (path / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    return (file for file in path.rglob("*") if file.is_file())
