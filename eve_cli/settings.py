@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from eve_cli.errors import UsageError
 
@@ -53,6 +53,8 @@ def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
         return None
     for choice in choices:
         bare = get_origin(choice) or choice
+        if bare is Literal and value in get_args(choice):
+            return value
         if bare is Path and isinstance(value, (str, Path)):
             return Path(value)
         if bare is float and isinstance(value, int) and not isinstance(value, bool):
@@ -61,5 +63,11 @@ def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
             return tuple(value)
         if isinstance(bare, type) and isinstance(value, bare) and not (bare is int and isinstance(value, bool)):
             return value
-    wanted = " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices if choice is not type(None))
+    wanted = " or ".join(_named(choice) for choice in choices if choice is not type(None))
     raise UsageError(f"{origin}: {key} must be {wanted}, not {value!r}")
+
+
+def _named(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(str(value) for value in get_args(kind))
+    return getattr(kind, "__name__", str(kind))

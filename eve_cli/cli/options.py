@@ -71,7 +71,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _declaration(item: dataclasses.Field) -> Any:
     extra = item.metadata
-    shared = {
+    shared: dict[str, Any] = {
         "help": extra.get("help"),
         "metavar": extra.get("metavar"),
         "min": extra.get("min"),

@@ -1,0 +1,8 @@
+"""Ways to edit a window of latents, by name; a row is "module:object" of a `contract.EditMethod`."""
+
+METHODS = {
+    "eve": "eve_cli.editing.methods.eve:Eve",
+    "per_frame": "eve_cli.editing.methods.per_frame:PerFrame",
+    "sdedit": "eve_cli.editing.methods.sdedit:SDEdit",
+    "copy": "eve_cli.editing.methods.copy:Copy",
+}

@@ -1,0 +1,67 @@
+"""What an editing method is given and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from eve_cli.diffusion.noise import frame_noise
+from eve_cli.models.editor import Condition, Editor
+from eve_cli.models.parts import TASKS
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """The resolved settings of a method: nothing is left to a default."""
+
+    instruction: str
+    caption: str | None
+    task: str | None
+    steps: int
+    text_cfg: float
+    video_cfg: float
+    seed: int
+    strength: float = 0.75
+    shared_noise: bool = False
+
+    def condition(self, editor: Editor, rows: int) -> Condition:
+        """What the networks read, for `rows` frames or clips."""
+        caption = None if self.caption is None else [self.caption] * rows
+        return editor.condition([self.instruction] * rows, caption)
+
+    def labels(self, editor: Editor, rows: int) -> Tensor | None:
+        """The task's label number for `rows` frames or clips; None if no task was named."""
+        return None if self.task is None else torch.full((rows,), TASKS.index(self.task), device=editor.device)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One window of source latents (frames, channels, height, width), and what is known of it.
+
+    `hint` is what the edit adapter is shown of the source: the same latents, or frames (frames, 3, height, width).
+    `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
+    latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
+    steps.
+    """
+
+    source: Tensor
+    hint: Tensor
+    indices: range
+    reference: Tensor
+    progress: Callable[[int, int], None] | None = None
+
+    def noise(self, seed: int, stream: int = 0) -> Tensor:
+        """Noise for every frame, by its absolute index."""
+        _, channels, height, width = self.source.shape
+        noise = frame_noise(seed, self.indices, (channels, height, width), stream)
+        return noise.to(self.source.device, torch.float32)
+
+
+class EditMethod(Protocol):
+    """A way to edit: a class without state, in a file of its own, with a row in METHODS."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents of all frames of the clip, in the shape of its source."""
+        ...

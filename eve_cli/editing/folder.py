@@ -1,0 +1,115 @@
+"""A run's folder: what is finished, on disk, so that an edit can be killed at any moment and gone on with."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from eve_cli.errors import OutputError, UsageError
+
+BLOCK = 32
+"""Frames in one file of source latents."""
+
+
+class RunFolder:
+    """`plan.json`, the source's latents in blocks, and one file for each finished window."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_path = path / "plan.json"
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """A new folder; UsageError if there is something in it already."""
+        if path.exists() and any(path.iterdir()):
+            raise UsageError(f"{path}: a run is here already; go on with it (eve resume {path}) or delete it.")
+        try:
+            (path / "source").mkdir(parents=True, exist_ok=True)
+            (path / "windows").mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot make this folder ({error.strerror}).") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A folder that a run left; UsageError if it is none, or if the run had not yet finished a window."""
+        folder = cls(path)
+        if not folder.plan_path.is_file():
+            raise UsageError(f"{path}: there is no run to go on with here (it has no plan.json).")
+        return folder
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the run has resolved to do."""
+        return json.loads(self.plan_path.read_text(encoding="utf-8"))
+
+    def save_plan(self, plan: dict[str, Any]) -> None:
+        """Fixes the plan: from here on the run can be gone on with."""
+        write_atomically(self.plan_path, json.dumps(plan, indent=1).encode())
+
+    def save_source(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> int:
+        """Writes blocks of (latents, pixels) of the source, and tells how many frames there are."""
+        frames = 0
+        for number, (latents, pixels) in enumerate(blocks):
+            content = {"latents": latents.cpu().contiguous(), "pixels": pixels.cpu().contiguous()}
+            write_atomically(self._block(number), save(content))
+            frames += len(latents)
+        return frames
+
+    def source(self, frames: range, name: str = "latents") -> Tensor:
+        """The source's latents (frames, c, h, w), or its `pixels` as uint8 (frames, 3, height, width)."""
+        found = []
+        for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
+            first = number * BLOCK
+            with safe_open(self._block(number), "pt") as file:
+                found.append(file.get_slice(name)[max(frames.start - first, 0) : frames.stop - first])
+        return torch.cat(found)
+
+    def pixels(self, frames: int) -> Iterator[Tensor]:
+        """All small source frames in order, each uint8 (3, height, width)."""
+        for start in range(0, frames, BLOCK):
+            yield from self.source(range(start, min(start + BLOCK, frames)), "pixels")
+
+    def has_window(self, index: int) -> bool:
+        """Whether a window is finished."""
+        return self._window(index).is_file()
+
+    def save_window(self, index: int, latents: Tensor) -> None:
+        """Commits a window's edited latents (frames, c, h, w), overlap included."""
+        write_atomically(self._window(index), save({"latents": latents.cpu().contiguous()}))
+
+    def window(self, index: int) -> Tensor:
+        """A finished window's edited latents."""
+        with safe_open(self._window(index), "pt") as file:
+            return file.get_tensor("latents")
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _block(self, number: int) -> Path:
+        return self.path / "source" / f"{number:06d}.safetensors"
+
+    def _window(self, index: int) -> Path:
+        return self.path / "windows" / f"{index:06d}.safetensors"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file is there whole, or not at all; OutputError if the disk is full."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot write ({(error.strerror or str(error)).lower()}).") from error

@@ -1,0 +1,65 @@
+"""The model of an edit, and what a run.json must know of it."""
+
+import importlib.metadata
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from eve_cli import __version__
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import UsageError
+from eve_cli.models import folder
+from eve_cli.models.editor import Editor
+
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "av", "numpy")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An editor, and the sha256 of each of its files."""
+
+    editor: Editor
+    name: str
+    hashes: dict[str, str]
+
+
+def load_model(request: EditRequest) -> LoadedModel:
+    """Loads the model that a request names, on its device; ModelError if it is missing or damaged."""
+    path = folder.resolve(request.model)
+    hashes = {name: str(entry["sha256"]) for name, entry in folder.read(path).files.items()}
+    device = pick_device(request.device)
+    torch.set_flush_denormal(True)
+    return LoadedModel(Editor.load(path, device, pick_dtype(request.dtype, device)), request.model, hashes)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that a name stands for; UsageError if this machine has none such."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: this machine has no such device; use auto or cpu.") from error
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The number format; `auto` is bf16 on a GPU that has it and fp32 elsewhere."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return DTYPES[name]
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result can depend on."""
+    found = {"eve": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def plan_model(model: LoadedModel) -> dict[str, Any]:
+    """What the record of a run keeps of its model."""
+    return {"name": model.name, "sha256": model.hashes}

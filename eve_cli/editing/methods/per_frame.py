@@ -1,0 +1,29 @@
+"""Every frame edited as a picture of its own: the base line without any video model."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.models.editor import Editor
+
+
+class PerFrame:
+    """The edit adapter alone, frame by frame."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; `shared_noise` starts every frame from frame 0's noise."""
+        frames = len(clip.source)
+        condition = guidance.condition(editor, frames)
+        denoise = editor.guided_edit(
+            condition.text,
+            condition.instruction,
+            clip.hint,
+            guidance.labels(editor, frames),
+            text_cfg=guidance.text_cfg,
+            video_cfg=guidance.video_cfg,
+        )
+        start = replace(clip, source=clip.source[:1], indices=range(1)) if guidance.shared_noise else clip
+        noise = start.noise(guidance.seed).expand_as(clip.source)
+        return ddim(denoise, editor.schedule, noise, editor.schedule.trailing(guidance.steps), progress=clip.progress)

@@ -1,0 +1,28 @@
+"""The source half drowned in noise, then denoised as a video of the caption (Meng et al. 2022)."""
+
+from torch import Tensor
+
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.windows import hold_to
+from eve_cli.models.editor import Editor
+
+
+class SDEdit:
+    """Backbone and video adapter, no edit adapter: the base line that needs no pairs."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents, from `strength` of the noise on."""
+        timesteps = self.timesteps(editor, guidance)
+        first = clip.reference[:1] if len(clip.reference) else None
+        text = editor.embed([guidance.caption or guidance.instruction])
+        denoise = editor.guided_video(text, first, text_cfg=guidance.text_cfg)
+        source = clip.source[None]
+        noisy = editor.schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])
+        correct = hold_to(clip.reference[None], len(timesteps)) if len(clip.reference) else None
+        return ddim(denoise, editor.schedule, noisy, timesteps, correct=correct, progress=clip.progress)[0]
+
+    def timesteps(self, editor: Editor, guidance: Guidance) -> Tensor:
+        """The last `strength` of the falling timesteps, at least one."""
+        every = editor.schedule.trailing(guidance.steps)
+        return every[min(round(len(every) * (1 - guidance.strength)), len(every) - 1) :]

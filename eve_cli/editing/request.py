@@ -1,0 +1,127 @@
+"""What one edit is asked to do: the options of `eve edit`, and what a run.json keeps of them."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from eve_cli.errors import OutputError, UsageError
+from eve_cli.media import codecs
+from eve_cli.settings import setting, to_mapping
+
+TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
+# Settings that do not change a pixel of the result.
+SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline")
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """Edit a video by an instruction."""
+
+    input: str = setting(help="Video file, or a folder of images.", argument=True, metavar="INPUT")
+    instruction: str = setting(help='What to change, like "make it snowy".', argument=True, metavar="INSTRUCTION")
+    output: Path | None = setting(
+        None,
+        "Where the result goes (default: a new name here).",
+        flags=("--output", "-o"),
+        metavar="FILE",
+        panel="Result",
+    )
+    overwrite: bool = setting(False, "Replace the result if it exists.", flags=("--overwrite",), panel="Result")
+    size: Literal["source", "model"] = setting(
+        "source", "Size of the result: as the source, or as the model made it.", panel="Result"
+    )
+    side_by_side: bool = setting(False, "Put the source next to the result.", flags=("--side-by-side",), panel="Result")
+    codec: str = setting("h264", f"Video codec: {', '.join(codecs.CODECS)}.", panel="Result")
+    crf: int | None = setting(
+        None, "Quality of the codec; smaller is better (default: 16 for h264).", min=0, max=63, panel="Result"
+    )
+    lossless: bool = setting(False, "Lose nothing in the codec (large files).", flags=("--lossless",), panel="Result")
+    start: float | None = setting(None, "Begin at this second.", metavar="SECONDS", min=0, panel="Range")
+    end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range")
+    scene_cuts: Literal["auto", "off"] = setting("auto", "Find cuts, and let no window cross one.", panel="Range")
+    seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
+    method: str = setting("eve", "How to edit: eve, per_frame, sdedit, copy.", panel="Edit")
+    model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
+    steps: int | None = setting(
+        None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"
+    )
+    text_cfg: float | None = setting(
+        None, "How strongly to follow the instruction (default: the model's).", metavar="X", min=0, panel="Edit"
+    )
+    video_cfg: float | None = setting(
+        None, "How strongly to follow the source (default: the model's).", metavar="X", min=0, panel="Edit"
+    )
+    caption: str | None = setting(None, "What the result shows, in words; can help.", metavar="TEXT", panel="Edit")
+    task: str | None = setting(None, f"Kind of edit: {', '.join(TASKS)} (default: none).", panel="Edit")
+    strength: float = setting(
+        0.75, "For sdedit: the share of the noise to start from.", min=0.01, max=1.0, panel="Edit"
+    )
+    shared_noise: bool = setting(
+        False, "For per_frame: the same noise for every frame.", flags=("--shared-noise",), panel="Edit"
+    )
+    window: int | None = setting(
+        None, "Frames that are edited together (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
+    )
+    overlap: int = setting(2, "Frames that a window shares with the one before.", metavar="N", min=1, panel="Edit")
+    device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
+    offline: bool = setting(False, "Never download anything.", flags=("--offline",), panel="Machine")
+    run_dir: Path | None = setting(
+        None, "Folder of the run; kept afterwards (default: beside the result).", metavar="DIR", panel="Machine"
+    )
+    format: Literal["text", "json"] = setting("text", "What to print on stdout.", panel="Machine")
+    quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"), panel="Machine")
+    no_progress: bool = setting(False, "Do not report progress.", flags=("--no-progress",), panel="Machine")
+
+    def __post_init__(self) -> None:
+        for wrong, reason in _mistakes(self):
+            if wrong:
+                raise UsageError(reason)
+
+    def changed(self, **values: Any) -> "EditRequest":
+        """The same request with other values."""
+        return dataclasses.replace(self, **values)
+
+    def as_kept(self) -> dict[str, Any]:
+        """What a run.json keeps: everything that can change a pixel of the result."""
+        return {key: value for key, value in to_mapping(self).items() if key not in SILENT}
+
+
+def default_output(request: EditRequest) -> Path:
+    """`<input>.<the instruction, at most 40 letters>.<hash of the settings>.mp4` in the current folder."""
+    slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
+    kept = json.dumps([request.input, request.as_kept()], sort_keys=True)
+    digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
+    stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
+    return Path(f"{stem}.{slug}.{digest}.{codecs.CODECS[request.codec].types[0][1:]}")
+
+
+def check_output(path: Path, codec: str, overwrite: bool) -> None:
+    """OutputError if the result could not go to `path`, found before any work is done."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.mp4'}.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path.parent}: this folder does not exist; make it first or choose another --output.")
+    codecs.choose(str(path), codec)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; choose another --output or give --overwrite.")
+
+
+def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
+    window = r.window or r.overlap + 1
+    return [
+        (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
+        (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
+        ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
+        (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),
+        (r.overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
+        (r.task is not None and r.task not in TASKS, f"--task {r.task} is unknown; use one of: {', '.join(TASKS)}."),
+        (
+            r.end is not None and r.end <= (r.start or 0),
+            f"--end {r.end} must come after --start {r.start or 0}.",
+        ),
+    ]

@@ -1,0 +1,22 @@
+"""How an edit tells what it does, without knowing who listens. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eve_cli.media.clip import VideoInfo
+
+
+class Watcher:
+    """Told what happens, for whoever wants to print it; does nothing itself."""
+
+    def found(self, info: VideoInfo, plan: dict[str, Any], unknown: list[str], folder: Path) -> None:
+        """The source was looked at and the plan is fixed; `unknown` are words that the model never learned."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` windows (stage "edit") or frames (stage "write") are finished."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""

@@ -1,0 +1,67 @@
+"""Editors without weights: the codec is an area average, an edit is arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eve_cli.diffusion.schedule import Schedule
+from eve_cli.editing.loading import LoadedModel
+from eve_cli.editing.request import EditRequest
+from eve_cli.models.editor import Condition
+from eve_cli.models.parts import BundleSettings
+
+
+@dataclass
+class FakeEditor:
+    """Latents are 8x8 averages of the frames in [-1, 1]; `edited` says what a source's latents become.
+
+    `calls` notes each denoiser that was asked for; `noisy` mixes some of the noise into the edit, so that results
+    depend on the seed and on the frame, as those of a network do.
+    """
+
+    gain: float = 1.0
+    noisy: float = 0.0
+    settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4))
+    schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    calls: list[str] = field(default_factory=list)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        return functional.avg_pool2d(frames * 2 - 1, 8)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return (functional.interpolate(latents, scale_factor=8.0) / 2 + 0.5).clamp(0, 1)
+
+    def condition(self, instruction: Sequence[str], caption: Sequence[str] | None = None) -> Condition:
+        empty = torch.zeros(len(instruction), 1, 1)
+        return Condition(empty, empty)
+
+    def unknown_words(self, text: str) -> list[str]:
+        return [word for word in text.split() if word == "snowy"]
+
+    def edited(self, source: Tensor, noisy: Tensor) -> Tensor:
+        return source * self.gain + noisy * self.noisy
+
+    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None):
+        self.calls.append("edit")
+        return lambda noisy, t: self.edited(source, noisy)
+
+    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None):
+        self.calls.append("student")
+        return lambda noisy, t: self.edited(source, noisy)
+
+    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0):
+        self.calls.append("video")
+        return lambda noisy, t: self.edited(noisy, noisy)
+
+
+def fake_load(**options):
+    """A loader for the session that gives a `FakeEditor`."""
+
+    def load(request: EditRequest) -> LoadedModel:
+        return LoadedModel(FakeEditor(**options), request.model, {"weights": "0" * 64})  # type: ignore[arg-type]
+
+    return load
