@@ -110,7 +110,7 @@ class VideoInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     cut_start: bool = False
-    cut_end: bool = False
+    cut_end: Fraction | None = None
 
     @property
     def stored_size(self) -> tuple[int, int]:

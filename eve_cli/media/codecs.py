@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from eve_cli.errors import OutputError, UsageError
 
@@ -90,7 +91,7 @@ def _opens(codec: Codec) -> bool:
     import av
 
     try:
-        context = av.CodecContext.create(codec.encoder, "w")
+        context: Any = av.CodecContext.create(codec.encoder, "w")
         context.width, context.height, context.pix_fmt = 256, 256, codec.pixel_format
         context.framerate = 25
         context.open()

@@ -33,6 +33,11 @@ def is_rgb(frame: VideoFrame) -> bool:
     return frame.format.is_rgb or frame.format.has_palette
 
 
+def has_alpha(frame: VideoFrame) -> bool:
+    """Tell whether a frame carries transparency."""
+    return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
+
+
 def effective(frame: VideoFrame) -> Color:
     """Decide the colour of a decoded frame: its tags, else HD is BT.709 and SD is BT.601 (mpv's rule)."""
     matrix = _name(MATRICES, frame.colorspace)
@@ -110,7 +115,7 @@ def planes(frame: VideoFrame) -> Picture:
     order = (2, 0, 1, 3)[: len(frame.planes)]
     picture = np.empty((len(order), frame.height, frame.width), np.uint8)
     for channel, plane in zip(picture, (frame.planes[i] for i in order), strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # pyright: ignore[reportArgumentType]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         channel[:] = rows[: frame.height, : frame.width]
     return picture
 
@@ -122,7 +127,7 @@ def from_planes(picture: Picture, width: int, height: int) -> VideoFrame:
     frame = VideoFrame(width, height, "gbrp")
     rows, columns = picture.shape[1:]
     for plane, channel in zip(frame.planes, picture[[1, 2, 0]], strict=True):
-        target = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # pyright: ignore[reportArgumentType]
+        target = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         target[:rows, :columns] = channel
         target[:rows, columns:width] = channel[:, -1:]
         target[rows:height, :width] = target[rows - 1, :width]

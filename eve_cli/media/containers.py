@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,15 +31,17 @@ class Pictures(Protocol):
 
 def opener(source: Source, fps: Fraction | None) -> Pictures:
     """Open a source: pictures one by one, or a video file."""
-    if source.pictures:
-        from eve_cli.media.images import Images
+    from eve_cli.media.images import Animation, Images, is_animation
 
+    if source.pictures:
         return Images(source, fps or Fraction(25))
-    return Container(source)
+    return Animation(source) if is_animation(source.path) else Container(source)
 
 
 class Container:
     """A video file, opened anew for each pass."""
+
+    _end: Fraction | None = None
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -55,7 +57,7 @@ class Container:
     def _first(self, container: InputContainer) -> VideoFrame:
         """Decode the first frame, whatever is damaged before it."""
         report = Report()
-        for frame in _decoded(container, self._source.name, None, "keep", report):
+        for frame in _decoded(container, self._source.name, None, "keep", report, self._open):
             return frame
         raise InputError(f"{self._source.name}: no frame could be decoded")
 
@@ -63,20 +65,20 @@ class Container:
         """Decode from a keyframe at or before `start`."""
         target = None if start is None else start + self.info.origin
         with self._open() as container:
-            yield from self._timed(_decoded(container, self._source.name, target, errors, report), report)
+            yield from self._timed(_decoded(container, self._source.name, target, errors, report, self._open))
         self._judge(errors, report)
 
-    def _timed(self, decoded: Iterator[VideoFrame], report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
+    def _timed(self, decoded: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Give each frame a time after the one before it, from the file where it has one."""
         info = self.info
         last: Fraction | None = None
         for frame in _progressive(decoded, info):
-            pts = None if frame.pts is None else Fraction(frame.pts) * Fraction(frame.time_base) - info.origin
+            pts = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - info.origin
             if pts is None or (last is not None and pts <= last):
                 pts = info.start if last is None else last + 1 / info.fps
             last = pts
+            self._end = pts + max(1 / info.fps, (frame.duration or 0) * Fraction(frame.time_base or 0))
             yield frame, pts
-        self._last = last
 
     def _judge(self, errors: str, report: Report) -> None:
         """Say what was damaged or missing, once all is read."""
@@ -85,10 +87,10 @@ class Container:
             raise InputError(f"{info.name}: {report.corrupt} of {seen} frames damaged; giving up (--keep-going to try)")
         if report.corrupt:
             report.warn(f"{info.name}: {report.corrupt} of {seen} frames were damaged and skipped")
-        if info.duration is None or self._last is None:
+        if info.duration is None or self._end is None:
             return
-        end, promised = self._last + 1 / info.fps, info.start + info.duration
-        if promised - end > 1 / info.fps + info.duration / 20 and not info.is_vfr:
+        end, promised = self._end, info.start + info.duration
+        if promised - end > 1 / info.fps + info.duration / 20:
             report.truncated = True
             report.warn(
                 f"{info.name}: ends at {float(end):.1f} s though its header says {float(promised):.1f} s; "
@@ -97,7 +99,12 @@ class Container:
 
 
 def _decoded(
-    container: InputContainer, name: str, target: Fraction | None, errors: str, report: Report
+    container: InputContainer,
+    name: str,
+    target: Fraction | None,
+    errors: str,
+    report: Report,
+    again: Callable[[], InputContainer],
 ) -> Iterator[VideoFrame]:
     """Decode the video stream, skipping and counting what is damaged."""
     import av
@@ -105,10 +112,10 @@ def _decoded(
     stream = probe.pick_stream(name, container)
     stream.thread_type = "AUTO"
     decoder: Any = stream.codec_context
-    for packet in seek.packets(container, stream, target):
+    for packet in seek.packets(container, stream, target, again):
         try:
             frames = decoder.decode(packet)
-        except av.error.EOFError:
+        except EOFError:
             return
         except av.FFmpegError:
             if errors == "raise":

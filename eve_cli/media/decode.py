@@ -68,8 +68,15 @@ class VideoReader:
         if self._start is not None and info.duration is not None and self._start >= info.start + info.duration:
             length = float(info.duration)
             raise InputError(f"--start {float(self._start):g}s is past the end ({info.name} is {length:.1f} s long)")
-        cut_end = self._end is not None or self._max_frames is not None
-        return dataclasses.replace(info, cut_start=self._start is not None, cut_end=cut_end)
+        return dataclasses.replace(info, cut_start=self._start is not None, cut_end=self._cut_end(info))
+
+    def _cut_end(self, info: VideoInfo) -> Fraction | None:
+        """Say where reading ends before the source does; an estimate where frames are counted."""
+        ends = [] if self._end is None else [self._end]
+        if self._max_frames is not None:
+            rate = info.fps if self._fps is None else _exact(self._fps)
+            ends.append((self._start or info.start) + self._max_frames / rate)
+        return min(ends, default=None)
 
     def __enter__(self) -> Self:
         return self

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from eve_cli.errors import OutputError
-from eve_cli.media import codecs, color
+from eve_cli.media import codecs, color, tags
 from eve_cli.media.atomic import AtomicFile
-from eve_cli.media.audio import Companions
+from eve_cli.media.audio import companions
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.threads import Behind
 
@@ -88,7 +88,7 @@ class VideoWriter:
         even = 2 if self._codec.even and self._size is None else 1
         frame = color.from_planes(rgb, math.ceil(width / even) * even, math.ceil(height / even) * even)
         if self._behind is None:
-            self._encoder = _Encoder(self, frame, (width, height))
+            self._encoder = _Encoder(self, frame, (width, height), self._zero)
             self._behind = Behind(self._encoder.encode)
         self._behind.put(Queued(frame, pts - self._zero, duration))
 
@@ -122,7 +122,7 @@ class VideoWriter:
 class _Encoder:
     """The open output: one video stream, and what comes along from the source."""
 
-    def __init__(self, writer: VideoWriter, first: VideoFrame, size: tuple[int, int]) -> None:
+    def __init__(self, writer: VideoWriter, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> None:
         import av
 
         self._like, self._codec = writer._like, writer._codec
@@ -130,7 +130,10 @@ class _Encoder:
         width, height, sar = self._stored(writer._size, size, (first.width, first.height))
         self._color = color.written(self._like.color if self._like else None, width, height)
         self._tick = _time_base(self._like, writer._fps, kind)
-        self._container = av.open(str(writer._file.path), "w", container_options=_muxer_options(kind, self._tick))
+        labels = tags.merged(self._like, writer._metadata)
+        options = _muxer_options(kind, self._tick, labels)
+        self._container = av.open(str(writer._file.path), "w", container_options=options)
+        self._container.metadata.update(labels)
         stream: Any = self._container.add_stream(self._codec.encoder, rate=writer._fps)
         stream.width, stream.height, stream.pix_fmt = width, height, self._codec.pixel_format
         stream.codec_context.time_base = self._tick
@@ -144,7 +147,10 @@ class _Encoder:
         chain = color.from_rgb_chain(self._color, (width, height), self._codec.pixel_format)
         self._graph = color.build(first, chain, self._tick)
         self._last: int | None = None
-        self._companions = Companions(self._container, self._like if writer._sound else None, writer)
+        if self._like is not None:
+            tags.copy_chapters(self._container, self._like, zero)
+        self._companions = companions(self._container, self._like, kind, writer._sound, zero)
+        writer.notes.extend(self._companions.notes if self._companions else ())
 
     def _stored(
         self, asked: tuple[int, int] | None, size: tuple[int, int], padded: tuple[int, int]
@@ -176,18 +182,21 @@ class _Encoder:
         for frame in color.run(self._graph, queued.frame):
             self._tag(frame)
             self._container.mux(self._stream.encode(frame))
-        self._companions.until(queued.pts)
+        if self._companions is not None:
+            self._companions.until(queued.pts)
         self._end = queued.pts + queued.duration
 
     def finish(self) -> None:
         """Flush the encoder, add the rest of the sound and write the index."""
         self._container.mux(self._stream.encode(None))
-        self._companions.finish(self._end)
+        if self._companions is not None:
+            self._companions.finish(self._end)
         self._container.close()
 
     def discard(self) -> None:
         """Close without caring what is left."""
-        self._companions.close()
+        if self._companions is not None:
+            self._companions.close()
         try:
             self._container.close()
         except Exception:
@@ -206,7 +215,8 @@ def _time_base(like: VideoInfo | None, fps: Fraction, kind: str) -> Fraction:
     return Fraction(1, denominator if denominator <= LARGEST_TICK else fps.numerator)
 
 
-def _muxer_options(kind: str, tick: Fraction) -> dict[str, str]:
+def _muxer_options(kind: str, tick: Fraction, labels: Mapping[str, str]) -> dict[str, str]:
     if kind not in (".mp4", ".mov"):
         return {}
-    return {"movflags": "+faststart", "movie_timescale": "48000", "video_track_timescale": str(tick.denominator)}
+    flags = "+faststart+use_metadata_tags" if tags.needs_table(labels) else "+faststart"
+    return {"movflags": flags, "movie_timescale": "48000", "video_track_timescale": str(tick.denominator)}

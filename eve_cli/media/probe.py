@@ -90,7 +90,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
         color=tint,
-        has_alpha=has_alpha(first),
+        has_alpha=color.has_alpha(first),
         interlaced=interlaced,
         stream_index=stream.index,
         audio=tuple(_audio(each) for each in container.streams.audio),
@@ -99,11 +99,6 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         metadata=_metadata(container.metadata),
         notes=(*notes, *scan_notes, *_color_notes(name, tint.hdr, interlaced, is_vfr)),
     )
-
-
-def has_alpha(frame: VideoFrame) -> bool:
-    """Tell whether a decoded frame carries transparency."""
-    return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 
 def _color_notes(name: str, hdr: str | None, interlaced: bool, is_vfr: bool) -> Iterator[str]:
@@ -117,9 +112,7 @@ def _color_notes(name: str, hdr: str | None, interlaced: bool, is_vfr: bool) -> 
 
 def _orientation(frame: VideoFrame) -> tuple[Orientation, list[str]]:
     """Read the display matrix; only its eight upright positions are followed."""
-    from av.sidedata.sidedata import Type
-
-    data: Any = frame.side_data.get(Type.DISPLAYMATRIX)
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return Orientation(), []
     (a, b, _), (c, d, _), _ = (np.frombuffer(data, "<i4").reshape(3, 3) / 65536).tolist()

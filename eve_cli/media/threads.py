@@ -32,6 +32,13 @@ class _Pipe(Generic[Item]):
         raise _Stopped
 
 
+def _tell(pipe: _Pipe[tuple[str, object]], error: BaseException) -> None:
+    try:
+        pipe.put(("error", error))
+    except _Stopped:
+        pass
+
+
 def _produce(source: Iterator[Item], pipe: _Pipe[tuple[str, object]]) -> None:
     try:
         for item in source:
@@ -40,7 +47,7 @@ def _produce(source: Iterator[Item], pipe: _Pipe[tuple[str, object]]) -> None:
     except _Stopped:
         pass
     except BaseException as error:
-        pipe.stop.is_set() or pipe.put(("error", error))
+        _tell(pipe, error)
     finally:
         close = getattr(source, "close", None)
         if close is not None:
