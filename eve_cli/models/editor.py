@@ -12,10 +12,11 @@ from diffusers import UNetMotionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from eve_cli.diffusion.guidance import combine, two_scale_weights
+from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle
+from eve_cli.models.branches import Branches
 from eve_cli.models.graft import video_tree
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
@@ -178,11 +179,13 @@ class Editor:
         )
         return self._temporal(self.student, noisy, t, text, first, residuals)
 
-    # Guidance
+    # Guidance: None takes the bundle's scales
 
     def guided_image(self, text: Tensor, text_cfg: float | None = None) -> Denoise:
         """Text to image with guidance on the text."""
-        return self._guided(lambda noisy, t, k: self.clean_image(noisy, t, k.text(text)), len(text), text_cfg, 1.0)
+        branches = self._branches(text_cfg, 1.0)
+        words = branches.text(text)
+        return branches.guide(lambda noisy, t: self.clean_image(noisy, t, words))
 
     def guided_edit(
         self,
@@ -194,25 +197,22 @@ class Editor:
         text_cfg: float | None = None,
         video_cfg: float | None = None,
     ) -> Denoise:
-        """Frame editing with guidance on the texts and on the source; None takes the bundle's scales.
+        """Frame editing with guidance on the texts and on the source.
 
-        Branches: nothing; the source, no texts and no task; everything. Those of weight zero are left out.
+        Branches: nothing; the source, no texts and no task; everything. Those of weight zero are not computed.
         """
-
-        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
-            return self.clean_edit(noisy, t, k.text(text), k.instruction(instruction), k.source(source), k.task(task))
-
-        return self._guided(clean, len(text), text_cfg, video_cfg)
+        branches = self._branches(text_cfg, video_cfg)
+        words, order = branches.text(text), branches.instruction(instruction)
+        shown, labels = branches.shown(source), branches.task(task)
+        return branches.guide(lambda noisy, t: self.clean_edit(noisy, t, words, order, shown, labels))
 
     def guided_video(
         self, text: Tensor, first: Tensor | None, *, text_cfg: float | None = None, first_cfg: float = 1.0
     ) -> Denoise:
         """Text to video; the first frame is given in all branches unless `first_cfg` asks for guidance on it."""
-
-        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
-            return self.clean_video(noisy, t, k.text(text), None if first is None else k.source(first))
-
-        return self._guided(clean, len(text), text_cfg, first_cfg)
+        branches = self._branches(text_cfg, first_cfg)
+        words, shown = branches.text(text), None if first is None else branches.shown(first)
+        return branches.guide(lambda noisy, t: self.clean_video(noisy, t, words, shown))
 
     def guided_student(
         self,
@@ -226,32 +226,18 @@ class Editor:
         video_cfg: float | None = None,
     ) -> Denoise:
         """Clip editing, guided as `guided_edit`; the first frame is given in all branches."""
+        branches = self._branches(text_cfg, video_cfg)
+        words, order = branches.text(text), branches.instruction(instruction)
+        shown, labels = branches.shown(source), branches.task(task)
+        start = None if first is None else branches.every(first)
+        return branches.guide(lambda noisy, t: self.clean_student(noisy, t, words, order, shown, start, labels))
 
-        def clean(noisy: Tensor, t: Tensor, k: _Branches) -> Tensor:
-            return self.clean_student(
-                noisy,
-                t,
-                k.text(text),
-                k.instruction(instruction),
-                k.source(source),
-                None if first is None else k.all(first),
-                k.task(task),
-            )
-
-        return self._guided(clean, len(text), text_cfg, video_cfg)
-
-    def _guided(self, clean: Any, rows: int, text_cfg: float | None, source_cfg: float | None) -> Denoise:
-        text_cfg = self.settings.text_cfg if text_cfg is None else text_cfg
-        source_cfg = self.settings.video_cfg if source_cfg is None else source_cfg
-        none, source, full = two_scale_weights(text_cfg, source_cfg)
-        branches = _Branches(self, rows, full != 0, source != 0, none != 0)
-        weights = [weight for weight in (full, source, none) if weight]
-
-        def denoise(noisy: Tensor, t: Tensor) -> Tensor:
-            out = clean(branches.all(noisy), branches.all(t.expand(len(noisy))), branches)
-            return combine(weights, out.chunk(len(weights)))
-
-        return denoise
+    def _branches(self, text_cfg: float | None, source_cfg: float | None) -> Branches:
+        none, source, full = two_scale_weights(
+            self.settings.text_cfg if text_cfg is None else text_cfg,
+            self.settings.video_cfg if source_cfg is None else source_cfg,
+        )
+        return Branches(self, full, source, none)
 
     # Wiring
 
@@ -308,35 +294,6 @@ class Editor:
         if module is None:
             raise ModelError(f"The model {self.settings.name} has no {what}: choose a model that has one.")
         return module
-
-
-class _Branches:
-    """Repeats conditions over the branches of guidance that are on, in the order full, source, none."""
-
-    def __init__(self, editor: Editor, rows: int, full: bool, source: bool, none: bool) -> None:
-        self.editor, self.rows = editor, rows
-        self.flags = (full, source, none)
-
-    def all(self, value: Tensor) -> Tensor:
-        return torch.cat([value] * sum(self.flags))
-
-    def text(self, text: Tensor) -> Tensor:
-        return self._blank(text, self.editor.embed([""]))
-
-    def instruction(self, instruction: Tensor) -> Tensor:
-        return self._blank(instruction, self.editor.embed_instruction([""]))
-
-    def source(self, source: Tensor) -> Tensor:
-        """The source for the two branches that have it."""
-        return torch.cat([source] * sum(self.flags[:2])) if any(self.flags[:2]) else source[:0]
-
-    def task(self, task: Tensor | None) -> Tensor | None:
-        return None if task is None else self._blank(task, torch.tensor([UNKNOWN_TASK], device=task.device))
-
-    def _blank(self, value: Tensor, blank: Tensor) -> Tensor:
-        blank = blank.to(value.dtype).expand_as(value)
-        full, source, none = self.flags
-        return torch.cat([value] * full + [blank] * (source + none))
 
 
 def _per_frame(value: Tensor, frames: int) -> Tensor:

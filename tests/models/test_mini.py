@@ -1,0 +1,76 @@
+"""The small family: its tokenizer knows whole words, its codec can be normalised, its build is repeatable."""
+
+from __future__ import annotations
+
+import torch
+
+from eve_cli.models.editor import Editor
+from eve_cli.models.families.mini import MiniSizes, build, normalise_latents
+from eve_cli.models.words import byte_symbols, word_tokenizer
+from tests.tiny import WORDS, tiny_parts
+
+HARD = ("banana", "ban", "nana", "an", "a", "snow", "snowy", "snowman", "now", "w", "mississippi", "café")
+
+
+def test_every_known_word_is_one_token() -> None:
+    for words in (HARD, HARD[::-1]):
+        tokenizer = word_tokenizer(words, 8)
+        for word in words:
+            assert tokenizer.tokenize(word) == ["".join(byte_symbols()[byte] for byte in word.encode()) + "</w>"]
+        ids = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)[0]) for word in words]
+        assert len(set(ids)) == len(words)
+
+
+def test_unknown_words_fall_into_pieces_and_come_back_whole() -> None:
+    tokenizer = word_tokenizer(HARD, 16)
+    assert len(tokenizer.tokenize("zebra")) > 1
+    ids = tokenizer("A Zebra, snowy!").input_ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a zebra , snowy !"
+    assert tokenizer.unk_token_id not in ids[1:-1]
+
+
+def test_texts_are_padded_and_cut_to_the_same_length() -> None:
+    editor = Editor(tiny_parts())
+    embedded = editor.embed(["", "a car", "a red car and " * 20])
+    assert embedded.shape == (3, 24, 16)
+    assert torch.allclose(editor.embed(["a car"]), embedded[1:2], atol=1e-6)
+
+
+def test_a_build_is_repeatable_and_leaves_the_global_seed_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first, second, other = tiny_parts(seed=1), tiny_parts(seed=1), tiny_parts(seed=2)
+    assert torch.equal(torch.rand(1), expected)
+    states = [dict(parts.backbone.state_dict()) for parts in (first, second, other)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert not all(torch.equal(value, states[2][name]) for name, value in states[0].items())
+    assert not any(p.requires_grad for _, module in first.modules() for p in module.parameters())
+
+
+@torch.no_grad()
+def test_normalising_the_codec_keeps_what_it_decodes() -> None:
+    editor = Editor(tiny_parts())
+    frames = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = editor.encode(frames)
+    decoded, spread = editor.decode(before, clamp=False), editor.parts.codec.encode(frames * 2 - 1).latent_dist.std  # pyright: ignore
+    mean, std = before.mean((0, 2, 3)), before.std((0, 2, 3))
+    normalise_latents(editor.parts.codec, mean, std)
+    after = editor.encode(frames)
+    assert torch.allclose(after.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
+    assert torch.allclose(after.std((0, 2, 3)), torch.ones(4), atol=1e-4)
+    assert torch.allclose(editor.decode(after, clamp=False), decoded, atol=1e-4)
+    again = editor.parts.codec.encode(frames * 2 - 1).latent_dist.std  # pyright: ignore
+    assert torch.allclose(again * std[:, None, None], spread, rtol=1e-3)
+
+
+def test_the_size_of_mini() -> None:
+    parts = build(WORDS, MiniSizes())
+    millions = {name: sum(p.numel() for p in module.parameters()) / 1e6 for name, module in parts.modules()}
+    assert {name: round(count, 1) for name, count in millions.items()} == {
+        "codec": 2.7,
+        "text_encoder": 0.7,
+        "backbone": 9.5,
+        "edit": 4.6,
+        "video": 3.9,
+    }
