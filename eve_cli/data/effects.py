@@ -2,7 +2,7 @@
 
 Every effect takes frames (..., frames, 3, height, width) in 0-1, a seed, and the number of the first frame, and gives
 frames of the same shape. What moves (flakes, rain, fog) depends on the seed and the frame's number alone, so that parts
-of a clip fit together. Sizes follow the picture: a ``unit`` is a 64th of its shorter side.
+of a clip fit together. Sizes follow the picture: a `unit` is a 64th of its shorter side.
 """
 
 import math
@@ -183,7 +183,7 @@ def colour(frames: Tensor, red: float, green: float, blue: float) -> Tensor:
 
 
 def mix(one: Tensor, other: Tensor, share: Tensor | float) -> Tensor:
-    """``one`` where the share is 0, ``other`` where it is 1."""
+    """`one` where the share is 0, `other` where it is 1."""
     return one + (other - one) * share
 
 
@@ -236,7 +236,7 @@ def edges(light: Tensor, units: float) -> Tensor:
 
 
 def patches(frames: Tensor, units: float) -> Tensor:
-    """Kuwahara's filter: each pixel becomes the mean of its calmest quarter, which leaves flat patches, sharp borders."""
+    """Kuwahara's filter: each pixel becomes the mean of its calmest quarter, which leaves flat patches."""
     reach = max(1, round(units * unit(frames)))
     flat, shape = _flat(frames)
     padded = F.pad(flat, (reach,) * 4, mode="replicate")
@@ -267,7 +267,7 @@ def flakes(frames: Tensor, seed: int, first: int) -> Tensor:
 
 
 def streaks(frames: Tensor, seed: int, first: int) -> Tensor:
-    """How much of each pixel a rain streak covers (frames, 1, height, width): about 45 of 9 by 1.3 units on a square."""
+    """How much of each pixel a rain streak covers (frames, 1, height, width): about 45 on a square, 9 by 1.3 units."""
 
     def cover(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
         chance = _chance(seed, round(45 * size[0] * size[1]), 3)
@@ -284,7 +284,7 @@ def streaks(frames: Tensor, seed: int, first: int) -> Tensor:
 
 
 def drift(frames: Tensor, seed: int, first: int, still: bool = False) -> Tensor:
-    """Slow large clouds between -1 and 1 (frames, 1, height, width), which move sideways unless ``still``."""
+    """Slow large clouds between -1 and 1 (frames, 1, height, width), which move sideways unless `still`."""
 
     def cloud(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
         chance = _chance(seed, 5, 4)
@@ -305,7 +305,6 @@ def _marks(
     height, width = frames.shape[-2:]
     scale = min(1.0, CANVAS / min(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    side = min(rows, columns)  # positions are measured in shorter sides
     tall, wide = rows / min(rows, columns), columns / min(rows, columns)
     y = ((torch.arange(rows) + 0.5) / rows * tall).view(1, -1, 1)
     x = ((torch.arange(columns) + 0.5) / columns * wide).view(1, 1, -1)
@@ -321,7 +320,7 @@ def _chance(seed: int, rows: int, columns: int) -> Tensor:
 
 
 def _wrap(position: Tensor, length: float) -> Tensor:
-    """Positions between a tenth before 0 and a tenth after ``length``, so that marks leave before they come back."""
+    """Positions between a tenth before 0 and a tenth after `length`, so that marks leave before they come back."""
     return position % (length + 0.2) - 0.1
 
 

@@ -10,8 +10,8 @@ from eve_cli.data.effects import Effect
 class Look:
     """An edit whose answer is known for any clip.
 
-    ``function(frames, seed, first)`` takes and gives frames (..., frames, 3, height, width) in 0-1; ``first`` is the
-    number of the first frame in its clip. ``task`` is style or global. ``captions`` are phrases that follow a
+    `function(frames, seed, first)` takes and gives frames (..., frames, 3, height, width) in 0-1; `first` is the
+    number of the first frame in its clip. `task` is style or global. `captions` are phrases that follow a
     source caption after a comma.
     """
 

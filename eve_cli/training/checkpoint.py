@@ -35,12 +35,12 @@ class Checkpoint:
 
 
 def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Parameters and buffers of all modules, as ``module/key``."""
+    """Parameters and buffers of all modules, as `module/key`."""
     return {f"{name}/{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
 
 
 def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
-    """Puts tensors named ``module/key`` into the modules; every key must be there."""
+    """Puts tensors named `module/key` into the modules; every key must be there."""
     for name, module in modules.items():
         part = {key.split("/", 1)[1]: value for key, value in tensors.items() if key.split("/", 1)[0] == name}
         try:
@@ -51,7 +51,7 @@ def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as flat tensors, ``parameter index/key``."""
+    """The state of an optimizer as flat tensors, `parameter index/key`."""
     flat: dict[str, Tensor] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -60,7 +60,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts the tensors of ``optimizer_tensors`` back; learning rates stay those of the optimizer."""
+    """Puts the tensors of `optimizer_tensors` back; learning rates stay those of the optimizer."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split("/", 1)
@@ -82,7 +82,7 @@ def latest(root: Path) -> Path | None:
 
 
 def save(root: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Writes a checkpoint: temporary folder, fsync, rename; then drops the oldest beyond ``keep``."""
+    """Writes a checkpoint: temporary folder, fsync, rename; then drops the oldest beyond `keep`."""
     target = root / "checkpoints" / f"step-{checkpoint.step:08d}"
     temporary = target.with_name(f".{target.name}.part")
     try:

@@ -41,7 +41,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The modules have the averaged weights inside the ``with`` block."""
+        """The modules have the averaged weights inside the `with` block."""
         before = {k: v.detach().clone() for k, v in module_tensors(self.modules).items()}
         self.put()
         try:

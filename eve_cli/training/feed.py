@@ -9,7 +9,7 @@ import torch
 
 
 def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Generator[Any, None, None]:
-    """Yields ``draw(first)``, ``draw(first + 1)``, ... with at most ``ahead`` waiting; closing it ends the thread."""
+    """Yields `draw(first)`, `draw(first + 1)`, ... with at most `ahead` waiting; closing it ends the thread."""
     if ahead == 0:
         index = first
         while True:

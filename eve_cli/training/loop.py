@@ -61,11 +61,11 @@ def run(
     resume: bool = False,
     config: dict[str, Any] | None = None,
 ) -> Outcome:
-    """Trains until ``settings`` says so; afterwards the recipe's modules hold the averaged weights.
+    """Trains until `settings` says so; afterwards the recipe's modules hold the averaged weights.
 
-    ``folder`` receives checkpoints, record and previews. With ``resume`` the newest checkpoint there is continued,
+    `folder` receives checkpoints, record and previews. With `resume` the newest checkpoint there is continued,
     giving the same losses as a run that was never stopped; without one, training starts anew.
-    EveError where a loss is no longer a number; Ctrl-C saves, and the outcome says ``interrupted``.
+    EveError where a loss is no longer a number; Ctrl-C saves, and the outcome says `interrupted`.
     """
     torch.set_flush_denormal(True)
     loop = _Loop(recipe, settings, folder, on_event or (lambda event: None), config or {})
@@ -76,7 +76,7 @@ def run(
 
 
 def lr_factor(settings: LoopSettings, step: int, fraction: float) -> float:
-    """Share of the learning rate at a step: rises over the warm-up, falls to 0 over the last ``decay_fraction``."""
+    """Share of the learning rate at a step: rises over the warm-up, falls to 0 over the last `decay_fraction`."""
     rise = min(1.0, (step + 1) / max(1, settings.warmup))
     fall = min(1.0, (1 - fraction) / settings.decay_fraction) if settings.decay_fraction else 1.0
     return min(rise, max(0.0, fall))
@@ -210,7 +210,7 @@ class _Loop:
         return self.recipe.batch(index, self.accelerator.process_index)
 
     def _over(self) -> bool:
-        """Whether to stop, the same in every process; sets ``fraction``, the share of the run that is done."""
+        """Whether to stop, the same in every process; sets `fraction`, the share of the run that is done."""
         s = self.settings
         now, signalled = processes.largest((self._seconds(), float(self.signalled)), self.device)
         shares = [self.step / s.steps] if s.steps is not None else []

@@ -14,7 +14,7 @@ _PRIMES = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB
 class Recipe(Protocol):
     """What is trained, on what, and with which losses.
 
-    The loop also sets ``progress`` (0 at the start of the run, 1 at its end) before each batch is used,
+    The loop also sets `progress` (0 at the start of the run, 1 at its end) before each batch is used,
     so that a recipe can, say, weigh masks for the first 70 % only.
     """
 
@@ -22,18 +22,18 @@ class Recipe(Protocol):
     modules: dict[str, nn.Module]
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters that the optimizer changes; all of them belong to ``modules``."""
+        """The parameters that the optimizer changes; all of them belong to `modules`."""
         ...
 
     def batch(self, step: int, rank: int) -> Batch:
         """The data of a step: a pure function of (seed, rank, step), drawn in a background thread.
 
-        It must use generators of its own (see ``generator``), never the global one.
+        It must use generators of its own (see `generator`), never the global one.
         """
         ...
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses by name (scalars); the loop sums those whose name does not start with ``_``."""
+        """The losses by name (scalars); the loop sums those whose name does not start with `_`."""
         ...
 
     def preview(self, step: int) -> Tensor | None:
@@ -67,7 +67,7 @@ def step_seed(seed: int, rank: int, step: int, stream: int = 0) -> int:
 
 
 def generator(seed: int, rank: int, step: int, stream: int = 0) -> torch.Generator:
-    """A CPU generator seeded by ``step_seed``."""
+    """A CPU generator seeded by `step_seed`."""
     return torch.Generator().manual_seed(step_seed(seed, rank, step, stream))
 
 

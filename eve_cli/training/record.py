@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Record:
-    """Writes ``records.jsonl``, ``tensorboard/`` and ``previews/`` of one run."""
+    """Writes `records.jsonl`, `tensorboard/` and `previews/` of one run."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Opens the files for a run that stands at ``step``; later rows of a killed run are dropped."""
+        """Opens the files for a run that stands at `step`; later rows of a killed run are dropped."""
         self.folder = folder
         self.path = folder / "records.jsonl"
         _drop_after(self.path, step)

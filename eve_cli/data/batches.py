@@ -1,0 +1,199 @@
+"""Where trainings draw from: the world, a folder, or triplets; every batch is a pure function of a seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from eve_cli.data import folders, frames, triplets
+from eve_cli.data.looks import LOOKS
+from eve_cli.data.sample import Item, Triplet
+from eve_cli.data.world import feed
+from eve_cli.data.world.feed import Clips, Pairs, Pictures
+from eve_cli.errors import InputError, UsageError
+
+CHANGED = 8 / 255  # a pixel that differs by more than this is one that the edit changed
+LONG = 32  # frame numbers that lone pictures are taken from
+LOOK_SHARE = 0.3  # of a folder's pictures and clips that are shown under a look
+
+
+class Source(Protocol):
+    """Draws what recipes learn from: pictures and clips with texts, and pairs with instructions."""
+
+    def pictures(self, seed: int, count: int, side: int) -> Pictures: ...
+
+    def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs: ...
+
+    def clips(self, seed: int, count: int, length: int, side: int) -> Clips: ...
+
+
+def open_source(data: str, photos: Tensor | None = None, photo_share: float = 0.0) -> Source:
+    """The source that `--data` names: `world`, a folder, or a .jsonl file; photographs are mixed into the world."""
+    if data == "world":
+        return World(photos, photo_share)
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return Folder.open(path)
+    if path.suffix == ".jsonl":
+        return Triplets(triplets.read(path))
+    raise UsageError(f"--data {data} is neither `world`, a folder, nor a .jsonl file of triplets.")
+
+
+@dataclass(frozen=True)
+class World:
+    """The procedural world, with a share of photographs."""
+
+    photos: Tensor | None = None
+    photo_share: float = 0.0
+
+    def pictures(self, seed: int, count: int, side: int) -> Pictures:
+        return feed.pictures(seed, count, side, self.photos, self.photo_share)
+
+    def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
+        shares = dict(tasks) if tasks else None
+        return feed.pairs(seed, count, side, self.photos, self.photo_share, tasks=shares)
+
+    def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
+        return feed.clips(seed, count, length, side, self.photos, self.photo_share)
+
+
+class Folder:
+    """Pictures and videos of a folder; edits are looks, whose answers a program gives."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.videos = [item for item in items if item.kind == "video"]
+        self.shelf: frames.Shelf | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> Folder:
+        """The files of a folder that have captions; InputError if there are none."""
+        listing = folders.scan(folder)
+        if not listing.kept:
+            why = "; ".join(f"{count} with {reason}" for reason, count in listing.reasons().items()) or "it is empty"
+            raise InputError(f"{folder} holds nothing to learn from: {why}.")
+        return cls(listing.kept)
+
+    def pictures(self, seed: int, count: int, side: int) -> Pictures:
+        """Single frames; some under a look, with the look's phrase behind the caption or its instruction instead."""
+        rng = random.Random(f"pictures {seed}")
+        made, texts = [], []
+        for _ in range(count):
+            item = rng.choice(self.items)
+            frame, text = self._clip(item, 1, side, rng), item.caption
+            if rng.random() < LOOK_SHARE:
+                look = rng.choice(list(LOOKS.values()))
+                frame = look.function(frame, rng.randrange(2**31), rng.randrange(LONG))
+                text = rng.choice((f"{text}, {rng.choice(look.captions)}", rng.choice(look.instructions)))
+            made.append(frame)
+            texts.append(text)
+        return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
+
+    def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
+        """Single frames and the same under a look."""
+        rng = random.Random(f"pairs {seed}")
+        source, edited, rows = [], [], []
+        for _ in range(count):
+            item, look = rng.choice(self.items), rng.choice(list(LOOKS.values()))
+            frame = self._clip(item, 1, side, rng)
+            source.append(frame)
+            edited.append(look.function(frame, rng.randrange(2**31), rng.randrange(LONG)))
+            rows.append((rng.choice(look.instructions), f"{item.caption}, {rng.choice(look.captions)}", look.task))
+        return _pairs(source, edited, rows)
+
+    def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
+        """Parts of the videos; some under a look."""
+        if not self.videos:
+            raise InputError("Videos are needed to train the video adapter, and the folder has none.")
+        rng = random.Random(f"clips {seed}")
+        made, texts = [], []
+        for _ in range(count):
+            item = rng.choice(self.videos)
+            clip, text = self._clip(item, length, side, rng), item.caption
+            if rng.random() < LOOK_SHARE:
+                look = rng.choice(list(LOOKS.values()))
+                clip = look.function(clip, rng.randrange(2**31), rng.randrange(LONG))
+                text = f"{text}, {rng.choice(look.captions)}"
+            made.append(clip)
+            texts.append(text)
+        return Clips(torch.stack(made), texts)
+
+    def _clip(self, item: Item, length: int, side: int, rng: random.Random) -> Tensor:
+        self.shelf = self.shelf or frames.Shelf(round(side * 1.25))
+        return frames.square(_part(self.shelf.read(item.path), length, rng), side, rng)
+
+
+class Triplets:
+    """Edits from a file, each with its answer."""
+
+    def __init__(self, rows: Sequence[Triplet]) -> None:
+        self.rows = rows
+        self.shelf: frames.Shelf | None = None
+
+    def pictures(self, seed: int, count: int, side: int) -> Pictures:
+        """Frames of the outputs, and of the inputs that have captions."""
+        rng = random.Random(f"pictures {seed}")
+        made, texts = [], []
+        for _ in range(count):
+            row = rng.choice(self.rows)
+            before, after = self._both(row, 1, side, rng)
+            first = bool(row.input_caption) and rng.random() < 0.5
+            made.append(before if first else after)
+            texts.append(row.input_caption if first else rng.choice((row.output_caption, row.instruction)))
+        return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
+
+    def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
+        """Single frames before and after, cut alike; `tasks` weighs the rows that name a task."""
+        rng = random.Random(f"pairs {seed}")
+        weights = [(tasks or {}).get(row.task or "", 1.0) for row in self.rows]
+        source, edited, texts = [], [], []
+        for row in rng.choices(self.rows, weights, k=count):
+            before, after = self._both(row, 1, side, rng)
+            source.append(before)
+            edited.append(after)
+            texts.append((row.instruction, row.output_caption, row.task or "unknown"))
+        return _pairs(source, edited, texts)
+
+    def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
+        """Parts of the output videos."""
+        rng = random.Random(f"clips {seed}")
+        videos = [row for row in self.rows if folders.kind_of(row.output) == "video"]
+        if not videos:
+            raise InputError("Videos are needed to train the video adapter, and the triplets have none.")
+        chosen = [rng.choice(videos) for _ in range(count)]
+        made = [self._both(row, length, side, rng)[1] for row in chosen]
+        return Clips(torch.stack(made), [row.output_caption for row in chosen])
+
+    def _both(self, row: Triplet, length: int, side: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+        self.shelf = self.shelf or frames.Shelf(round(side * 1.25))
+        before, after = self.shelf.read(row.input), self.shelf.read(row.output)
+        if len(before) != len(after):
+            raise InputError(f"Row {row.row}: input has {len(before)} frames and output {len(after)}; they must agree.")
+        if before.shape != after.shape:
+            raise InputError(f"Row {row.row}: input and output do not have the same aspect.")
+        state = rng.getstate()
+        one = frames.square(_part(before, length, rng), side, rng)
+        rng.setstate(state)  # the same part, the same cut
+        return one, frames.square(_part(after, length, rng), side, rng)
+
+
+def _part(clip: Tensor, length: int, rng: random.Random) -> Tensor:
+    """`length` frames in a row, from anywhere; a clip that is too short is played to and fro."""
+    if len(clip) < length:
+        order = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
+        return clip[[order[i % len(order)] for i in range(length)]]
+    start = rng.randint(0, len(clip) - length)
+    return clip[start : start + length]
+
+
+def _pairs(source: list[Tensor], edited: list[Tensor], texts: list[tuple[str, str, str]]) -> Pairs:
+    before, after = torch.stack(source), torch.stack(edited)
+    changed = ((after - before).abs().amax(2) > CHANGED).float()
+    instructions, captions, tasks = ([row[i] for row in texts] for i in range(3))
+    return Pairs(before, after, changed, instructions, captions, tasks)

@@ -1,0 +1,85 @@
+"""Triplet files: JSON lines with input, instruction, output_caption and output, and if known input_caption and task.
+
+Paths are relative to the file. Input and output are both pictures, or both videos of the same length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from eve_cli.data.folders import parse, unreadable
+from eve_cli.data.sample import Dropped, Listing, Triplet, kind_of
+from eve_cli.errors import InputError
+
+NEEDED = ("input", "instruction", "output_caption", "output")
+ALLOWED = (*NEEDED, "input_caption", "task")
+TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
+
+
+def read(file: Path) -> list[Triplet]:
+    """All rows; InputError naming the file and the row if one is wrong."""
+    listing = scan(file)
+    if listing.dropped:
+        first = listing.dropped[0]
+        more = f" ({len(listing.dropped)} rows are wrong; `eve data check` lists them)" if listing.dropped[1:] else ""
+        raise InputError(f"{first.where}: {first.reason}{more}.")
+    if not listing.kept:
+        raise InputError(f"{file} has no rows.")
+    return list(listing.kept)
+
+
+def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
+    """The rows that can be used and those that cannot; with `deep` the first frames are read too."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}.") from None
+    kept: list[Triplet] = []
+    dropped: list[Dropped] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            kept.append(_triplet(line, number, file, deep))
+        except InputError as error:
+            dropped.append(Dropped(f"{file.name}:{number}", str(error).split(": ", 1)[1].rstrip(".")))
+    return Listing(kept, dropped)
+
+
+def _triplet(line: str, number: int, file: Path, deep: bool) -> Triplet:
+    where = f"{file.name}:{number}"
+    row = parse(line, where)
+    for key in row:
+        if key not in ALLOWED:
+            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")
+    for key in ALLOWED:
+        _check_text(row, key, where)
+    task = row.get("task")
+    if task is not None and task not in TASKS:
+        raise InputError(f"{where}: unknown task {task!r}; known are {', '.join(TASKS)}.")
+    source, output = (_file(row, key, file, where, deep) for key in ("input", "output"))
+    if kind_of(source) != kind_of(output):
+        raise InputError(f"{where}: input is a {kind_of(source)} and output is a {kind_of(output)}.")
+    return Triplet(
+        number, source, output, row["instruction"], row["output_caption"], row.get("input_caption") or "", task
+    )
+
+
+def _check_text(row: dict[str, Any], key: str, where: str) -> None:
+    value = row.get(key)
+    if value is None and key not in NEEDED:
+        return
+    if not isinstance(value, str) or (key in NEEDED and not value.strip()):
+        raise InputError(f"{where}: {key} is missing or no text.")
+
+
+def _file(row: dict[str, Any], key: str, file: Path, where: str, deep: bool) -> Path:
+    path = file.parent / row[key]
+    if not path.is_file():
+        raise InputError(f"{where}: {key} {row[key]!r} does not exist.")
+    if kind_of(path) is None:
+        raise InputError(f"{where}: {key} {row[key]!r} is no picture or video.")
+    if deep and (fault := unreadable(path)):
+        raise InputError(f"{where}: {key} {fault}.")
+    return path
