@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
+import threading
 from pathlib import Path
 
 from eve_cli.errors import OutputError
@@ -36,6 +38,7 @@ class AtomicFile:
                 raise OutputError(f"{self.name}: cannot write here (permission denied)") from None
             os.close(handle)
             self._path = Path(path)
+            self._terminate = _raise_on_termination()
         return self._path
 
     def _sweep(self) -> None:
@@ -54,12 +57,31 @@ class AtomicFile:
         self.path.chmod(0o666 & ~mask)
         os.replace(self.path, self.target)
         self._path = None
+        self._calm()
 
     def discard(self) -> None:
         """Remove the hidden file."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
+            self._calm()
+
+    def _calm(self) -> None:
+        if self._terminate:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _raise_on_termination() -> bool:
+    """Let SIGTERM leave `with` blocks as an exception, where nobody else handles it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return False
+    signal.signal(signal.SIGTERM, _leave)
+    return True
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _alive(process: int) -> bool:

@@ -38,6 +38,11 @@ class Span:
             return True
         return start >= self.zero if pre_roll is None else end > self.zero - pre_roll
 
+    def clipped(self, start: Fraction, length: Fraction) -> tuple[Fraction, Fraction]:
+        """Move a start and length in file time to output time, without what lies before the span."""
+        start -= self.zero
+        return (start, length) if self.starts_whole or start >= 0 else (Fraction(0), start + length)
+
 
 class Track(Protocol):
     """One stream on its way into the output."""
@@ -99,12 +104,32 @@ class Encoded:
             yield from self._stream.encode(None)
 
 
+class CopiedTitles:
+    """Subtitles whose packets go over unchanged; one already shown at the cut begins there."""
+
+    def __init__(self, source: Any, stream: Any, span: Span) -> None:
+        self._stream, self._span, self._tick = stream, span, Fraction(source.time_base)
+
+    def packets(self, packet: Any) -> Iterator[Any]:
+        """Shift one packet, clip it to the span, or drop it."""
+        if not packet.size or packet.pts is None:
+            return
+        start, length = self._span.clipped(packet.pts * self._tick, (packet.duration or 0) * self._tick)
+        if length > 0 or self._span.starts_whole:
+            packet.pts = packet.dts = round(start / self._tick)
+            packet.duration = round(length / self._tick)
+            packet.stream = self._stream
+            yield packet
+
+
 class Titled:
     """Text subtitles, written in the output's own form."""
 
     def __init__(self, source: Any, output: OutputContainer, codec: str, span: Span) -> None:
         self._source, self._span = source, span
         self.stream: Any = output.add_stream(codec)
+        if not source.codec_context.is_open:
+            source.codec_context.open()
         self.stream.codec_context.subtitle_header = source.codec_context.subtitle_header
         self.stream.codec_context.time_base = Fraction(1, 1000)
         self.stream.time_base = Fraction(1, 1000)
@@ -114,8 +139,8 @@ class Titled:
         from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
         tick = Fraction(packet.time_base or 1)
-        start, length = (packet.pts or 0) * tick, (packet.duration or 0) * tick
-        if not packet.size or not self._span.keeps(start, start + length, None):
+        start, length = self._span.clipped((packet.pts or 0) * tick, (packet.duration or 0) * tick)
+        if not packet.size or length <= 0:
             return
         titles = self._source.codec_context.decode2(packet)
         texts = [each.ass for each in titles or () if isinstance(each, AssSubtitle)]
@@ -123,7 +148,7 @@ class Titled:
             return
         title = SubtitleSet.create(b"\n".join(texts), 0, round(length * 1000))
         encoded = self.stream.codec_context.encode_subtitle(title)
-        encoded.pts = encoded.dts = round((start - self._span.zero) * 1000)
+        encoded.pts = encoded.dts = round(start * 1000)
         encoded.duration, encoded.time_base, encoded.stream = round(length * 1000), Fraction(1, 1000), self.stream
         yield encoded
 
@@ -177,7 +202,7 @@ class Companions:
         known = SUBTITLES.get(self._kind, ())
         if codec in known:
             stream = self._output.add_stream_from_template(source)
-            return Copied(source, stream, self._span, None), stream
+            return CopiedTitles(source, stream, self._span), stream
         if codec in TEXT and known:
             track = Titled(source, self._output, "srt" if known[0] == "subrip" else known[0], self._span)
             return track, track.stream

@@ -81,6 +81,13 @@ def choose(name: str, codec: str) -> Codec:
     return chosen
 
 
+def notes(chosen: Codec | None, asked: str) -> list[str]:
+    """Say where another encoder than the asked one is used because this machine lacks it."""
+    if chosen is None or asked not in FALLBACKS or chosen is CODECS[asked]:
+        return []
+    return [f"{asked} does not work on this machine (no NVIDIA encoder); {chosen.encoder} is used instead"]
+
+
 def working(codec: str) -> Codec:
     """Give the codec, or its software twin where this machine's graphics card cannot encode."""
     twin = FALLBACKS.get(codec)

@@ -99,6 +99,21 @@ def build(frame: VideoFrame, chain: Sequence[tuple[str, str]], time_base: Fracti
     return graph
 
 
+def palette_graph(frame: VideoFrame, size: tuple[int, int], time_base: Fraction) -> Graph:
+    """Make a filter graph that gives each frame a palette of its own."""
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    scale, split = graph.add("scale", f"flags={FLAGS}:w={size[0]}:h={size[1]}"), graph.add("split")
+    palette, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1")
+    graph.link_nodes(source, scale, split, palette)
+    split.link_to(use, 1, 0)
+    palette.link_to(use, 0, 1)
+    graph.link_nodes(use, graph.add("buffersink")).configure()
+    return graph
+
+
 def run(graph: Graph, frame: VideoFrame | None) -> list[VideoFrame]:
     """Push one frame (None at the end) and take what comes out."""
     ready: list[VideoFrame] = []

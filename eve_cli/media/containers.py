@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eve_cli.errors import InputError
 from eve_cli.media import color, probe, seek
 from eve_cli.media.clip import Report, VideoInfo
-from eve_cli.media.sources import Source
+from eve_cli.media.sources import Source, UnknownFormat
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 TOLERATED_DAMAGE = Fraction(1, 5)
 CONSECUTIVE_ERRORS = 64
@@ -35,7 +36,18 @@ def opener(source: Source, fps: Fraction | None) -> Pictures:
 
     if source.pictures:
         return Images(source, fps or Fraction(25))
-    return Animation(source) if is_animation(source.path) else Container(source)
+    if is_animation(source.path):
+        return Animation(source)
+    try:
+        return Container(source)
+    except UnknownFormat:
+        from eve_cli.media.convert import converted
+
+        other = converted(source)
+        if other is None:
+            raise
+        source.temporary = other.temporary
+        return Container(other)
 
 
 class Container:
@@ -73,11 +85,11 @@ class Container:
         info = self.info
         last: Fraction | None = None
         for frame in _progressive(decoded, info):
-            pts = None if frame.pts is None else frame.pts * Fraction(frame.time_base or 0) - info.origin
+            pts = None if frame.pts is None else frame.pts * Fraction(frame.time_base or info.time_base) - info.origin
             if pts is None or (last is not None and pts <= last):
                 pts = info.start if last is None else last + 1 / info.fps
             last = pts
-            self._end = pts + max(1 / info.fps, (frame.duration or 0) * Fraction(frame.time_base or 0))
+            self._end = pts + max(1 / info.fps, (frame.duration or 0) * Fraction(frame.time_base or info.time_base))
             yield frame, pts
 
     def _judge(self, errors: str, report: Report) -> None:
@@ -111,10 +123,10 @@ def _decoded(
 
     stream = probe.pick_stream(name, container)
     stream.thread_type = "AUTO"
-    decoder: Any = stream.codec_context
+    decoder: Any = _decoder(stream)
     for packet in seek.packets(container, stream, target, again):
         try:
-            frames = decoder.decode(packet)
+            frames = decoder.decode(packet if packet.size else None)
         except EOFError:
             return
         except av.FFmpegError:
@@ -130,14 +142,29 @@ def _decoded(
             yield frame
 
 
+def _decoder(stream: VideoStream) -> Any:
+    """Choose the decoder: FFmpeg's own for VP8 and VP9 would drop transparency."""
+    import av
+
+    codec = stream.codec_context.codec.canonical_name
+    if codec in ("vp8", "vp9") and stream.metadata.get("alpha_mode") == "1":
+        return av.CodecContext.create("libvpx-vp9" if codec == "vp9" else "libvpx", "r")
+    return stream.codec_context
+
+
 def _progressive(decoded: Iterator[VideoFrame], info: VideoInfo) -> Iterator[VideoFrame]:
     """Weave interlaced frames into progressive ones, as many as before and at the same times."""
-    if not info.interlaced:
-        yield from decoded
-        return
-    graph = None
+    graph, size = None, (0, 0)
     for frame in decoded:
-        graph = graph or color.build(frame, [("bwdif", "mode=send_frame:deint=interlaced")], info.time_base)
+        if graph is not None and (frame.width, frame.height) != size:
+            yield from color.run(graph, None)
+            graph = None
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        if graph is None:
+            size = (frame.width, frame.height)
+            graph = color.build(frame, [("bwdif", "mode=send_frame:deint=interlaced")], info.time_base)
         yield from color.run(graph, frame)
     if graph is not None:
         yield from color.run(graph, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -51,10 +52,24 @@ def pick_stream(name: str, container: InputContainer) -> VideoStream:
     if not videos:
         what = "has sound but no video" if container.streams.audio else "has no video"
         raise InputError(f"{name}: {what}")
+    videos = [stream for stream in videos if stream.codec_context is not None]
+    if not videos:
+        codec = _four_letters(Path(container.name.removeprefix("file:")))
+        raise sources.UnknownFormat(
+            f'{name}: video codec "{codec}" cannot be decoded; convert it first: '
+            f"ffmpeg -i {name} -c:v libx264 -crf 12 out.mp4"
+        )
     default = [stream for stream in videos if stream.disposition & Disposition.default]
     if len(default) == 1:
         return default[0]
     return max(default or videos, key=lambda stream: (stream.width or 0) * (stream.height or 0))
+
+
+def _four_letters(path: Path) -> str:
+    """Find the code of the first sample description in an mp4 or mov file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = data.find(b"stsd")
+        return "unknown" if place < 0 else data[place + 16 : place + 20].decode("ascii", "replace").strip()
 
 
 def describe(name: str, path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame) -> VideoInfo:

@@ -81,6 +81,10 @@ def _spool() -> Source:
     return Source("standard input", path, temporary=[path])
 
 
+class UnknownFormat(InputError):
+    """Our libraries do not know the file's form; another program may."""
+
+
 def why_unreadable(name: str, path: Path) -> InputError:
     """Say in words why a file is no video, from its first bytes."""
     with path.open("rb") as file:
@@ -96,7 +100,7 @@ def why_unreadable(name: str, path: Path) -> InputError:
             f"{name}: the recording is incomplete (its index is missing), probably an interrupted download or a camera "
             "that lost power; get the file again"
         )
-    return InputError(f"{name}: not a video (its format is not known)")
+    return UnknownFormat(f"{name}: not a video (its format is not known)")
 
 
 def _looks_like_text(head: bytes) -> bool:

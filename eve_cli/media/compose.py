@@ -1,0 +1,71 @@
+"""Pictures made of pictures: two clips side by side, strips and grids as PNG."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from eve_cli.media.clip import Frame, Picture
+
+GAP = 8
+BACKGROUND = 255
+
+
+def resized(rgb: Picture, width: int, height: int) -> Picture:
+    """Scale (3, height, width) smoothly."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)).transpose(2, 0, 1)
+
+
+def side_by_side(pictures: Sequence[Picture], gap: int = 0) -> Picture:
+    """Put pictures (3, height, width) in a row, each scaled to the first one's height."""
+    height = pictures[0].shape[1]
+    row: list[Picture] = []
+    for rgb in pictures:
+        if rgb.shape[1] != height:
+            rgb = resized(rgb, max(1, round(rgb.shape[2] * height / rgb.shape[1])), height)
+        row += [rgb, np.full((3, height, gap), BACKGROUND, np.uint8)]
+    return np.concatenate(row[:-1], axis=2)
+
+
+def paired(left: Iterable[Frame], right: Iterable[Frame], gap: int = 0) -> Iterator[Frame]:
+    """Join two clips frame by frame, at the left one's times, until the shorter one ends."""
+    for one, other in zip(left, right, strict=False):
+        yield Frame(one.index, one.pts, one.duration, side_by_side([one.rgb, other.rgb], gap), source=one.source)
+
+
+def strip(pictures: Sequence[Picture], count: int = 6, gap: int = GAP) -> Picture:
+    """Pick `count` pictures spread evenly over a clip and put them in a row."""
+    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
+    return side_by_side([pictures[index] for index in chosen], gap)
+
+
+def grid(rows: Sequence[Sequence[Picture]], gap: int = GAP) -> Picture:
+    """Put rows of pictures below each other; short rows are filled with white."""
+    bands = [side_by_side(row, gap) for row in rows]
+    width = max(band.shape[2] for band in bands)
+    stacked: list[Picture] = []
+    for band in bands:
+        padded = np.full((3, band.shape[1], width), BACKGROUND, np.uint8)
+        padded[:, :, : band.shape[2]] = band
+        stacked += [padded, np.full((3, gap, width), BACKGROUND, np.uint8)]
+    return np.concatenate(stacked[:-1], axis=1)
+
+
+def save_png(rgb: Picture, path: str | os.PathLike[str]) -> None:
+    """Save (3, height, width) as a PNG file, complete or not at all."""
+    from PIL import Image
+
+    from eve_cli.media.atomic import AtomicFile
+
+    file = AtomicFile(os.fspath(path))
+    try:
+        Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0))).save(file.path, format="PNG")
+        file.commit()
+    except BaseException:
+        file.discard()
+        raise

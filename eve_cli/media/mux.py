@@ -1,0 +1,173 @@
+"""The open output file: one encoded video stream, and what comes along from the source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eve_cli.media import color, tags
+from eve_cli.media.audio import companions
+from eve_cli.media.clip import VideoInfo
+from eve_cli.media.codecs import Codec
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+LARGEST_TICK = 1_000_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of an output file."""
+
+    path: Path
+    like: VideoInfo | None
+    size: tuple[int, int] | None
+    codec: Codec
+    crf: float
+    preset: str
+    sound: bool
+    labels: Mapping[str, str]
+    fps: Fraction
+
+    @property
+    def kind(self) -> str:
+        """The file type, as ".mp4"."""
+        return self.path.suffix.lower()
+
+    def padded(self, width: int, height: int) -> tuple[int, int]:
+        """Round a size up to what the encoder can take."""
+        step = 2 if self.codec.even else 1
+        return math.ceil(width / step) * step, math.ceil(height / step) * step
+
+
+class Queued(NamedTuple):
+    """A picture on its way to the encoder; times are seconds of the output."""
+
+    frame: VideoFrame
+    pts: Fraction
+    duration: Fraction
+
+
+class Output:
+    """Encode and mux pictures of one size; `zero` is the source's time that becomes the output's start."""
+
+    def __init__(self, wanted: Wanted, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> None:
+        import av
+
+        like, self._kind = wanted.like, wanted.kind
+        self._tick = _time_base(like, wanted.fps, wanted.kind)
+        labels = tags.merged(like, wanted.labels)
+        options = _muxer_options(wanted.kind, self._tick, labels)
+        self._container = av.open(str(wanted.path), "w", container_options=options)
+        self._container.metadata.update(labels)
+        self._stream, self._color = self._add_video(wanted, first, size)
+        self._graph = self._converter(wanted.codec, first)
+        self._last = -1
+        self._end = Fraction(0)
+        if like is not None:
+            tags.copy_chapters(self._container, like, zero)
+        self._companions = companions(self._container, like, wanted.kind, wanted.sound, zero)
+        self.notes = self._companions.notes if self._companions else []
+
+    def _add_video(self, wanted: Wanted, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
+        codec = wanted.codec
+        width, height, sar = _stored(wanted, size, first)
+        tint = color.written(wanted.like.color if wanted.like else None, width, height)
+        stream: Any = self._container.add_stream(codec.encoder, rate=wanted.fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, codec.pixel_format
+        context = stream.codec_context
+        context.time_base = self._tick
+        context.options = codec.options(wanted.crf, wanted.preset)
+        context.flags |= FRAME_DURATION
+        if sar != 1:
+            context.sample_aspect_ratio = sar
+        if wanted.kind in codec.tags:
+            context.codec_tag = codec.tags[wanted.kind]
+        if not _is_rgb(codec):
+            _tag(context, tint)
+        return stream, tint
+
+    def _converter(self, codec: Codec, first: VideoFrame) -> Any:
+        size = (self._stream.width, self._stream.height)
+        if codec.pixel_format == "pal8":
+            return color.palette_graph(first, size, self._tick)
+        return color.build(first, color.from_rgb_chain(self._color, size, codec.pixel_format), self._tick)
+
+    def encode(self, queued: Queued) -> None:
+        """Convert, encode and mux one picture, and the sound up to it."""
+        self._last = max(round(queued.pts / self._tick), self._last + 1)
+        queued.frame.pts, queued.frame.time_base = self._last, self._tick
+        queued.frame.duration = max(1, round(queued.duration / self._tick))
+        for frame in color.run(self._graph, queued.frame):
+            if not _is_rgb(self._stream):
+                _tag(frame, self._color)
+            self._container.mux(self._stream.encode(frame))
+        if self._companions is not None:
+            self._companions.until(queued.pts)
+        self._end = queued.pts + queued.duration
+
+    def finish(self) -> None:
+        """Flush the encoder, add the rest of the sound and write the index."""
+        self._container.mux(self._stream.encode(None))
+        if self._companions is not None:
+            self._companions.finish(self._end)
+        self._container.close()
+
+    def discard(self) -> None:
+        """Close without caring what is left."""
+        if self._companions is not None:
+            self._companions.close()
+        try:
+            self._container.close()
+        except Exception:
+            return
+
+
+# AV_CODEC_FLAG_FRAME_DURATION: each frame says how long it is shown, so uneven times survive.
+FRAME_DURATION = 1 << 8
+
+
+def _is_rgb(target: Any) -> bool:
+    name = target.pixel_format if isinstance(target, Codec) else target.pix_fmt
+    return name in ("gbrp", "pal8")
+
+
+def _tag(target: Any, tint: color.Color) -> None:
+    target.colorspace = color.MATRICES[tint.matrix]
+    target.color_primaries = color.PRIMARIES[tint.primaries]
+    target.color_trc = color.TRANSFERS[tint.transfer]
+    target.color_range = 1
+
+
+def _stored(wanted: Wanted, size: tuple[int, int], first: VideoFrame) -> tuple[int, int, Fraction]:
+    """Decide the stored size and pixel aspect: the source's own for a picture of the source's size."""
+    like = wanted.like
+    if wanted.size is not None:
+        return *wanted.padded(*wanted.size), Fraction(1)
+    if like is None or like.sar == 1 or size != (like.width, like.height):
+        return first.width, first.height, Fraction(1)
+    return *wanted.padded(*like.stored_size), like.sar
+
+
+def _time_base(like: VideoInfo | None, fps: Fraction, kind: str) -> Fraction:
+    """Choose a tick in which every time of the source is a whole number, where there is one."""
+    if kind == ".gif":
+        return Fraction(1, 100)
+    if like is None:
+        return Fraction(1, fps.numerator)
+    if like.is_vfr:
+        return like.time_base
+    denominator = math.lcm(fps.numerator, like.start.denominator)
+    return Fraction(1, denominator if denominator <= LARGEST_TICK else fps.numerator)
+
+
+def _muxer_options(kind: str, tick: Fraction, labels: Mapping[str, str]) -> dict[str, str]:
+    if kind not in (".mp4", ".mov"):
+        return {}
+    flags = "+faststart+use_metadata_tags" if tags.needs_table(labels) else "+faststart"
+    return {"movflags": flags, "movie_timescale": "48000", "video_track_timescale": str(tick.denominator)}

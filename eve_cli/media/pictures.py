@@ -1,0 +1,61 @@
+"""A clip as a folder of numbered PNG files, complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from eve_cli.errors import OutputError
+from eve_cli.media.clip import Picture
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether an output name means a folder of pictures."""
+    return name.endswith(("/", os.sep)) or Path(name).expanduser().is_dir()
+
+
+class PictureFolder:
+    """PNG files written to a hidden folder, which `commit` moves into place."""
+
+    def __init__(self, name: str, overwrite: bool = True) -> None:
+        self.name = name
+        self.target = Path(os.path.abspath(Path(name).expanduser()))
+        self._hidden: Path | None = None
+        self._count = 0
+        if not self.target.parent.is_dir():
+            raise OutputError(f"{self.target.parent}/: folder does not exist")
+        if self.target.is_dir() and any(self.target.iterdir()) and not overwrite:
+            raise OutputError(f"{name}: is not empty; choose another folder or allow its pictures to be replaced")
+
+    @property
+    def path(self) -> Path:
+        """The hidden folder."""
+        if self._hidden is None:
+            self._hidden = Path(tempfile.mkdtemp(".part", f".{self.target.name}.", self.target.parent))
+        return self._hidden
+
+    def write(self, rgb: Picture) -> None:
+        """Save the next picture, uint8 (3, height, width)."""
+        from PIL import Image
+
+        self._count += 1
+        Image.fromarray(rgb.transpose(1, 2, 0).copy()).save(
+            self.path / f"frame_{self._count:06d}.png", compress_level=4
+        )
+
+    def commit(self) -> None:
+        """Move the pictures into place, replacing earlier numbered ones."""
+        self.target.mkdir(exist_ok=True)
+        for old in self.target.glob("frame_[0-9][0-9][0-9][0-9][0-9][0-9].png"):
+            old.unlink()
+        for picture in sorted(self.path.iterdir()):
+            os.replace(picture, self.target / picture.name)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the hidden folder."""
+        if self._hidden is not None:
+            shutil.rmtree(self._hidden, ignore_errors=True)
+            self._hidden = None
