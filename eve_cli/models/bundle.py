@@ -6,12 +6,14 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -52,7 +54,8 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
             raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
     verify(path, (*REQUIRED, *wanted))
     settings = _settings(manifest)
-    loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
+    with _quiet():
+        loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
     return Parts(**loaded, settings=settings).freeze()
 
 
@@ -76,7 +79,8 @@ def save(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
             fresh = Path(scratch) / "new"
             fresh.mkdir()
-            _write_parts(parts, fresh, dtype)
+            with _quiet():
+                _write_parts(parts, fresh, dtype)
             write(fresh, dataclasses.asdict(parts.settings), training, scores)
             for file in fresh.rglob("*"):
                 if file.is_file():
@@ -111,19 +115,30 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
         ) from error
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the libraries' own progress bars and warnings back; what is wrong is said by ModelErrors."""
+    levels = [library.get_verbosity() for library in (diffusers_logging, transformers_logging)]
+    bars = transformers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(levels[0])
+        transformers_logging.set_verbosity(levels[1])
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
 def _from_pretrained(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
     """A part by its plain class; unlike that class alone, it refuses weights that are missing, extra or misshapen."""
     options: dict[str, Any] = {"dtype" if kind is CLIPTextModel else "torch_dtype": dtype}
     from_pretrained: Any = kind.from_pretrained
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        module, info = from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
-        )
-    finally:
-        if bars:
-            transformers_logging.enable_progress_bar()
+    module, info = from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+    )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(problem):
             raise ModelError(

@@ -133,6 +133,10 @@ class Editor:
         words = dict.fromkeys(word.lower() for word in WORD.findall(text))
         return [word for word in words if word not in known] if known else []
 
+    def fits(self, text: str) -> bool:
+        """Whether the model reads all of a text; what goes beyond its `text_tokens` is cut off."""
+        return len(self.parts.tokenizer(text).input_ids) <= self.settings.text_tokens
+
     # The functions
 
     def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor) -> Tensor:

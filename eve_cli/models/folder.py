@@ -66,18 +66,17 @@ def places(name: str) -> list[Path]:
 
 
 def resolve(name: str | Path) -> Path:
-    """The folder of a bundle given by its name or its path; ModelError if there is none."""
+    """The folder of a bundle given by its name or its path, names first; ModelError if there is none."""
     folder = Path(name).expanduser()
-    if (folder / MANIFEST).is_file():
-        return folder
-    bare = str(name)
-    if folder.name != bare or folder.is_dir():
-        raise ModelError(f"{bare} is not a model: a model is a folder with a {MANIFEST}; see `eve models`.")
-    for place in places(bare):
+    is_name = isinstance(name, str) and folder.name == name
+    named = places(str(name)) if is_name else []
+    for place in (*named, folder):
         if (place / MANIFEST).is_file():
             return place
-    looked = " or ".join(str(place) for place in places(bare))
-    raise ModelError(f"There is no model named {bare!r} (looked for {looked}); set EVE_WEIGHTS to the folder it is in.")
+    if not is_name or folder.is_dir():
+        raise ModelError(f"{name} is not a model: a model is a folder with a {MANIFEST}; see `eve models`.")
+    looked = " or ".join(str(place) for place in named)
+    raise ModelError(f"There is no model named {name!r} (looked for {looked}); set EVE_WEIGHTS to the folder it is in.")
 
 
 def read(path: Path) -> Manifest:

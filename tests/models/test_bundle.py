@@ -20,8 +20,10 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from eve_cli.diffusion.samplers import ddim
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models import align, bundle, folder
+from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.presets import PRESETS
@@ -94,6 +96,37 @@ def test_an_editor_of_a_saved_bundle_computes_the_same(whole: Path, tmp_path: Pa
 )
 def test_each_part_loads_with_its_own_library(whole: Path, name: str, kind: type) -> None:
     assert isinstance(kind.from_pretrained(whole / name), kind)  # pyright: ignore
+
+
+@torch.no_grad()
+def test_the_pipeline_of_diffusers_makes_the_same_clip(tmp_path: Path) -> None:
+    parts = tiny_parts()
+    assert parts.edit is not None
+    for parameter in parts.edit.controlnet_mid_block.parameters():
+        parameter.data.fill_(0.05)
+    editor = Editor.load(bundle.save(parts, tmp_path / "model"))
+    assert editor.parts.edit is not None
+    pipeline = AnimateDiffControlNetPipeline.from_pretrained(tmp_path / "model")
+    pipeline.controlnet = without_labels(editor.parts.edit)
+    pipeline.set_progress_bar_config(disable=True)
+    noise, source = (torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    text = editor.embed(["make it snowy"])
+    theirs = pipeline(
+        prompt_embeds=text,
+        num_frames=3,
+        height=32,
+        width=32,
+        num_inference_steps=4,
+        guidance_scale=1.0,
+        latents=noise.transpose(1, 2),
+        conditioning_frames=list(source[0]),
+        output_type="latent",
+    ).frames
+    denoise = editor.guided_student(text, text, source, None, text_cfg=1, video_cfg=1)
+    ours = ddim(denoise, editor.schedule, noise, editor.schedule.trailing(4))
+    assert torch.allclose(ours, theirs.transpose(1, 2), atol=1e-5)
+    untouched = ddim(editor.guided_video(text, None, text_cfg=1), editor.schedule, noise, editor.schedule.trailing(4))
+    assert not torch.allclose(ours, untouched, atol=1e-2)
 
 
 def test_the_folder_loads_as_a_pipeline_with_its_alignment(whole: Path) -> None:
@@ -209,9 +242,14 @@ def test_saving_does_not_overwrite_what_is_no_model(tmp_path: Path) -> None:
     assert (tmp_path / "notes" / "text.txt").read_text() == "keep me"
 
 
-def test_a_bundle_is_found_by_name_or_path(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_is_found_by_name_or_path(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVE_WEIGHTS", str(whole.parent))
     assert bundle.resolve("whole") == whole == bundle.resolve(whole) == bundle.resolve(str(whole))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "whole").mkdir()
+    assert bundle.resolve("whole") == whole
+    with pytest.raises(ModelError, match="is not a model"):
+        bundle.resolve("./whole/")
     with pytest.raises(ModelError, match="no model named 'nothing'"):
         bundle.resolve("nothing")
     with pytest.raises(ModelError, match="is not a model"):

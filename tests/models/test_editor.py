@@ -275,6 +275,11 @@ def test_texts_are_read_as_the_bundle_says() -> None:
     assert texts("caption", None) == ["make it snowy", "make it snowy"]
 
 
+def test_a_text_that_is_too_long_is_noticed(editor: Editor) -> None:
+    assert editor.fits("make it snowy") and editor.fits("a " * 22)
+    assert not editor.fits("a " * 23)
+
+
 def test_unknown_words_are_named_in_order(editor: Editor) -> None:
     assert editor.unknown_words("Make the ZEBRA snowy, and a blue zebra!") == ["zebra", "blue"]
     assert Editor(Parts(**{**vars(editor.parts), "settings": BundleSettings()})).unknown_words("zebra") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from eve_cli.models.editor import Editor
-from eve_cli.models.families.mini import MiniSizes, build, normalise_latents
+from eve_cli.models.families.mini import TINY, MiniSizes, build, normalise_latents
 from eve_cli.models.words import byte_symbols, word_tokenizer
 from tests.tiny import WORDS, tiny_parts
 
@@ -19,6 +19,11 @@ def test_every_known_word_is_one_token() -> None:
             assert tokenizer.tokenize(word) == ["".join(byte_symbols()[byte] for byte in word.encode()) + "</w>"]
         ids = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)[0]) for word in words]
         assert len(set(ids)) == len(words)
+
+
+def test_phrases_are_taken_apart_into_words() -> None:
+    parts = build(["make it snowy", "low-poly", "8-bit Snowy!"], TINY, edit=False, video=False)
+    assert parts.settings.words == ("make", "it", "snowy", "low", "poly", "bit")
 
 
 def test_unknown_words_fall_into_pieces_and_come_back_whole() -> None:

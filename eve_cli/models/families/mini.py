@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.parts import BundleSettings, Parts
-from eve_cli.models.words import word_tokenizer
+from eve_cli.models.words import WORD, word_tokenizer
 
 
 @dataclass(frozen=True)
@@ -140,11 +140,12 @@ def build(
 ) -> Parts:
     """All parts, untrained and frozen; fresh adapters change nothing, so each function equals the backbone's.
 
-    `settings` are the defaults if not given; what `sizes` and `words` decide is filled in either way.
+    `words` may be words or whole phrases. `settings` are the defaults if not given; what `sizes` and `words` decide is
+    filled in either way.
     """
     sizes = sizes or MiniSizes()
     settings = settings or BundleSettings()
-    words = tuple(dict.fromkeys(word.lower() for word in words))
+    words = tuple(dict.fromkeys(word for phrase in words for word in WORD.findall(phrase.lower())))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tokenizer = word_tokenizer(words, sizes.text_tokens)
