@@ -29,7 +29,7 @@ def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Generator[Any
         stop.set()
         while not waiting.empty():
             waiting.get_nowait()
-        thread.join(timeout=60)
+        thread.join(timeout=20)  # a long draw may go on; the thread is a daemon
 
 
 def _fill(draw: Callable[[int], Any], first: int, waiting: queue.Queue, stop: threading.Event) -> None:

@@ -43,13 +43,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: steps done, seconds, last mean losses, newest checkpoint, whether it was interrupted."""
+    """How a run ended: steps done, seconds, last mean losses, newest checkpoint, whether it was interrupted.
+
+    `main` is true in the first of several processes.
+    """
 
     step: int
     seconds: float
     losses: dict[str, float]
     checkpoint: Path
     interrupted: bool
+    main: bool = True
 
 
 def run(
@@ -237,7 +241,7 @@ class _Loop:
     def _log(self) -> None:
         self._share_window()
         self._check()
-        names = self.window[0].keys()
+        names = dict.fromkeys(name for row in self.window for name in row)
         self.losses = {n: float(torch.stack([row[n] for row in self.window if n in row]).mean()) for n in names}
         before, then = self.window_start
         samples = self.settings.batch * self.settings.accumulate * self.accelerator.num_processes
@@ -250,13 +254,12 @@ class _Loop:
         self._tell("progress")
 
     def _share_window(self) -> None:
-        """The window's losses on the CPU, averaged over the processes."""
+        """The window's losses on the CPU, averaged over the processes; every process must have the same names."""
         if not self.window:
             return
-        names = list(self.window[0])
-        table = torch.stack([torch.stack([row[n].to(self.device) for n in names]) for row in self.window])
-        table = processes.mean(table).cpu()
-        self.window = [dict(zip(names, row, strict=True)) for row in table]
+        table = torch.stack([value.to(self.device) for row in self.window for value in row.values()])
+        values = iter(processes.mean(table).cpu())
+        self.window = [{name: next(values) for name in row} for row in self.window]
 
     def _save(self) -> Path | None:
         self._share_window()
@@ -326,7 +329,7 @@ class _Loop:
         self._tell("interrupted" if self.interrupted else "done")
         last = checkpoints.latest(self.folder)
         assert last is not None
-        return Outcome(self.step, self._seconds(), self.losses, last, self.interrupted)
+        return Outcome(self.step, self._seconds(), self.losses, last, self.interrupted, self.main)
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started

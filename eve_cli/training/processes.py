@@ -21,7 +21,17 @@ def accelerator(settings: LoopSettings) -> Accelerator:
         raise UsageError("--precision fp16 needs a GPU; on this device use bf16 or no.")
     if AcceleratorState().initialized if AcceleratorState._shared_state else False:
         AcceleratorState._reset_state(reset_partial_state=False)  # an earlier run may have had another precision
-    return Accelerator(mixed_precision=settings.precision, cpu=cpu)
+    return Accelerator(mixed_precision=_precision(settings.precision, cpu), cpu=cpu)
+
+
+def _precision(wanted: str, cpu: bool) -> str:
+    """What `auto` means here: bf16 where the device computes in it, else none."""
+    if wanted != "auto":
+        return wanted
+    if cpu:
+        known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return "bf16" if known is not None and known() else "no"
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
 def share_start(modules: Mapping[str, nn.Module]) -> None:

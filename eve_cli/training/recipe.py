@@ -57,6 +57,13 @@ class Stateful(Protocol):
     def load_state(self, state: dict[str, Tensor]) -> None: ...
 
 
+@runtime_checkable
+class Concluding(Protocol):
+    """A recipe with a last thing to do to the trained weights, such as normalising latents."""
+
+    def conclude(self) -> None: ...
+
+
 def step_seed(seed: int, rank: int, step: int, stream: int = 0) -> int:
     """A 63-bit seed, well mixed, from the run's seed, the process, the step and a stream of one's own."""
     mixed = 0

@@ -1,0 +1,133 @@
+"""`eve train`: only the named part changes, settings are kept, and what is printed helps."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eve_cli.cli import app
+from eve_cli.data.world.language import vocabulary
+from eve_cli.errors import ModelError, UsageError
+from eve_cli.models import bundle, folder
+from eve_cli.models.families import mini
+from eve_cli.training import record, session
+from eve_cli.training.recipes import RECIPES
+from eve_cli.training.settings import SETTINGS, TrainSettings
+
+FOLDERS = {
+    "codec": {"vae"},
+    "backbone": {"unet", "text_encoder"},
+    "edit": {"controlnet", "instruction_encoder"},
+    "video": {"motion_adapter"},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parts = mini.build(vocabulary(), mini.TINY)
+    return bundle.save(parts, tmp_path_factory.mktemp("models") / "tiny", {"codec": {"steps": 7}})
+
+
+@pytest.fixture(autouse=True)
+def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    from eve_cli.training.recipes import backbone, codec, edit, video
+
+    for module in (backbone, codec, edit, video):
+        monkeypatch.setattr(module, "CHUNK", 8, raising=False)
+
+
+def settings(part: str, model: Path, out: Path, **changes: Any) -> TrainSettings:
+    plain = {"steps": 2, "batch": 4, "preview_every": 0, "ema": 0.0, "warmup": 1, "precision": "no"}
+    return SETTINGS[part](**{**plain, "model": str(model), "out": out, **changes})
+
+
+def digests(path: Path) -> dict[str, str]:
+    return {name: entry["sha256"] for name, entry in folder.read(path).files.items() if name.endswith("safetensors")}
+
+
+def test_every_recipe_has_settings() -> None:
+    assert SETTINGS.keys() == RECIPES.keys()
+
+
+@pytest.mark.parametrize("part", RECIPES)
+def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> None:
+    trained = session.train(part, settings(part, model, tmp_path / "run"))
+    assert trained.model is not None
+    before, after = digests(model), digests(trained.model)
+    assert before.keys() == after.keys()
+    changed = {name.split("/")[0] for name in before if before[name] != after[name]}
+    assert changed and changed <= FOLDERS[part]
+    assert folder.read(trained.model).training[part]["steps"] == 2
+    assert "codec" in folder.read(trained.model).training
+    folder.verify(trained.model)
+
+
+def test_a_missing_adapter_is_made(tmp_path: Path) -> None:
+    bare = bundle.save(mini.build(vocabulary(), mini.TINY, edit=False, video=False), tmp_path / "bare")
+    trained = session.train("video", settings("video", bare, tmp_path / "run"))
+    assert trained.model is not None
+    assert set(folder.read(trained.model).parts) - set(folder.read(bare).parts) == {"video"}
+
+
+def test_weights_stored_in_full_stay_in_full(tmp_path: Path) -> None:
+    full = bundle.save(mini.build(vocabulary(), mini.TINY), tmp_path / "full", dtype=torch.float32)
+    trained = session.train("edit", settings("edit", full, tmp_path / "run"))
+    assert (
+        trained.model is not None
+        and digests(full)["unet/diffusion_pytorch_model.safetensors"]
+        == (digests(trained.model)["unet/diffusion_pytorch_model.safetensors"])
+    )
+
+
+def test_training_lowers_the_loss(model: Path, tmp_path: Path) -> None:
+    session.train("codec", settings("codec", model, tmp_path / "run", steps=40, log_every=10, batch=8))
+    rows = record.read(tmp_path / "run")
+    assert rows[-1]["square"] < 0.8 * rows[0]["square"]
+
+
+def test_a_run_can_be_resumed_without_saying_its_settings_again(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    session.train("codec", settings("codec", model, out, lr=2e-3))
+    again = session.resumed("codec", SETTINGS["codec"](out=out, resume=True, steps=4))
+    assert (again.lr, again.batch, again.steps, again.model) == (2e-3, 4, 4, str(model))
+    assert session.train("codec", again).outcome.step == 4
+    with pytest.raises(UsageError, match="trains another part"):
+        session.resumed("edit", SETTINGS["edit"](out=out, resume=True))
+    with pytest.raises(UsageError, match="no run to resume"):
+        session.resumed("edit", SETTINGS["edit"](out=tmp_path / "none", resume=True))
+
+
+def test_an_unknown_model_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        session.train("edit", settings("edit", Path("nothing"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_prints_the_model_alone_on_stdout(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('steps = 20\nbatch = 2\nprecision = "no"\nlog_every = 1\npreview_every = 0\n')
+    out = tmp_path / "run"
+    words = ["train", "codec", "--model", str(model), "--out", str(out), "--config", str(config), "--steps", "10"]
+    assert app.run(words) == 0
+    shown = capsys.readouterr()
+    assert shown.out == f"{out / 'model'}\n"
+    lines = shown.err.splitlines()
+    assert sum(line.startswith("train") for line in lines) == 10
+    assert "10/10 steps" in shown.err and "training codec" in shown.err
+    assert json.loads((out / "settings.json").read_text())["steps"] == 10
+
+
+def test_an_unknown_key_in_the_config_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("step = 20\n")
+    assert app.run(["train", "edit", "--config", str(config)]) == 2
+    assert "unknown setting 'step'" in capsys.readouterr().err
+
+
+def test_a_run_without_an_end_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["train", "edit"]) == 2
+    assert "--steps or --minutes" in capsys.readouterr().err
