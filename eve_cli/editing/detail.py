@@ -1,19 +1,100 @@
-"""Brings an edit made at the model's size back to the source's, with the source's detail where it still holds."""
+"""Brings an edit made at the model's size back to the source's, with the source's detail where it still holds.
+
+At the model's size, with `change = after - before`, a local affine map of the source's colours (a guided filter with a
+colour guide, He et al. 2013) is fitted to the change. What the map explains is a change of colour, light or haze: the
+source's detail goes through the same map, so that it darkens at night and fades in fog. What the map cannot explain is a
+change of structure: there the detail fades away. Residuals as small as the model's own error count as no change.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from eve_cli.editing.fit import enlarge
+RADIUS = 3
+REGULARITY = 3e-4
+STRUCTURE = 0.15
+SPREAD = 6
+ERROR_SCALE = 3.0
+ERROR_LIMIT = 0.12
+GAIN_LIMIT = 1.2
 
 
-def transfer(source: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Full-size frames of an edit, (f, 3, height, width) in [0, 1].
+@dataclass(frozen=True)
+class Maps:
+    """What to do to full-size frames, at the model's size.
 
-    `source` (f, 3, height, width) are the full-size frames; `before` and `after` (f, 3, h, w) are the same frames as
-    the codec shows them, and edited. Where the two are equal the result is the source, exactly.
+    `before` and `change` are (f, 3, h, w): the codec's view of the source, and what is added to it. `detail` (f, 9, h, w)
+    holds a 3 x 3 matrix for each pixel that is applied to the source's detail, and added too.
     """
-    size = (source.shape[-2], source.shape[-1])
+
+    before: Tensor
+    change: Tensor
+    detail: Tensor
+
+    def frame(self, number: int) -> "Maps":
+        """The maps of one frame."""
+        one = slice(number, number + 1)
+        return Maps(self.before[one], self.change[one], self.detail[one])
+
+
+def plan(before: Tensor, after: Tensor) -> Maps:
+    """The maps of frames (f, 3, h, w) in [0, 1], as the codec shows them and edited; zero where the two are equal."""
     change = after - before
-    weight = torch.exp(-((change.norm(dim=1, keepdim=True) / 0.25) ** 2))
-    detail = source - enlarge(before, size)
-    return source + enlarge(change, size) + (enlarge(weight, size) - 1) * detail
+    matrix, offset = fit_affine(before, change)
+    explained = (matrix * before[:, :, None]).sum(1) + offset
+    residual = change - explained
+    unexplained = residual.norm(dim=1, keepdim=True)
+    error = ERROR_SCALE * unexplained.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    error = error.clamp(1e-6, ERROR_LIMIT)
+    change = _shrink(explained + _shrink(residual, error), error)
+    weight = structure_weight(unexplained, change.norm(dim=1, keepdim=True))[:, None]
+    identity = torch.eye(3, device=before.device).view(1, 3, 3, 1, 1)
+    detail = weight * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
+    return Maps(before, change, detail.flatten(1, 2))
+
+
+def fit_affine(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The local map `target ~ matrix . guide + offset`: (f, 3 in, 3 out, h, w) and (f, 3, h, w)."""
+    mean_guide, mean_target = _box(guide, RADIUS), _box(target, RADIUS)
+    channels = range(guide.shape[1])
+    spread = [_box(guide[:, c : c + 1] * guide, RADIUS) - mean_guide[:, c : c + 1] * mean_guide for c in channels]
+    shared = [_box(guide[:, c : c + 1] * target, RADIUS) - mean_guide[:, c : c + 1] * mean_target for c in channels]
+    left = torch.stack(spread, 1).permute(0, 3, 4, 1, 2) + REGULARITY * torch.eye(3, device=guide.device)
+    matrix = torch.linalg.solve(left, torch.stack(shared, 1).permute(0, 3, 4, 1, 2)).permute(0, 3, 4, 1, 2)
+    offset = mean_target - (matrix * mean_guide[:, :, None]).sum(1)
+    return _box(matrix.flatten(1, 2), RADIUS).view_as(matrix), _box(offset, RADIUS)
+
+
+def structure_weight(unexplained: Tensor, change: Tensor) -> Tensor:
+    """How much of the source's detail still holds, (f, 1, h, w) in [0, 1].
+
+    An added thing is unexplained along its rim alone, so what is unexplained counts within `SPREAD` pixels, as far as
+    there is a change at all.
+    """
+    near = functional.max_pool2d(unexplained, 2 * SPREAD + 1, 1, SPREAD)
+    doubt = torch.maximum(torch.minimum(near, change), unexplained)
+    return _box(torch.exp(-((doubt / STRUCTURE) ** 2)), 1)
+
+
+def apply(source: Tensor, maps: Maps) -> Tensor:
+    """Full-size frames of the edit, (f, 3, height, width); exactly the source where the maps are zero."""
+    size = [source.shape[-2], source.shape[-1]]
+    smooth = functional.interpolate(torch.cat([maps.before, maps.change], 1), size, mode="bicubic")
+    detail = source - smooth[:, :3]
+    matrix = functional.interpolate(maps.detail, size, mode="bilinear")
+    edited = source + smooth[:, 3:]
+    for channel in range(3):
+        edited += matrix[:, 3 * channel : 3 * channel + 3] * detail[:, channel : channel + 1]
+    return edited
+
+
+def _box(values: Tensor, radius: int) -> Tensor:
+    padded = functional.pad(values, (radius,) * 4, mode="replicate")
+    return functional.avg_pool2d(padded, 2 * radius + 1, 1)
+
+
+def _shrink(values: Tensor, size: Tensor) -> Tensor:
+    """Fades vectors that are shorter than `size` towards zero."""
+    return values * (1 - torch.exp(-((values.norm(dim=1, keepdim=True) / size) ** 2)))

@@ -1,8 +1,7 @@
-"""How a source of any size goes through a model of one size, and how edits come back to the source's size."""
+"""How a source of any size goes through a model of one size."""
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from eve_cli.models.parts import BundleSettings
 
@@ -10,11 +9,6 @@ from eve_cli.models.parts import BundleSettings
 def model_size(settings: BundleSettings) -> tuple[int, int]:
     """(width, height) that the model works at; the source is stretched to it, so nothing of it is cut off."""
     return settings.pixels, settings.pixels
-
-
-def enlarge(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames (f, c, height, width) to (height, width) `size`, smoothly."""
-    return functional.interpolate(frames, size, mode="bicubic", align_corners=False)
 
 
 def to_bytes(frames: Tensor) -> Tensor:

@@ -26,10 +26,18 @@ class RunFolder:
         self.plan_path = path / "plan.json"
 
     @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """A new folder; UsageError if there is something in it already."""
-        if path.exists() and any(path.iterdir()):
-            raise UsageError(f"{path}: a run is here already; go on with it (eve resume {path}) or delete it.")
+    def create(cls, path: Path, overwrite: bool = False) -> "RunFolder":
+        """A new folder, in the place of an older run if `overwrite`; UsageError if there is something in it."""
+        if overwrite and (path / "plan.json").is_file():
+            cls(path).remove()
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path}: is not a folder; choose another --run-dir.")
+        if (path / "plan.json").is_file():
+            raise UsageError(
+                f"{path}: an unfinished run is here; go on with it (eve resume {path}) or start anew with --overwrite."
+            )
+        if path.is_dir() and any(each.name not in ("source", "windows") for each in path.iterdir()):
+            raise UsageError(f"{path}: this folder is not empty; choose another --run-dir.")
         try:
             (path / "source").mkdir(parents=True, exist_ok=True)
             (path / "windows").mkdir(exist_ok=True)

@@ -57,7 +57,7 @@ def edit(
     method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
     info = record.check_input(request)
     model = load(request)
-    folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"))
+    folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"), request.overwrite)
     try:
         plan = look(request, info, model, folder, find_cuts)
         folder.save_plan(plan)
