@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
             return {name.removeprefix("unet."): tensor.to(dtype) for name, tensor in load_file(folder / ALIGN).items()}
         if part == "video":
             return _load_video(folder, settings, dtype)
-        return _from_pretrained(CLASSES[part], folder, dtype)
+        return _from_pretrained(_kind(part, folder), folder, dtype)
     except EveError:
         raise
     except Exception as error:  # these libraries raise anything from KeyError to RuntimeError on bad files
@@ -113,6 +113,14 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
         raise ModelError(
             f"{folder} cannot be read ({type(error).__name__}: {reason}): copy the model again."
         ) from error
+
+
+def _kind(part: str, folder: Path) -> type[Any]:
+    """The class of a part; a codec says in its config which of the two kinds it is."""
+    if part == "codec":
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
+        return AutoencoderDC if name == "AutoencoderDC" else AutoencoderKL
+    return CLASSES[part]
 
 
 @contextmanager
@@ -198,7 +206,7 @@ def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
 def _model_index(parts: Parts) -> dict[str, Any]:
     """What diffusers' pipelines look for, so that the folder loads as one."""
     index: dict[str, Any] = {
-        "vae": ["diffusers", "AutoencoderKL"],
+        "vae": ["diffusers", type(parts.codec).__name__],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],

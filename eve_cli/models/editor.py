@@ -16,6 +16,7 @@ from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle
+from eve_cli.models import codec as codecs
 from eve_cli.models.branches import Branches
 from eve_cli.models.graft import video_tree
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
@@ -71,7 +72,7 @@ class Editor:
     @property
     def factor(self) -> int:
         """How many pixels wide a latent is."""
-        return 2 ** (len(self.parts.codec.config["block_out_channels"]) - 1)
+        return codecs.factor(self.parts.codec)
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents of a frame; ValueError unless both are multiples of `factor`."""
@@ -80,23 +81,25 @@ class Editor:
         return height // self.factor, width // self.factor
 
     def _latent_scale(self) -> tuple[Tensor, Tensor]:
-        """The codec's own mean and deviation per channel, (1 or c, 1, 1), as its config gives them."""
+        """Mean and deviation of the codec's own latents per channel, (1 or c, 1, 1): the bundle's, else the codec's."""
         config = self.parts.codec.config
-        mean = torch.tensor(config.get("latents_mean") or [config.get("shift_factor") or 0.0], device=self.device)
-        std = torch.tensor(config.get("latents_std") or [1.0], device=self.device) / config["scaling_factor"]
-        return mean.view(-1, 1, 1), std.view(-1, 1, 1)
+        mean = self.settings.latent_mean or config.get("latents_mean") or [config.get("shift_factor") or 0.0]
+        std = self.settings.latent_std or config.get("latents_std") or [1.0]
+        scale = 1.0 if self.settings.latent_std else config["scaling_factor"]
+        rows = [torch.tensor(list(values), device=self.device).view(-1, 1, 1) for values in (mean, std)]
+        return rows[0], rows[1] / scale
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames (f, 3, height, width) in [0, 1] to latents (f, c, h, w); the mean of the posterior, so exact."""
         self.latent_size(*frames.shape[-2:])
         mean, std = self._latent_scale()
-        latents = self.parts.codec.encode(frames.to(self.device, self.dtype) * 2 - 1).latent_dist.mean  # pyright: ignore
+        latents = codecs.encode(self.parts.codec, frames.to(self.device, self.dtype) * 2 - 1)
         return (latents - mean) / std
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
         """Latents (f, c, h, w) to frames (f, 3, height, width) in [0, 1], or beyond where `clamp` is False."""
         mean, std = self._latent_scale()
-        frames = self.parts.codec.decode((latents * std + mean).to(self.dtype)).sample / 2 + 0.5  # pyright: ignore
+        frames = codecs.decode(self.parts.codec, (latents * std + mean).to(self.dtype)) / 2 + 0.5
         return frames.clamp(0, 1) if clamp else frames
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:

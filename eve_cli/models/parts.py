@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from eve_cli.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+    from diffusers import ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from eve_cli.models.adapters import VideoAdapter
+    from eve_cli.models.codec import Codec
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 """Names of the edit adapter's task labels; a label's number is its place here."""
@@ -34,7 +35,10 @@ class BundleSettings:
     """Height and width of the frames that the model was trained on."""
     frames: int = 8
     """Frames in the windows that the video adapter was trained on."""
-    text_tokens: int = 24
+    latent_mean: tuple[float, ...] = ()
+    """Mean of the codec's own latents in each channel; with `latent_std` it makes those that the other parts work in."""
+    latent_std: tuple[float, ...] = ()
+    text_tokens: int = 32
     steps: int = 10
     text_cfg: float = 2.0
     video_cfg: float = 1.0
@@ -58,7 +62,7 @@ class BundleSettings:
 class Parts:
     """The parts of one model; an adapter that a bundle lacks is None."""
 
-    codec: AutoencoderKL
+    codec: Codec
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     backbone: UNet2DConditionModel

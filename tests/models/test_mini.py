@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from eve_cli.models.editor import Editor
-from eve_cli.models.families.mini import TINY, MiniSizes, build, normalise_latents
+from eve_cli.models.families.mini import TINY, MiniSizes, build
 from eve_cli.models.words import byte_symbols, word_tokenizer
 from tests.tiny import WORDS, tiny_parts
 
@@ -54,26 +56,36 @@ def test_a_build_is_repeatable_and_leaves_the_global_seed_alone() -> None:
 
 
 @torch.no_grad()
-def test_normalising_the_codec_keeps_what_it_decodes() -> None:
-    editor = Editor(tiny_parts())
+def test_a_bundle_s_own_scale_gives_normal_latents_and_the_same_frames() -> None:
+    parts = tiny_parts()
+    editor = Editor(parts)
     frames = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = editor.encode(frames)
-    decoded, spread = editor.decode(before, clamp=False), editor.parts.codec.encode(frames * 2 - 1).latent_dist.std  # pyright: ignore
+    decoded = editor.decode(before, clamp=False)
     mean, std = before.mean((0, 2, 3)), before.std((0, 2, 3))
-    normalise_latents(editor.parts.codec, mean, std)
-    after = editor.encode(frames)
+    settings = replace(parts.settings, latent_mean=tuple(mean.tolist()), latent_std=tuple(std.tolist()))
+    scaled = Editor(replace(parts, settings=settings))
+    after = scaled.encode(frames)
     assert torch.allclose(after.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
     assert torch.allclose(after.std((0, 2, 3)), torch.ones(4), atol=1e-4)
-    assert torch.allclose(editor.decode(after, clamp=False), decoded, atol=1e-4)
-    again = editor.parts.codec.encode(frames * 2 - 1).latent_dist.std  # pyright: ignore
-    assert torch.allclose(again * std[:, None, None], spread, rtol=1e-3)
+    assert torch.allclose(scaled.decode(after, clamp=False), decoded, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_two_kinds_of_codec_behave_alike() -> None:
+    for kind in ("kl", "dc"):
+        sizes = replace(TINY, codec=kind)
+        editor = Editor(build(WORDS, sizes))
+        latents = editor.encode(torch.rand(2, 3, 32, 32))
+        assert editor.factor == 8 and latents.shape == (2, 4, 4, 4)
+        assert editor.decode(latents).shape == (2, 3, 32, 32)
 
 
 def test_the_size_of_mini() -> None:
     parts = build(WORDS, MiniSizes())
     millions = {name: sum(p.numel() for p in module.parameters()) / 1e6 for name, module in parts.modules()}
     assert {name: round(count, 1) for name, count in millions.items()} == {
-        "codec": 2.7,
+        "codec": 2.3,
         "text_encoder": 0.7,
         "backbone": 9.5,
         "edit": 4.6,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor
+from diffusers import AutoencoderDC, AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import fresh_edit, fresh_video
+from eve_cli.models.codec import Codec
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.words import WORD, word_tokenizer
 
@@ -22,7 +22,8 @@ from eve_cli.models.words import WORD, word_tokenizer
 class MiniSizes:
     """Widths and depths of a small model; the codec halves a frame once less than it has widths."""
 
-    codec_channels: tuple[int, ...] = (16, 32, 64, 128)
+    codec: Literal["dc", "kl"] = "dc"
+    codec_channels: tuple[int, ...] = (32, 64, 128, 128)
     codec_layers: int = 1
     codec_groups: int = 8
     latent_channels: int = 32
@@ -30,7 +31,7 @@ class MiniSizes:
     text_layers: int = 3
     text_heads: int = 4
     text_inner: int = 512
-    text_tokens: int = 24
+    text_tokens: int = 32
     channels: tuple[int, ...] = (96, 192)
     layers: int = 1
     heads: int = 4
@@ -41,8 +42,10 @@ class MiniSizes:
 
 
 TINY = MiniSizes(
+    codec="kl",
     codec_channels=(8, 8, 8, 8),
     codec_groups=4,
+    text_tokens=24,
     latent_channels=4,
     text_width=16,
     text_layers=1,
@@ -57,11 +60,30 @@ TINY = MiniSizes(
 """Sizes for tests: builds in well under a second and means nothing."""
 
 
-def codec(sizes: MiniSizes) -> AutoencoderKL:
-    """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths)."""
+def codec(sizes: MiniSizes) -> Codec:
+    """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths).
+
+    The `dc` kind has shortcuts around every change of resolution and learns several times quicker (docs/experiments.md).
+    """
     widths: Any = sizes.codec_channels
-    down: Any = ("DownEncoderBlock2D",) * len(widths)
-    up: Any = ("UpDecoderBlock2D",) * len(widths)
+    levels = len(widths)
+    if sizes.codec == "dc":
+        layers: Any = (0, *(sizes.codec_layers,) * (levels - 2), sizes.codec_layers + 1)
+        return AutoencoderDC(
+            in_channels=3,
+            latent_channels=sizes.latent_channels,
+            encoder_block_types="ResBlock",
+            decoder_block_types="ResBlock",
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            encoder_layers_per_block=layers,
+            decoder_layers_per_block=layers,
+            downsample_block_type="pixel_unshuffle",
+            upsample_block_type="interpolate",
+            scaling_factor=1.0,
+        )
+    down: Any = ("DownEncoderBlock2D",) * levels
+    up: Any = ("UpDecoderBlock2D",) * levels
     return AutoencoderKL(
         down_block_types=down,
         up_block_types=up,
@@ -74,24 +96,6 @@ def codec(sizes: MiniSizes) -> AutoencoderKL:
         force_upcast=False,
         mid_block_add_attention=False,
     )
-
-
-@torch.no_grad()
-def normalise_latents(codec: AutoencoderKL, mean: Tensor, std: Tensor) -> None:
-    """Folds a scale per channel into the codec, so that its latents have mean 0 and deviation 1 from then on.
-
-    `mean` and `std` (channels,) are those of the codec's present latents. Only the 1x1 convolutions at the codec's
-    waist change, so decode(encode) stays what it was and every reader of plain AutoencoderKL gets normal latents.
-    """
-    before, after = codec.quant_conv, codec.post_quant_conv
-    assert before is not None and before.bias is not None and after is not None and after.bias is not None
-    channels = len(mean)
-    mean, std = mean.to(before.weight), std.to(before.weight)
-    before.weight[:channels] /= std[:, None, None, None]
-    before.bias[:channels] = (before.bias[:channels] - mean) / std
-    before.bias[channels:] -= 2 * std.log()
-    after.bias += after.weight[:, :, 0, 0] @ mean
-    after.weight *= std[None, :, None, None]
 
 
 def text_encoder(sizes: MiniSizes, tokenizer: CLIPTokenizer) -> CLIPTextModel:

@@ -1,0 +1,185 @@
+"""What trainings draw from the world: batches that are pure functions of a seed, mixed with photographs."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eve_cli.data.looks import LOOKS, Look
+from eve_cli.data.world import language as say
+from eve_cli.data.world.edits import UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
+from eve_cli.data.world.render import render
+from eve_cli.data.world.scene import sample_scene
+
+ASKED_SHARE = 0.25  # of the pictures, those that go with an instruction in place of a caption
+LONG = 32  # frame numbers that lone pictures are taken from
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Lone frames (n, 3, side, side) in [0, 1] with their texts; ``weight`` (n, side, side) is 1 where things are."""
+
+    frames: Tensor
+    texts: list[str]
+    weight: Tensor
+
+
+def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, photo_share: float = 0.0) -> Pictures:
+    """Frames as a backbone learns them: plain scenes, scenes under a look, and photographs.
+
+    A text is the caption, or an instruction of which the picture shows the result, so that the text encoder learns both.
+    """
+    rng = random.Random(f"pictures {seed}")
+    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
+    scenes, asked = [], []
+    for _ in range(count - wanted):
+        edit = sample_edit(rng.randrange(2**40)) if rng.random() < ASKED_SHARE else None
+        scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
+        asked.append(edit)
+    drawn = render(scenes, [rng.randrange(LONG)], side) if scenes else None
+    frames, texts, weight = [], [], []
+    for i, scene in enumerate(scenes):
+        assert drawn is not None
+        edit = asked[i]
+        frame, text = drawn.frames[i], say.caption(scene, rng) if edit is None else edit.instruction
+        if edit and edit.look:
+            frame = LOOKS[edit.look].function(frame, scene.seed, 0)
+        elif LOOKS and edit is None and rng.random() < 0.15:
+            look = rng.choice(styles())
+            frame = look.function(frame, scene.seed, 0)
+            text = f"{text}, {rng.choice(look.captions)}" if rng.random() < 0.7 else rng.choice(look.instructions)
+        frames.append(frame)
+        texts.append(text)
+        weight.append(drawn.masks[i].sum(0))
+    for _ in range(wanted):
+        assert photos is not None
+        frame, text = photograph(photos, rng)
+        frames.append(frame)
+        texts.append(text)
+        weight.append(torch.zeros(1, side, side))
+    return Pictures(torch.cat(frames), texts, torch.cat(weight).clamp(0, 1))
+
+
+def styles() -> list[Look]:
+    """The looks that the world asks for as style edits."""
+    return [row for row in LOOKS.values() if row.task == "style"]
+
+
+def photograph(photos: Tensor, rng: random.Random) -> tuple[Tensor, str]:
+    """A photograph (1, 3, side, side) with a text, half of them under a look."""
+    frame = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
+    if rng.random() < 0.5:
+        frame = frame.flip(-1)
+    if not LOOKS or rng.random() < 0.5:
+        return frame, rng.choice(("a photo", "a photograph", "a photo of a scene"))
+    look = rng.choice(list(LOOKS.values()))
+    caption = f"a photo, {rng.choice(look.captions)}"
+    return look.function(frame, rng.randrange(2**31), 0), caption if rng.random() < 0.7 else rng.choice(
+        look.instructions
+    )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Edited frames: ``source`` and ``edited`` (n, frames, 3, side, side), ``changed`` (n, frames, side, side), texts."""
+
+    source: Tensor
+    edited: Tensor
+    changed: Tensor
+    instructions: list[str]
+    captions: list[str]
+    tasks: list[str]
+
+
+def pairs(
+    seed: int,
+    count: int,
+    side: int,
+    photos: Tensor | None = None,
+    photo_share: float = 0.0,
+    unseen_share: float = 0.1,
+    tasks: dict[str, float] | None = None,
+) -> Pairs:
+    """Single-frame edits as the edit adapter learns them: the world's, and photographs under looks."""
+    rng = random.Random(f"pairs {seed}")
+    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None and LOOKS else 0
+    edits: list[WorldEdit] = []
+    for _ in range(count - wanted):
+        if rng.random() < unseen_share:
+            task = rng.choice(UNSEEN_TASKS)
+        else:
+            task = rng.choices(list(tasks), list(tasks.values()))[0] if tasks else None
+        edits.append(sample_edit(rng.randrange(2**40), task))
+    drawn = render_edit(edits, [rng.randrange(LONG)], side)
+    source, edited = [drawn.source], [drawn.edited]
+    instructions, captions, labels = [e.instruction for e in edits], [e.caption for e in edits], [e.task for e in edits]
+    for _ in range(wanted):
+        assert photos is not None
+        frame = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
+        frame = frame.flip(-1) if rng.random() < 0.5 else frame
+        look = rng.choice(list(LOOKS.values()))
+        source.append(frame.unsqueeze(0))
+        edited.append(look.function(frame, rng.randrange(2**31), rng.randrange(LONG)).unsqueeze(0))
+        instructions.append(rng.choice(look.instructions))
+        captions.append(f"a photo, {rng.choice(look.captions)}")
+        labels.append(look.task)
+    before, after = torch.cat(source), torch.cat(edited)
+    changed = ((after - before).abs().amax(2) > 8 / 255).float()
+    return Pairs(before, after, changed, instructions, captions, labels)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clips (n, frames, 3, side, side) in [0, 1] with their texts."""
+
+    frames: Tensor
+    texts: list[str]
+
+
+def clips(
+    seed: int, count: int, frames: int, side: int, photos: Tensor | None = None, photo_share: float = 0.0
+) -> Clips:
+    """Clips as the video adapter learns them: scenes in motion, some under a look, and photographs that drift or zoom."""
+    rng = random.Random(f"clips {seed}")
+    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
+    scenes, texts = [], []
+    for _ in range(count - wanted):
+        edit = sample_edit(rng.randrange(2**40), motion=True) if rng.random() < ASKED_SHARE else None
+        scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
+        texts.append(edit.instruction if edit else say.caption(scenes[-1], rng, motion=True))
+    start = rng.randrange(LONG)
+    drawn = render(scenes, range(start, start + frames), side).frames
+    made = [drawn]
+    for i in range(len(scenes)):
+        if LOOKS and rng.random() < 0.2:
+            look = rng.choice(list(LOOKS.values()))
+            drawn[i] = look.function(drawn[i], rng.randrange(2**31), start)
+            texts[i] = (
+                rng.choice(look.instructions) if rng.random() < 0.5 else f"{texts[i]}, {rng.choice(look.captions)}"
+            )
+    for _ in range(wanted):
+        assert photos is not None
+        clip, text = drifting(photos, frames, rng), "a photo"
+        if LOOKS and rng.random() < 0.6:
+            look = rng.choice(list(LOOKS.values()))
+            clip = look.function(clip, rng.randrange(2**31), start)
+            text = rng.choice(look.instructions) if rng.random() < 0.6 else f"a photo, {rng.choice(look.captions)}"
+        made.append(clip.unsqueeze(0))
+        texts.append(text)
+    return Clips(torch.cat(made), texts)
+
+
+def drifting(photos: Tensor, frames: int, rng: random.Random) -> Tensor:
+    """A clip (frames, 3, side, side) made of one photograph seen by a slowly moving camera."""
+    picture = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
+    t = torch.linspace(-1, 1, frames)
+    zoom = 0.82 + rng.uniform(-0.06, 0.06) * t
+    theta = torch.zeros(frames, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = zoom
+    theta[:, 0, 2], theta[:, 1, 2] = rng.uniform(-0.12, 0.12) * t, rng.uniform(-0.08, 0.08) * t
+    grid = F.affine_grid(theta, [frames, *picture.shape[1:]], align_corners=False)
+    return F.grid_sample(picture.expand(frames, -1, -1, -1), grid, padding_mode="reflection", align_corners=False)

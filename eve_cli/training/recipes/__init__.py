@@ -1,0 +1,8 @@
+"""What can be trained: recipe names and where each lives."""
+
+RECIPES = {
+    "codec": "eve_cli.training.recipes.codec:CodecRecipe",
+    "backbone": "eve_cli.training.recipes.backbone:BackboneRecipe",
+    "edit": "eve_cli.training.recipes.edit:EditRecipe",
+    "video": "eve_cli.training.recipes.video:VideoRecipe",
+}

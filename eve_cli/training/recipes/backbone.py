@@ -1,0 +1,100 @@
+"""The backbone: a text-to-image UNet and the text encoder that it learns with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from eve_cli.data.world import feed
+from eve_cli.diffusion.guidance import combine
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.models.editor import Editor
+from eve_cli.models.parts import Parts
+from eve_cli.training.pool import Pool, Rows
+from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.recipes import common
+
+THING_WEIGHT = 3.0
+PLAIN_FROM = 0.7
+TEXT_DROPPED = 0.1
+CHUNK = 2048
+PREVIEW_TEXTS = (
+    "a red car on a beach",
+    "a blue striped house in the snow",
+    "a green tree in a city at night",
+    "an orange balloon in the mountains at sunset",
+    "a yellow bird in a forest in the rain",
+    "a purple spotted ball in a meadow",
+    "a red boat on the left and a blue house on the right in a desert",
+    "make it snowy",
+)
+
+
+class BackboneRecipe:
+    """Velocity prediction over latents of the world's frames and some photographs, with captions and instructions."""
+
+    name = "backbone"
+    progress = 0.0
+
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.1):
+        self.parts, self.count, self.seed = parts, batch, seed
+        self.photos, self.photo_share = photos, photo_share
+        self.unet, self.encoder = parts.backbone.requires_grad_(True), parts.text_encoder.requires_grad_(True)
+        self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
+        self.editor = Editor(parts)
+        self.empty = common.tokens(parts, [""])
+        self.pool = Pool(self._draw)
+
+    def to(self, device: torch.device) -> None:
+        self.parts.codec.to(device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [*self.unet.parameters(), *self.encoder.parameters()]
+
+    def _draw(self, number: int) -> Rows:
+        side = self.parts.settings.pixels
+        drawn = feed.pictures(step_seed(self.seed, 0, number, 1), CHUNK, side, self.photos, self.photo_share)
+        latents = common.encode(self.editor, drawn.frames)
+        return {
+            "latents": latents,
+            "ids": common.tokens(self.parts, drawn.texts),
+            "weight": common.shrink(drawn.weight, latents.shape[-1]),
+        }
+
+    def batch(self, step: int, rank: int) -> Batch:
+        g = generator(self.seed, rank, step, 2)
+        rows = self.pool.rows(step, self.count, g)
+        dropped = torch.rand(self.count, generator=g) < TEXT_DROPPED
+        return rows | {
+            "ids": common.blank(rows["ids"], self.empty, dropped),
+            "noise": torch.randn(rows["latents"].shape, generator=g),
+            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, 1.3),
+        }
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        schedule, t = self.parts.schedule, batch["t"]
+        noisy = schedule.add_noise(batch["latents"], batch["noise"], t).to(memory_format=torch.channels_last)
+        text = self.encoder(batch["ids"]).last_hidden_state
+        error = self.unet(noisy, t, encoder_hidden_states=text).sample.float() - schedule.target(
+            batch["latents"], batch["noise"], t
+        )
+        extra = THING_WEIGHT if self.progress < PLAIN_FROM else 0.0
+        return {"velocity": common.weighted(error, batch["weight"], extra), "_plain": error.square().mean().detach()}
+
+    def preview(self, step: int) -> Tensor | None:
+        device = next(self.unet.parameters()).device
+        ids = common.tokens(self.parts, [*PREVIEW_TEXTS, *[""] * len(PREVIEW_TEXTS)]).to(device)
+        text = self.encoder(ids).last_hidden_state
+        schedule = self.parts.schedule.to(device)
+
+        def denoise(noisy: Tensor, t: Tensor) -> Tensor:
+            out = self.unet(noisy.repeat(2, 1, 1, 1), t.repeat(2), encoder_hidden_states=text).sample.float()
+            with_text, without = schedule.to_clean(noisy.repeat(2, 1, 1, 1), out, t.repeat(2)).chunk(2)
+            return combine((2.5, -1.5), (with_text, without))
+
+        config = self.unet.config
+        shape = (len(PREVIEW_TEXTS), config["in_channels"], config["sample_size"], config["sample_size"])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+        return common.sheet([self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(15)))])

@@ -1,0 +1,71 @@
+"""What the recipes over latents share: encoding, tokens, weights and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eve_cli.models.editor import Editor
+from eve_cli.models.parts import TASKS, UNKNOWN_TASK, Parts
+
+ENCODE_AT_ONCE = 64
+
+
+@contextmanager
+def drawing(device: torch.device) -> Iterator[None]:
+    """No gradients, and bfloat16 where it is quick; for work of the drawing thread."""
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        yield
+
+
+def encode(editor: Editor, frames: Tensor) -> Tensor:
+    """Frames (n, 3, side, side) in [0, 1] to normalised latents (n, c, h, w) on the CPU, in pieces."""
+    with drawing(editor.device):
+        return torch.cat([editor.encode(piece).float().cpu() for piece in frames.split(ENCODE_AT_ONCE)])
+
+
+def tokens(parts: Parts, texts: Sequence[str]) -> Tensor:
+    """Token numbers (n, text_tokens)."""
+    return parts.tokenizer(
+        list(texts),
+        padding="max_length",
+        truncation=True,
+        max_length=parts.settings.text_tokens,
+        return_tensors="pt",
+    ).input_ids
+
+
+def labels(tasks: Sequence[str]) -> Tensor:
+    """Task label numbers (n,)."""
+    return torch.tensor([TASKS.index(t) if t in TASKS else UNKNOWN_TASK for t in tasks])
+
+
+def shrink(weight: Tensor, side: int) -> Tensor:
+    """A map over pixels (n, height, width) to one over latents (n, side, side), keeping what is marked anywhere."""
+    return F.adaptive_avg_pool2d(weight.unsqueeze(1), side).squeeze(1).mul(2).clamp(0, 1)
+
+
+def noisy_times(count: int, steps: int, generator: torch.Generator, bias: float = 1.0) -> Tensor:
+    """Timesteps (count,); ``bias`` 1 is uniform, 2 leans to the noisy end as t = 1 - u^2, where adapters act."""
+    u = torch.rand(count, generator=generator)
+    return ((1 - u.pow(bias)) * steps).long().clamp(0, steps - 1)
+
+
+def blank(ids: Tensor, empty: Tensor, where: Tensor) -> Tensor:
+    """Token numbers with the rows at ``where`` replaced by the empty text."""
+    return torch.where(where.unsqueeze(1), empty.to(ids).expand_as(ids), ids)
+
+
+def weighted(error: Tensor, weight: Tensor, extra: float) -> Tensor:
+    """Mean of squared errors (n, c, h, w) with ``1 + extra`` where ``weight`` (n, h, w) is one, scaled to keep the mean."""
+    w = 1 + extra * weight.unsqueeze(1)
+    return (error.square() * w).mean() / w.mean()
+
+
+def sheet(rows: Sequence[Tensor]) -> Tensor:
+    """Rows of pictures (n, 3, h, w) to one picture."""
+    return torch.cat([torch.cat(list(row), 2) for row in rows], 1).clamp(0, 1)

@@ -1,0 +1,120 @@
+"""The edit adapter: a ControlNet that sees the input frame and the instruction (EVE, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from eve_cli.data.world import feed
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.models.editor import Editor
+from eve_cli.models.parts import UNKNOWN_TASK, Parts
+from eve_cli.training.pool import Pool, Rows
+from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.recipes import common
+
+CHANGED_WEIGHT = 3.0
+PLAIN_FROM = 0.7
+CHUNK = 1536
+NOISE_BIAS = 2.0
+# What the backbone reads beside the adapter's instruction: people give only an instruction, so mostly that.
+CAPTION, EMPTY = 0.2, 0.15  # the rest: the instruction
+IDLE = 0.06  # share of samples with no instruction at all, whose target is the source: "nothing asked, nothing changed"
+TASK_TOLD = 0.4
+TASK_SHARES = {"add": 1.3, "remove": 1.0, "background": 1.1, "texture": 1.2, "local": 1.2, "style": 1.0, "global": 1.4}
+
+
+class EditRecipe:
+    """Velocity prediction of the true edited frame by the frozen backbone under the adapter's control."""
+
+    name = "edit"
+    progress = 0.0
+
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.2):
+        self.parts, self.count, self.seed = parts, batch, seed
+        self.photos, self.photo_share = photos, photo_share
+        self.editor = Editor(parts)
+        assert parts.edit is not None
+        self.modules: dict[str, nn.Module] = {"controlnet": parts.edit.requires_grad_(True)}
+        if parts.instruction_encoder is not None:
+            self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
+        self.reader = parts.instruction_encoder or parts.text_encoder
+        self.empty = common.tokens(parts, [""])
+        self.pool = Pool(self._draw)
+
+    def to(self, device: torch.device) -> None:
+        for _, module in self.parts.modules():
+            module.to(device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [p for m in self.modules.values() for p in m.parameters()]
+
+    def _draw(self, number: int) -> Rows:
+        side = self.parts.settings.pixels
+        blocks = [
+            feed.pairs(
+                step_seed(self.seed, i, number, 3), CHUNK // 4, side, self.photos, self.photo_share, tasks=TASK_SHARES
+            )
+            for i in range(4)  # each at a frame number of its own
+        ]
+        source = common.encode(self.editor, torch.cat([b.source for b in blocks]).flatten(0, 1))
+        edited = common.encode(self.editor, torch.cat([b.edited for b in blocks]).flatten(0, 1))
+        changed = torch.cat([b.changed for b in blocks]).flatten(0, 1)
+        return {
+            "source": source,
+            "edited": edited,
+            "weight": common.shrink(changed, source.shape[-1]),
+            "instruction": common.tokens(self.parts, [t for b in blocks for t in b.instructions]),
+            "caption": common.tokens(self.parts, [t for b in blocks for t in b.captions]),
+            "task": common.labels([t for b in blocks for t in b.tasks]),
+        }
+
+    def batch(self, step: int, rank: int) -> Batch:
+        g = generator(self.seed, rank, step, 4)
+        rows = self.pool.rows(step, self.count, g)
+        chance = torch.rand(self.count, generator=g)
+        idle = torch.rand(self.count, generator=g) < IDLE
+        told = torch.rand(self.count, generator=g) < TASK_TOLD
+        text = torch.where((chance < CAPTION).unsqueeze(1), rows["caption"], rows["instruction"])
+        text = common.blank(text, self.empty, idle | (chance > 1 - EMPTY))
+        return {
+            "source": rows["source"],
+            "target": torch.where(idle.view(-1, 1, 1, 1), rows["source"], rows["edited"]),
+            "weight": torch.where(idle.view(-1, 1, 1), torch.zeros(()), rows["weight"]),
+            "instruction": common.blank(rows["instruction"], self.empty, idle),
+            "text": text,
+            "task": torch.where(told & ~idle, rows["task"], UNKNOWN_TASK),
+            "noise": torch.randn(rows["source"].shape, generator=g),
+            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, NOISE_BIAS),
+        }
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        schedule, t, target = self.editor.schedule, batch["t"], batch["target"]
+        noisy = schedule.add_noise(target, batch["noise"], t)
+        with torch.no_grad():
+            text = self.parts.text_encoder(batch["text"]).last_hidden_state
+        instruction = self.reader(batch["instruction"]).last_hidden_state
+        clean = self.editor.clean_edit(noisy, t, text, instruction, batch["source"], batch["task"]).float()
+        # an error of the clean latents is sigma times one of the velocity
+        sigma = schedule.at(t, clean)[1].clamp_min(0.05)
+        error = (clean - target) / sigma
+        extra = CHANGED_WEIGHT if self.progress < PLAIN_FROM else 0.0
+        noisiest = (t > 0.9 * schedule.steps).float()
+        return {
+            "velocity": common.weighted(error, batch["weight"], extra),
+            "_clean_at_noisiest": ((clean - target).square().mean((1, 2, 3)) * noisiest).sum().detach()
+            / noisiest.sum().clamp_min(1),
+        }
+
+    def preview(self, step: int) -> Tensor | None:
+        drawn = feed.pairs(20_000_001, 12, self.parts.settings.pixels, self.photos, 0.25)
+        device = self.editor.device
+        source = common.encode(self.editor, drawn.source[:, 0]).to(device)
+        condition = self.editor.condition(drawn.instructions)
+        denoise = self.editor.guided_edit(condition.text, condition.instruction, source, text_cfg=1.0, video_cfg=1.0)
+        noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        schedule = self.editor.schedule
+        out = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10)))
+        return common.sheet([drawn.source[:, 0], out.cpu(), drawn.edited[:, 0]])

@@ -1,0 +1,102 @@
+"""The video adapter: temporal layers conditioned on the first frame (Emu Video; EVE, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from eve_cli.data.world import feed
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.models.editor import Editor
+from eve_cli.models.parts import Parts
+from eve_cli.training.pool import Pool, Rows
+from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.recipes import common
+
+CHUNK = 192
+NOISE_BIAS = 2.0
+FIRST_DROPPED = 0.1
+TEXT_DROPPED = 0.15
+
+
+class VideoRecipe:
+    """Velocity prediction of clips by the frozen backbone with temporal layers; it never sees an edit."""
+
+    name = "video"
+    progress = 0.0
+
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.1):
+        self.parts, self.count, self.seed = parts, batch, seed
+        self.photos, self.photo_share = photos, photo_share
+        self.editor = Editor(parts)
+        assert parts.video is not None
+        self.modules: dict[str, nn.Module] = {"video": parts.video.requires_grad_(True)}
+        self.empty = common.tokens(parts, [""])
+        self.pool = Pool(self._draw, chunks=12, every=60)
+
+    def to(self, device: torch.device) -> None:
+        for _, module in self.parts.modules():
+            module.to(device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [p for m in self.modules.values() for p in m.parameters()]
+
+    def _draw(self, number: int) -> Rows:
+        settings = self.parts.settings
+        drawn = feed.clips(
+            step_seed(self.seed, 0, number, 5), CHUNK, settings.frames, settings.pixels, self.photos, self.photo_share
+        )
+        latents = common.encode(self.editor, drawn.frames.flatten(0, 1))
+        return {
+            "latents": latents.view(CHUNK, settings.frames, *latents.shape[1:]),
+            "ids": common.tokens(self.parts, drawn.texts),
+        }
+
+    def batch(self, step: int, rank: int) -> Batch:
+        g = generator(self.seed, rank, step, 6)
+        rows = self.pool.rows(step, self.count, g)
+        dropped = torch.rand(self.count, generator=g) < TEXT_DROPPED
+        order = torch.rand(self.count, generator=g)
+        return {
+            "latents": rows["latents"],
+            "ids": common.blank(rows["ids"], self.empty, dropped),
+            "without_first": order.argsort()[: round(FIRST_DROPPED * self.count)],
+            "noise": torch.randn(rows["latents"].shape, generator=g),
+            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, NOISE_BIAS),
+        }
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        schedule, t, latents = self.editor.schedule, batch["t"], batch["latents"]
+        # rows without a first frame go last: the editor runs rows behind the last of `first` without one
+        rest = torch.ones(self.count, dtype=torch.bool)
+        rest[batch["without_first"].cpu()] = False
+        order = torch.cat([rest.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
+        latents, t = latents[order], t[order]
+        noisy = schedule.add_noise(latents, batch["noise"], t)
+        with torch.no_grad():
+            text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
+        clean = self.editor.clean_video(noisy, t, text, latents[: int(rest.sum()), 0]).float()
+        error = (clean - latents) / schedule.at(t, clean)[1].clamp_min(0.05)
+        moved = ((clean - latents)[:, 1:] - (clean - latents)[:, :-1]).square().mean()
+        noisiest = (t > 0.9 * schedule.steps).float()
+        return {
+            "velocity": error.square().mean(),
+            "_clean_at_noisiest": ((clean - latents).square().mean((1, 2, 3, 4)) * noisiest).sum().detach()
+            / noisiest.sum().clamp_min(1),
+            "_difference": moved.detach(),
+        }
+
+    def preview(self, step: int) -> Tensor | None:
+        settings = self.parts.settings
+        drawn = feed.clips(20_000_001, 5, settings.frames, settings.pixels)
+        device = self.editor.device
+        first = common.encode(self.editor, drawn.frames[:, 0]).to(device)
+        denoise = self.editor.guided_video(self.editor.embed(drawn.texts), first, text_cfg=1.0)
+        shape = (len(first), settings.frames, *first.shape[1:])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+        schedule = self.editor.schedule
+        out = ddim(denoise, schedule, noise, schedule.trailing(10))
+        made = self.editor.decode(out.flatten(0, 1)).cpu().view(drawn.frames.shape)
+        return common.sheet([row for pair in zip(drawn.frames, made, strict=True) for row in pair])
