@@ -1,0 +1,86 @@
+"""`eve data check` and `eve data show`: look at the data before you train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from eve_cli.cli import console
+from eve_cli.errors import CheckFailed, UsageError
+
+if TYPE_CHECKING:
+    from eve_cli.data.sample import Dropped, Listing
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the data before you train.")
+EXAMPLES = 5
+DRAWS = ("pictures", "pairs", "clips")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+@app.command("check")
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder with captions, or a .jsonl file of triplets.", metavar="PATH")],
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if anything is dropped.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Say what of a folder or a triplet file can be used, and why the rest cannot; opens every file."""
+    listing = _scan(path)
+    kept, dropped = len(listing.kept), len(listing.dropped)
+    console.say("kept", f"{kept} of {kept + dropped} in {path}")
+    for reason, count in listing.reasons().items():
+        where = [d.where for d in listing.dropped if d.reason == reason]
+        console.say("drop", f"{count} · {reason}: {_few(where)}")
+    if json_output:
+        console.result({"kept": kept, "dropped": [_row(d) for d in listing.dropped]}, as_json=True)
+    if not kept:
+        raise CheckFailed(f"Nothing in {path} can be used.")
+    if strict and dropped:
+        raise CheckFailed(f"{dropped} of {kept + dropped} in {path} cannot be used.")
+
+
+@app.command("show")
+def show(
+    data: Annotated[
+        str, typer.Argument(help="world, a folder, or a .jsonl file of triplets.", metavar="DATA")
+    ] = "world",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the picture goes.")] = Path("data.png"),
+    draws: Annotated[str, typer.Option("--draws", help="pictures, pairs or clips.")] = "pairs",
+    count: Annotated[int, typer.Option("--count", help="How many.", min=1, max=400)] = 24,
+    side: Annotated[int, typer.Option("--side", help="Height and width in pixels.", min=16, max=1024)] = 64,
+    photos: Annotated[Path | None, typer.Option("--photos", help="Photographs to mix into the world.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+) -> None:
+    """Draw a contact sheet of what a training would see, with the texts."""
+    if draws not in DRAWS:
+        raise UsageError(f"--draws must be one of {', '.join(DRAWS)}, not {draws!r}.")
+    from eve_cli.data import batches
+    from eve_cli.data import photos as photographs
+    from eve_cli.data import show as contact
+
+    squares = photographs.load(photos, side) if photos else None
+    source = batches.open_source(data, squares, 0.5)
+    contact.save(contact.sheet(source, draws, count, side, seed), output)  # pyright: ignore[reportArgumentType]
+    console.result(output)
+
+
+def _scan(path: Path) -> Listing[Any]:
+    from eve_cli.data import folders, triplets
+
+    if path.is_dir():
+        return folders.scan(path, deep=True)
+    if path.suffix == ".jsonl":
+        return triplets.scan(path, deep=True)
+    raise UsageError(f"{path} is neither a folder nor a .jsonl file.")
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(names[:EXAMPLES]) + more
+
+
+def _row(dropped: Dropped) -> dict[str, str]:
+    return {"where": dropped.where, "reason": dropped.reason}
