@@ -36,6 +36,7 @@ def _x265(crf: float, preset: str) -> dict[str, str]:
 
 
 def _svt(crf: float, preset: str) -> dict[str, str]:
+    os.environ.setdefault("SVT_LOG", "1")  # errors only
     return {"crf": f"{crf:g}", "preset": SVT_PRESETS.get(preset, preset)}
 
 

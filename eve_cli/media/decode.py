@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import weakref
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from eve_cli.errors import InputError
-from eve_cli.media import color, containers, sources
+from eve_cli.media import color, containers, seek, sources
 from eve_cli.media.clip import Frame, Report, VideoInfo
 from eve_cli.media.threads import ahead
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 Errors = Literal["skip", "keep", "raise"]
-TOLERATED_DAMAGE = Fraction(1, 5)
 
 
 class Shown(NamedTuple):
@@ -53,21 +53,22 @@ class VideoReader:
         self._end = None if end is None else _exact(end)
         self._size, self._fps, self._max_frames, self._errors = size, fps, max_frames, errors
         self.report = Report()
-        self._running: Generator[Frame, None, None] | None = None
+        self._running: weakref.ref[Generator[Frame, None, None]] | None = None
         try:
             info = self._open(fps)
         except BaseException:
             self._source.close()
             raise
+        weakref.finalize(self, self._source.close)
         self.info: VideoInfo = info
         self.report.warnings.extend(info.notes)
 
     def _open(self, fps: float | Fraction | None) -> VideoInfo:
         self._pictures = containers.opener(self._source, None if fps is None else _exact(fps))
         info = self._pictures.info
-        if self._start is not None and info.duration is not None and self._start >= info.start + info.duration:
-            length = float(info.duration)
-            raise InputError(f"--start {float(self._start):g}s is past the end ({info.name} is {length:.1f} s long)")
+        trusted = info.duration is not None and any(kind in info.container for kind in seek.INDEXED)
+        if trusted and self._start is not None and self._start >= info.start + (info.duration or 0):
+            raise _past_the_end(info, self._start, info.duration)
         return dataclasses.replace(info, cut_start=self._start is not None, cut_end=self._cut_end(info))
 
     def _cut_end(self, info: VideoInfo) -> Fraction | None:
@@ -87,19 +88,23 @@ class VideoReader:
         self.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        if self._running is not None:
-            self._running.close()
+        self._stop()
         report = Report(warnings=list(self.info.notes))
         self.report = report
-        self._running = ahead(self._frames(report))
-        return self._running
+        running = ahead(self._frames(report))
+        # Only weakly held: when the caller drops it, its thread ends.
+        self._running = weakref.ref(running)
+        return running
 
     def close(self) -> None:
         """Stop reading and remove what was spooled."""
-        if self._running is not None:
-            self._running.close()
-            self._running = None
+        self._stop()
         self._source.close()
+
+    def _stop(self) -> None:
+        running = self._running() if self._running is not None else None
+        if running is not None:
+            running.close()
 
     def _frames(self, report: Report) -> Generator[Frame, None, None]:
         shown: Iterator[Shown] = _timed(self._pictures.frames(self._start, self._errors, report), self.info)
@@ -109,11 +114,14 @@ class VideoReader:
         if self._max_frames is not None:
             shown = itertools.islice(shown, self._max_frames)
         convert = _Converter(self.info, self._size, report)
+        index = -1
         for index, (picture, pts, duration, source) in enumerate(shown):
             rgb, alpha = convert(picture)
             yield Frame(index, pts, duration, rgb, alpha, source)
         if report.decoded == 0:
             raise InputError(f"{self.info.name}: no frame could be decoded")
+        if index < 0 and self._start is not None:
+            raise _past_the_end(self.info, self._start, self.info.duration)
 
     def _cut(self, shown: Iterator[Shown]) -> Iterator[Shown]:
         for each in shown:
@@ -126,6 +134,11 @@ class VideoReader:
 
 def _exact(seconds: float | Fraction) -> Fraction:
     return Fraction(seconds) if isinstance(seconds, (int, Fraction)) else Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _past_the_end(info: VideoInfo, start: Fraction, length: Fraction | None) -> InputError:
+    told = "the clip ends before" if length is None else f"{info.name} is {float(length):.1f} s long"
+    return InputError(f"--start {float(start):g}s is past the end ({told})")
 
 
 def _timed(pictures: Iterator[tuple[VideoFrame, Fraction]], info: VideoInfo) -> Iterator[Shown]:

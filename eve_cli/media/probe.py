@@ -83,7 +83,6 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
     sar = 1 / sar if orientation.transpose else sar
     size = (first.height, first.width) if orientation.transpose else (first.width, first.height)
     start = Fraction(first.pts) * time_base - origin if first.pts is not None else Fraction(0)
-    interlaced = first.interlaced_frame
     return VideoInfo(
         name=name,
         path=str(path),
@@ -106,21 +105,19 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         bit_depth=max(component.bits for component in first.format.components),
         color=tint,
         has_alpha=color.has_alpha(first),
-        interlaced=interlaced,
+        interlaced=first.interlaced_frame,
         stream_index=stream.index,
         audio=tuple(_audio(each) for each in container.streams.audio),
         subtitles=tuple(_subtitle(each) for each in container.streams.subtitles),
         chapters=_chapters(container, origin),
         metadata=_metadata(container.metadata),
-        notes=(*notes, *scan_notes, *_color_notes(name, tint.hdr, interlaced, is_vfr)),
+        notes=(*notes, *scan_notes, *_notes(name, tint.hdr, is_vfr)),
     )
 
 
-def _color_notes(name: str, hdr: str | None, interlaced: bool, is_vfr: bool) -> Iterator[str]:
+def _notes(name: str, hdr: str | None, is_vfr: bool) -> Iterator[str]:
     if hdr:
         yield f"{name}: HDR ({hdr.upper()}) is tone-mapped to standard dynamic range (BT.709)"
-    if interlaced:
-        yield f"{name}: interlaced; each frame is made progressive"
     if is_vfr:
         yield f"{name}: frames have uneven times, which are kept as they are"
 
@@ -159,7 +156,8 @@ def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None
 
 def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fraction, bool, list[str]]:
     """Give the frame rate, whether frames keep it, and what is worth saying."""
-    rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    labels = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
+    rates = list(dict.fromkeys(_standard(rate) for rate in labels))
     label = rates[0] if rates else Fraction(25)
     times, complete = _times(container, stream)
     if len(times) < 2:
@@ -169,6 +167,12 @@ def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fr
     tick = Fraction(stream.time_base or 0)
     fits = [rate for rate in rates if _on_grid(times, rate, tick, complete)]
     return (fits[0], False, []) if fits else (label, True, [])
+
+
+def _standard(rate: Fraction) -> Fraction:
+    """Give the whole or NTSC rate that a measured one stands for (19001/317 is 60000/1001)."""
+    whole = [Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)]
+    return next((each for each in whole if abs(each / rate - 1) < Fraction(2, 10_000)), rate)
 
 
 def _times(container: InputContainer, stream: VideoStream) -> tuple[list[Fraction], bool]:
