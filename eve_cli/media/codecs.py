@@ -59,7 +59,7 @@ CODECS: dict[str, Codec] = {
     "av1": Codec("libsvtav1", "yuv420p10le", _svt, (".mp4", ".mov", ".mkv", ".webm"), crf=24),
     "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24),
     "prores": Codec("prores_ks", "yuv422p10le", lambda crf, preset: {"profile": "hq"}, (".mov", ".mkv"), even=True),
-    "ffv1": Codec("ffv1", "gbrp", lambda crf, preset: {"level": "3"}, (".mkv",)),
+    "ffv1": Codec("ffv1", "bgr0", lambda crf, preset: {"level": "3"}, (".mkv",)),
     "gif": Codec("gif", "pal8", _none, (".gif",)),
     "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, even=True),
     "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, tags=HVC1, even=True),

@@ -82,7 +82,7 @@ def to_rgb_chain(color: Color, size: tuple[int, int] | None, alpha: bool) -> lis
 def from_rgb_chain(color: Color, size: tuple[int, int], pixel_format: str) -> list[tuple[str, str]]:
     """Write the filters that turn planar RGB into the encoder's samples of `size` (width, height)."""
     options = [f"flags={FLAGS}", f"w={size[0]}:h={size[1]}"]
-    if not pixel_format.startswith("gbr"):
+    if pixel_format not in ("gbrp", "bgr0"):
         options.append(f"out_color_matrix={color.matrix}:out_range={color.range}:out_chroma_loc=left")
     return [("scale", ":".join(options)), ("format", pixel_format)]
 
