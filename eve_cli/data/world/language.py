@@ -307,25 +307,27 @@ def caption(scene: Scene, rng: random.Random, motion: bool = False) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every word that the world's grammars can say, sorted."""
+    """Every word that the world's grammars and the looks can say: the world's own sorted, then the looks' as they come.
+
+    The order numbers the tokens of a new model, so words are only ever added at the end.
+    """
+    from eve_cli.data.looks import LOOKS
     from eve_cli.data.world import scene
 
-    texts: list[str] = []
+    own = _words(*(value for module in (globals(), vars(scene)) for name, value in module.items() if name.isupper()))
+    own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
+    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of"]))
 
-    def collect(value: object) -> None:
+
+def _words(*values: object) -> list[str]:
+    """The words in nested tables of text, without the names of what is filled in."""
+    found: list[str] = []
+    for value in values:
         if isinstance(value, str):
-            texts.append(value)
+            found += re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", value.lower()))
         elif isinstance(value, dict):
-            for key, item in value.items():
-                collect(key)
-                collect(item)
+            found += _words(*value.keys(), *value.values())
         elif isinstance(value, (tuple, frozenset)):
-            for item in value:
-                collect(item)
-
-    for module in (globals(), vars(scene)):
-        for name, value in module.items():
-            if name.isupper():
-                collect(value)
-    words = set(re.findall(r"[a-z]+", " ".join(re.sub(r"\{\w+\}", " ", t) for t in texts)))
-    return sorted(words | {"a", "an", "and", "the", "with", "nothing", "scene", "empty"})
+            found += _words(*value)
+    return found

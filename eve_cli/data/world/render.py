@@ -288,28 +288,32 @@ def _weather(image: Tensor, depth: Tensor, rows: _Rows, size: tuple[int, int], a
 
 
 def _flow(rows: _Rows, owner: Tensor, f: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Motion of every pixel's owner to the next frame, in pixels, and whether it is still seen there."""
+    """Motion of every pixel's owner to the next frame, in pixels, and whether it is still seen there.
+
+    A thing that turns round is mirrored in one step, and so is its flow: each point goes where it is drawn next.
+    """
     u, v, pixel = _grid(size, owner.device)
     n, height, width = owner.shape
-    here = torch.arange(n).view(-1, f)[:, :-1].reshape(-1)
+    here = torch.arange(n, device=owner.device).view(-1, f)[:, :-1].reshape(-1)
     there = here + 1
     flow = torch.zeros(len(here), 2, height, width, device=owner.device)
     for number in range(3 + MOST_THINGS):
         if number < 3:
             k = PARALLAX[number]
             zoom, pan = 1 + (rows.zoom - 1) * k, rows.pan * k
-            cx, cy, scale = -pan * zoom, torch.zeros_like(zoom), zoom
+            cx, cy, scale, turned = -pan * zoom, torch.zeros_like(zoom), zoom, torch.ones_like(zoom)
         else:
             slot = number - 3
             cx, cy = (rows.x[:, slot] - rows.pan) * rows.zoom, rows.y[:, slot] * rows.zoom
-            scale = rows.size[:, slot] * rows.zoom
+            scale, turned = rows.size[:, slot] * rows.zoom, rows.flip[:, slot]
         ratio = (scale[there] / scale[here]).view(-1, 1, 1)
-        du = (u - cx[here].view(-1, 1, 1)) * ratio + cx[there].view(-1, 1, 1) - u
+        mirror = (turned[there] * turned[here]).view(-1, 1, 1)
+        du = (u - cx[here].view(-1, 1, 1)) * ratio * mirror + cx[there].view(-1, 1, 1) - u
         dv = (v - cy[here].view(-1, 1, 1)) * ratio + cy[there].view(-1, 1, 1) - v
         mine = (owner[here] == number).unsqueeze(1)
         flow = torch.where(mine, torch.stack([du.expand(-1, height, -1), dv.expand(-1, -1, width)], 1) / pixel, flow)
-    x = (torch.arange(width) + flow[:, 0]).round().long()
-    y = (torch.arange(height).view(-1, 1) + flow[:, 1]).round().long()
+    x = (torch.arange(width, device=flow.device) + flow[:, 0]).round().long()
+    y = (torch.arange(height, device=flow.device).view(-1, 1) + flow[:, 1]).round().long()
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     flat = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
     same = owner[there].flatten(1).gather(1, flat).view_as(owner[here]) == owner[here]
