@@ -15,7 +15,7 @@ from eve_cli.errors import OutputError
 Draws = Literal["pictures", "pairs", "clips"]
 CELL = 128
 LINE = 12
-COLUMNS = 4
+COLUMNS = 8
 
 
 def sheet(source: Source, draws: Draws, count: int, side: int, seed: int = 0, length: int = 4) -> Image.Image:

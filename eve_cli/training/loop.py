@@ -169,6 +169,8 @@ class _Loop:
         finally:
             drawn.close()
         s = self.settings
+        if self.window and not self.interrupted:
+            self._log()
         if self.step % s.save_every or self.step == 0:
             self._save()
         if s.preview_every and self.step % s.preview_every and not self.interrupted:

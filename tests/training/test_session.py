@@ -1,6 +1,8 @@
 """`eve train`: only the named part changes, settings are kept, and what is printed helps."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,14 @@ def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(part: str, model: Path, out: Path, **changes: Any) -> TrainSettings:
-    plain = {"steps": 2, "batch": 4, "preview_every": 0, "ema": 0.0, "warmup": 1, "precision": "no"}
+    plain = {
+        "steps": 2,
+        "batch": 32 if part == "codec" else 4,
+        "preview_every": 0,
+        "ema": 0.0,
+        "warmup": 1,
+        "precision": "no",
+    }
     return SETTINGS[part](**{**plain, "model": str(model), "out": out, **changes})
 
 
@@ -64,6 +73,18 @@ def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> 
     folder.verify(trained.model)
 
 
+@pytest.mark.parametrize("part", RECIPES)
+def test_a_resumed_recipe_has_the_losses_of_an_unbroken_one(part: str, model: Path, tmp_path: Path) -> None:
+    chosen = settings(part, model, tmp_path / "whole", steps=4, save_every=2, log_every=1)
+    session.train(part, chosen)
+    whole = record.read(tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "step-00000004")
+    session.train(part, replace(chosen, out=tmp_path / "broken", resume=True))
+    again = record.read(tmp_path / "broken")
+    assert [row["loss"] for row in again] == [row["loss"] for row in whole] and len(whole) == 4
+
+
 def test_a_missing_adapter_is_made(tmp_path: Path) -> None:
     bare = bundle.save(mini.build(vocabulary(), mini.TINY, edit=False, video=False), tmp_path / "bare")
     trained = session.train("video", settings("video", bare, tmp_path / "run"))
@@ -82,7 +103,7 @@ def test_weights_stored_in_full_stay_in_full(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(model: Path, tmp_path: Path) -> None:
-    session.train("codec", settings("codec", model, tmp_path / "run", steps=40, log_every=10, batch=8))
+    session.train("codec", settings("codec", model, tmp_path / "run", steps=24, log_every=8))
     rows = record.read(tmp_path / "run")
     assert rows[-1]["square"] < 0.8 * rows[0]["square"]
 
@@ -91,7 +112,7 @@ def test_a_run_can_be_resumed_without_saying_its_settings_again(model: Path, tmp
     out = tmp_path / "run"
     session.train("codec", settings("codec", model, out, lr=2e-3))
     again = session.resumed("codec", SETTINGS["codec"](out=out, resume=True, steps=4))
-    assert (again.lr, again.batch, again.steps, again.model) == (2e-3, 4, 4, str(model))
+    assert (again.lr, again.batch, again.steps, again.model) == (2e-3, 32, 4, str(model))
     assert session.train("codec", again).outcome.step == 4
     with pytest.raises(UsageError, match="trains another part"):
         session.resumed("edit", SETTINGS["edit"](out=out, resume=True))
@@ -109,7 +130,7 @@ def test_the_command_prints_the_model_alone_on_stdout(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "run.toml"
-    config.write_text('steps = 20\nbatch = 2\nprecision = "no"\nlog_every = 1\npreview_every = 0\n')
+    config.write_text('steps = 20\nbatch = 32\nprecision = "no"\nlog_every = 1\npreview_every = 0\n')
     out = tmp_path / "run"
     words = ["train", "codec", "--model", str(model), "--out", str(out), "--config", str(config), "--steps", "10"]
     assert app.run(words) == 0
