@@ -1,7 +1,8 @@
-"""`eve data check` and `eve data show`: look at the data before you train."""
+"""`eve data check`, `show` and `world`: look at the data before you train, and write some."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,7 @@ from eve_cli.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from eve_cli.data.sample import Dropped, Listing
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the data before you train.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at data, or draw some.")
 EXAMPLES = 5
 DRAWS = ("pictures", "pairs", "clips")
 
@@ -65,6 +66,46 @@ def show(
     source = batches.open_source(data, squares, 0.5)
     contact.save(contact.sheet(source, draws, count, side, seed), output)  # pyright: ignore[reportArgumentType]
     console.result(output)
+
+
+@app.command("world")
+def world(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not hold anything yet.")],
+    count: Annotated[int, typer.Option("--count", "-n", help="How many edits.", min=1)] = 100,
+    size: Annotated[str, typer.Option("--size", help="Pixels: a side, or WIDTHxHEIGHT; even numbers.")] = "64",
+    frames: Annotated[int, typer.Option("--frames", help="Frames of each clip.", min=1)] = 8,
+    fps: Annotated[float, typer.Option("--fps", help="Frames a second.", min=0.1)] = 8.0,
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only what no training ever sees.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    format: Annotated[str, typer.Option("--format", help="What stdout gets: text (the folder) or json.")] = "text",
+) -> None:
+    """Draw edits of the procedural world: clips, true edits, masks, depth and flow, and a table that names them."""
+    if format not in ("text", "json"):
+        raise UsageError(f"--format must be text or json, not {format!r}.")
+    pixels = _pixels(size)
+    from eve_cli.data.world import export
+
+    wanted = export.Export(count, pixels, frames, fps, tuple(task or ()), seed, held_out)
+    progress = console.Progress("draw", count, "edits")
+    try:
+        folder = export.write(out, wanted, overwrite, progress.update)
+    finally:
+        progress.close()
+    table, rows = folder / export.EDITS, folder / export.TRIPLETS
+    console.say("table", f"{table} · to train on: {rows}")
+    told = {"path": str(folder), "edits": count, "table": str(table), "triplets": str(rows)}
+    console.result(told if format == "json" else out, as_json=format == "json")
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    """Width and height of `64` or `96x54`."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+    width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if min(width, height) < 16 or max(width, height) > 2048 or width % 2 or height % 2:
+        raise UsageError(f"--size must be even numbers from 16 to 2048, as 64 or 96x54, not {size!r}.")
+    return width, height
 
 
 def _scan(path: Path) -> Listing[Any]:

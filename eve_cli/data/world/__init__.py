@@ -1,0 +1,1 @@
+"""A procedural world that draws a clip and its true edit."""
