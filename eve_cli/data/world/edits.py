@@ -39,7 +39,8 @@ CHANGED = 8 / 255  # a pixel that differs by more than this is one that the edit
 class WorldEdit:
     """A scene, an instruction and the scene (or the look, or the map) that it asks for.
 
-    ``subject`` numbers the thing it is about: in ``target`` for add, else in ``source``. ``look`` names a row of ``LOOKS``.
+    ``subject`` numbers the thing it is about: in ``target`` for add, else in ``source``. ``look`` names a row of
+    ``LOOKS``.
     """
 
     task: str

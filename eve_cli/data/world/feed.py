@@ -31,7 +31,8 @@ class Pictures:
 def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, photo_share: float = 0.0) -> Pictures:
     """Frames as a backbone learns them: plain scenes, scenes under a look, and photographs.
 
-    A text is the caption, or an instruction of which the picture shows the result, so that the text encoder learns both.
+    A text is the caption, or an instruction of which the picture shows the result, so that the text encoder learns
+    both.
     """
     rng = random.Random(f"pictures {seed}")
     wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
@@ -85,7 +86,7 @@ def photograph(photos: Tensor, rng: random.Random) -> tuple[Tensor, str]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Edited frames: ``source`` and ``edited`` (n, frames, 3, side, side), ``changed`` (n, frames, side, side), texts."""
+    """Edited frames: ``source``, ``edited`` (n, frames, 3, side, side), ``changed`` (n, frames, side, side), texts."""
 
     source: Tensor
     edited: Tensor
@@ -143,7 +144,7 @@ class Clips:
 def clips(
     seed: int, count: int, frames: int, side: int, photos: Tensor | None = None, photo_share: float = 0.0
 ) -> Clips:
-    """Clips as the video adapter learns them: scenes in motion, some under a look, and photographs that drift or zoom."""
+    """Clips as the video adapter learns them: scenes in motion, some under a look, and photographs that drift."""
     rng = random.Random(f"clips {seed}")
     wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
     scenes, texts = [], []

@@ -46,7 +46,7 @@ def cells(u: Tensor, v: Tensor, size: float | Tensor, seed: Tensor) -> tuple[Ten
     return gu - iu - 0.5 - 0.5 * (first - 0.5), gv - iv - 0.5 - 0.5 * (second - 0.5), first, second
 
 
-# A place gets the far layer's coordinates (u, v), the ground's (gu, gv), the pixel size and chance numbers (n, 1, 1) by name,
+# A place gets the far layer's coordinates (u, v), the ground's (gu, gv), the pixel size and chance numbers (n, 1, 1),
 # and gives back the far layer's coverage and paint and the ground's paint.
 Painted = tuple[Tensor, Tensor, Tensor]
 
@@ -182,7 +182,7 @@ def sky(time: str, u: Tensor, v: Tensor, pixel: float, r: Tensor, seed: Tensor) 
 
 
 def flakes(u: Tensor, v: Tensor, frame: Tensor, pixel: float, seed: Tensor, count: int = 6) -> Tensor:
-    """Coverage of falling snow: about ``count`` squared flakes over the picture's height, moving with the frame number."""
+    """Coverage of falling snow: about ``count`` squared flakes in a square picture, moving with the frame number."""
     size = 2 / count
     sway = 0.06 * torch.sin(0.35 * frame + 5 * v)
     x, y, pick, _ = cells(u + sway, v - 0.09 * frame, size, seed + 31)

@@ -28,10 +28,10 @@ PAINTS = {
 class Rendering:
     """Frames of scenes with what is known about them.
 
-    ``frames`` (scenes, frames, 3, height, width) in [0, 1]; ``masks`` (scenes, 3, frames, height, width), the visible share
-    of each thing; ``depth`` (scenes, frames, height, width), 0 at the eye and 1 at the sky; ``flow`` (scenes, frames - 1, 2,
-    height, width) in pixels from a frame to the next, and ``visible`` (scenes, frames - 1, height, width), whether the point
-    is still seen there.
+    ``frames`` (scenes, frames, 3, height, width) in [0, 1]; ``masks`` (scenes, 3, frames, height, width), the visible
+    share of each thing; ``depth`` (scenes, frames, height, width), 0 at the eye and 1 at the sky; ``flow`` (scenes,
+    frames - 1, 2, height, width) in pixels from a frame to the next, and ``visible`` (scenes, frames - 1, height,
+    width), whether the point is still seen there.
     """
 
     frames: Tensor

@@ -133,13 +133,13 @@ def standing_height(rng: random.Random, kind: str, size: float) -> float:
 
 
 def sample_scene(seed: int, held_out: bool | None = False) -> Scene:
-    """A random scene; ``held_out``: False none of the combinations kept from training, True at least one, None either."""
+    """A random scene; ``held_out``: False none of the combinations kept from training, True at least one, None any."""
     rng = random.Random(f"scene {seed}")
     while True:
         count = rng.choices((1, 2, 3), (0.55, 0.38, 0.07))[0]
         slots = rng.sample(tuple(SLOTS), 3)
         if count == 2 and rng.random() < 0.7:  # two things mostly stand apart
-            slots = rng.sample(("left", "right"), 2) + ["middle"]
+            slots = [*rng.sample(("left", "right"), 2), "middle"]
         things = tuple(sample_thing(rng, slots[i], crowded=count == 3) for i in range(count))
         if held_out is not False:
             kind, colour = rng.choice(sorted(HELD_OUT_THINGS))
