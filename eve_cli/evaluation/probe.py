@@ -1,12 +1,13 @@
 """A small network that names what a picture of the world shows: the judge of generated pictures.
 
-It is trained on true renderings only (some softened, as a codec softens), and says how often it is right on unseen ones.
+It is trained on true renderings only (some softened, as a codec softens), and says how often it is right.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,8 +31,10 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What is seen: ``present`` (n, kinds) is the probability of each kind; the others hold class numbers, ``colour`` and
-    ``texture`` (n, kinds) one for each kind, ``place``, ``time`` and ``weather`` (n,)."""
+    """What is seen: ``present`` (n, kinds) is the probability of each kind; the others hold class numbers.
+
+    ``colour`` and ``texture`` are (n, kinds), ``place``, ``time`` and ``weather`` (n,).
+    """
 
     present: Tensor
     colour: Tensor
@@ -52,7 +55,7 @@ class Probe(nn.Module):
                 nn.Sequential(
                     nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(8, b), nn.SiLU(), nn.Conv2d(b, b, 3, 1, 1), nn.SiLU()
                 )
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in pairwise(widths)
             )
         )
         self.join = nn.Linear(192 * 16, 256)

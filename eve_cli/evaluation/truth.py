@@ -20,7 +20,7 @@ def changed_region(source: Tensor, truth: Tensor) -> Tensor:
 
 
 def edit_acc(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """1 - |y - y*|^2 / |x - y*|^2 over M, for each first index: 1 is perfect, 0 untouched, below 0 worse; NaN without M."""
+    """1 - |y - y*|^2 / |x - y*|^2 over M, a row each: 1 perfect, 0 untouched, below 0 worse; NaN without M."""
     mask = changed_region(source, truth)
     wrong = ((output - truth).square() * mask).flatten(1).sum(1)
     asked = ((source - truth).square() * mask).flatten(1).sum(1)
@@ -28,7 +28,7 @@ def edit_acc(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
 
 
 def bg_psnr(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """PSNR in dB of the output against the true edit outside M and its margin, for each first index; NaN if nothing is."""
+    """PSNR in dB of the output against the true edit outside M and its margin, a row each; NaN if all is M."""
     mask = changed_region(source, truth).flatten(0, -4) if source.ndim > 4 else changed_region(source, truth)
     size = 2 * MARGIN + 1
     outside = 1 - F.max_pool2d(mask, size, 1, MARGIN)
@@ -47,8 +47,8 @@ def psnr(first: Tensor, second: Tensor) -> Tensor:
 def warp_error(clips: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
     """Mean squared difference between a frame and the next one brought back along the flow, where that is visible.
 
-    ``clips`` (n, frames, 3, h, w), ``flow`` (n, frames - 1, 2, h, w) in pixels, ``visible`` (n, frames - 1, h, w); one value
-    for each clip. A still or frozen clip scores well: always show the true clip's own value beside it.
+    ``clips`` (n, frames, 3, h, w), ``flow`` (n, frames - 1, 2, h, w) in pixels, ``visible`` (n, frames - 1, h, w); one
+    value for each clip. A still or frozen clip scores well: always show the true clip's own value beside it.
     """
     n, frames, _, height, width = clips.shape
     y, x = torch.meshgrid(

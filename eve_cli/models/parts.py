@@ -36,7 +36,7 @@ class BundleSettings:
     frames: int = 8
     """Frames in the windows that the video adapter was trained on."""
     latent_mean: tuple[float, ...] = ()
-    """Mean of the codec's own latents in each channel; with `latent_std` it makes those that the other parts work in."""
+    """Mean of the codec's own latents per channel; with `latent_std` it makes those that the other parts work in."""
     latent_std: tuple[float, ...] = ()
     text_tokens: int = 32
     steps: int = 10

@@ -1,4 +1,4 @@
-"""A pool of ready samples that is renewed piece by piece, so that drawing and encoding cost a small share of training."""
+"""A pool of ready samples, renewed piece by piece, so that drawing and encoding cost a small share of training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Rows = dict[str, Tensor]
 class Pool:
     """``chunks`` pieces of ``draw(number)``; every ``every`` steps the oldest gives way to the next number.
 
-    What a step sees is a pure function of the step, so a resumed run sees what an unbroken one does. A piece is a dict of
-    tensors with the same first dimension; floating ones are kept in half precision.
+    What a step sees is a pure function of the step, so a resumed run sees what an unbroken one does. A piece is a dict
+    of tensors with the same first dimension; floating ones are kept in half precision.
     """
 
     def __init__(self, draw: Callable[[int], Rows], chunks: int = 12, every: int = 150) -> None:

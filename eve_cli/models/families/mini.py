@@ -63,7 +63,7 @@ TINY = MiniSizes(
 def codec(sizes: MiniSizes) -> Codec:
     """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths).
 
-    The `dc` kind has shortcuts around every change of resolution and learns several times quicker (docs/experiments.md).
+    The `dc` kind has shortcuts around every change of resolution and learns much quicker (docs/experiments.md).
     """
     widths: Any = sizes.codec_channels
     levels = len(widths)

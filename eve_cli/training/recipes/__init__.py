@@ -2,6 +2,7 @@
 
 RECIPES = {
     "codec": "eve_cli.training.recipes.codec:CodecRecipe",
+    "decoder": "eve_cli.training.recipes.codec:DecoderRecipe",
     "backbone": "eve_cli.training.recipes.backbone:BackboneRecipe",
     "edit": "eve_cli.training.recipes.edit:EditRecipe",
     "video": "eve_cli.training.recipes.video:VideoRecipe",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from eve_cli.data.world import feed
+from eve_cli.data.batches import Source, World
 from eve_cli.diffusion.guidance import combine
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.editor import Editor
@@ -38,9 +38,9 @@ class BackboneRecipe:
     name = "backbone"
     progress = 0.0
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.1):
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
-        self.photos, self.photo_share = photos, photo_share
+        self.source = source or World()
         self.unet, self.encoder = parts.backbone.requires_grad_(True), parts.text_encoder.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
         self.editor = Editor(parts)
@@ -55,7 +55,7 @@ class BackboneRecipe:
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
-        drawn = feed.pictures(step_seed(self.seed, 0, number, 1), CHUNK, side, self.photos, self.photo_share)
+        drawn = self.source.pictures(step_seed(self.seed, 0, number, 1), CHUNK, side)
         latents = common.encode(self.editor, drawn.frames)
         return {
             "latents": latents,

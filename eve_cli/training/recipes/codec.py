@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from eve_cli.data.world import feed
+from eve_cli.data.batches import Source, World
 from eve_cli.models import codec as codecs
 from eve_cli.models.parts import Parts
 from eve_cli.training.recipe import Batch, step_seed
@@ -27,11 +27,9 @@ class CodecRecipe:
     name = "codec"
     progress = 0.0
 
-    def __init__(
-        self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.25
-    ):
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
-        self.photos, self.photo_share = photos, photo_share
+        self.source = source or World()
         self.codec = parts.codec.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"codec": self.codec}
 
@@ -39,9 +37,7 @@ class CodecRecipe:
         return self.codec.parameters()
 
     def batch(self, step: int, rank: int) -> Batch:
-        drawn = feed.pictures(
-            step_seed(self.seed, rank, step), self.count, self.parts.settings.pixels, self.photos, self.photo_share
-        )
+        drawn = self.source.pictures(step_seed(self.seed, rank, step), self.count, self.parts.settings.pixels)
         return {"frames": drawn.frames, "weight": drawn.weight}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -78,3 +74,23 @@ class CodecRecipe:
         self.parts.settings = replace(
             self.parts.settings, latent_mean=tuple(mean.tolist()), latent_std=tuple(std.tolist())
         )
+
+
+class DecoderRecipe(CodecRecipe):
+    """The codec's decoder alone: the latents, and with them every other part, stay valid."""
+
+    name = "decoder"
+
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
+        super().__init__(parts, batch, seed, source)
+        self.codec.requires_grad_(False)
+        self.modules = {"decoder": self.codec.decoder.requires_grad_(True)}
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return self.codec.decoder.parameters()
+
+    def to(self, device: torch.device) -> None:
+        self.codec.to(device)
+
+    def conclude(self) -> None:
+        """Nothing: the scale of the latents is what it was."""

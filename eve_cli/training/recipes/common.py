@@ -61,7 +61,7 @@ def blank(ids: Tensor, empty: Tensor, where: Tensor) -> Tensor:
 
 
 def weighted(error: Tensor, weight: Tensor, extra: float) -> Tensor:
-    """Mean of squared errors (n, c, h, w) with ``1 + extra`` where ``weight`` (n, h, w) is one, scaled to keep the mean."""
+    """Mean of squared errors (n, c, h, w), ``1 + extra`` times where ``weight`` (n, h, w) is one; a weighted mean."""
     w = 1 + extra * weight.unsqueeze(1)
     return (error.square() * w).mean() / w.mean()
 

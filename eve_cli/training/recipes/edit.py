@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from eve_cli.data.world import feed
+from eve_cli.data.batches import Source, World
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
@@ -19,6 +19,7 @@ CHANGED_WEIGHT = 3.0
 PLAIN_FROM = 0.7
 CHUNK = 1536
 NOISE_BIAS = 2.0
+PREVIEW_SEED = 20_000_001
 # What the backbone reads beside the adapter's instruction: people give only an instruction, so mostly that.
 CAPTION, EMPTY = 0.2, 0.15  # the rest: the instruction
 IDLE = 0.06  # share of samples with no instruction at all, whose target is the source: "nothing asked, nothing changed"
@@ -32,9 +33,9 @@ class EditRecipe:
     name = "edit"
     progress = 0.0
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.2):
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
-        self.photos, self.photo_share = photos, photo_share
+        self.source = source or World()
         self.editor = Editor(parts)
         assert parts.edit is not None
         self.modules: dict[str, nn.Module] = {"controlnet": parts.edit.requires_grad_(True)}
@@ -54,9 +55,7 @@ class EditRecipe:
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
         blocks = [
-            feed.pairs(
-                step_seed(self.seed, i, number, 3), CHUNK // 4, side, self.photos, self.photo_share, tasks=TASK_SHARES
-            )
+            self.source.pairs(step_seed(self.seed, i, number, 3), CHUNK // 4, side, tasks=TASK_SHARES)
             for i in range(4)  # each at a frame number of its own
         ]
         source = common.encode(self.editor, torch.cat([b.source for b in blocks]).flatten(0, 1))
@@ -109,7 +108,7 @@ class EditRecipe:
         }
 
     def preview(self, step: int) -> Tensor | None:
-        drawn = feed.pairs(20_000_001, 12, self.parts.settings.pixels, self.photos, 0.25)
+        drawn = self.source.pairs(PREVIEW_SEED, 12, self.parts.settings.pixels)
         device = self.editor.device
         source = common.encode(self.editor, drawn.source[:, 0]).to(device)
         condition = self.editor.condition(drawn.instructions)

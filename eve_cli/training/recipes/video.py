@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from eve_cli.data.world import feed
+from eve_cli.data.batches import Source, World
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
@@ -17,6 +17,7 @@ from eve_cli.training.recipes import common
 
 CHUNK = 192
 NOISE_BIAS = 2.0
+PREVIEW_SEED = 20_000_001
 FIRST_DROPPED = 0.1
 TEXT_DROPPED = 0.15
 
@@ -27,9 +28,9 @@ class VideoRecipe:
     name = "video"
     progress = 0.0
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.1):
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
-        self.photos, self.photo_share = photos, photo_share
+        self.source = source or World()
         self.editor = Editor(parts)
         assert parts.video is not None
         self.modules: dict[str, nn.Module] = {"video": parts.video.requires_grad_(True)}
@@ -45,9 +46,7 @@ class VideoRecipe:
 
     def _draw(self, number: int) -> Rows:
         settings = self.parts.settings
-        drawn = feed.clips(
-            step_seed(self.seed, 0, number, 5), CHUNK, settings.frames, settings.pixels, self.photos, self.photo_share
-        )
+        drawn = self.source.clips(step_seed(self.seed, 0, number, 5), CHUNK, settings.frames, settings.pixels)
         latents = common.encode(self.editor, drawn.frames.flatten(0, 1))
         return {
             "latents": latents.view(CHUNK, settings.frames, *latents.shape[1:]),
@@ -90,7 +89,7 @@ class VideoRecipe:
 
     def preview(self, step: int) -> Tensor | None:
         settings = self.parts.settings
-        drawn = feed.clips(20_000_001, 5, settings.frames, settings.pixels)
+        drawn = self.source.clips(PREVIEW_SEED, 5, settings.frames, settings.pixels)
         device = self.editor.device
         first = common.encode(self.editor, drawn.frames[:, 0]).to(device)
         denoise = self.editor.guided_video(self.editor.embed(drawn.texts), first, text_cfg=1.0)

@@ -1,0 +1,294 @@
+"""Scores a small model on held-out scenes of the world, where the right answer is known.
+
+    python benchmarks/mini.py [--model mini] [--edits 210] [--captions 200] [--clips 32] [--write] [--strips DIR]
+
+Prints a table with 95 % bootstrap intervals; ``--write`` puts the scores into the model's bundle.json. The probe that
+judges generated pictures is trained on true renderings the first time (a few minutes) and kept in ``--probe``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eve_cli.data.world import language as say
+from eve_cli.data.world.edits import ALIGNED_TASKS, UNSEEN_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
+from eve_cli.data.world.render import render
+from eve_cli.data.world.scene import COLOURS, KINDS, sample_scene
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.evaluation import truth
+from eve_cli.evaluation.probe import Probe, right, train
+from eve_cli.models.editor import Editor
+
+HELD = 2**41  # seeds from here on are drawn by no training
+FRAME = [5]
+
+Row = tuple[str, float, float, float, str]
+
+
+def row(name: str, values: Tensor, note: str = "") -> Row:
+    """A line of the table: mean with its interval."""
+    return (name, *truth.confidence(values), note)
+
+
+def probe_at(path: Path) -> Probe:
+    if path.exists():
+        return Probe.load(path)
+    probe = train()
+    probe.save(path)
+    return probe
+
+
+def codec_rows(editor: Editor, probe: Probe) -> list[Row]:
+    """Round trips of held-out frames."""
+    scenes = [sample_scene(HELD + i, held_out=None) for i in range(256)]
+    drawn = render(scenes, FRAME)
+    frames = drawn.frames[:, 0]
+    back = torch.cat([editor.decode(editor.encode(f)) for f in frames.split(64)])
+    things = drawn.masks[:, :, 0].sum(1).clamp(0, 1).unsqueeze(1)
+    on_things = -10 * torch.log10(
+        ((back - frames).square() * things).flatten(1).sum(1) / (3 * things.flatten(1).sum(1))
+    )
+    rows = [row("codec PSNR, dB", truth.psnr(back, frames), "bar 30"), row("codec PSNR on things, dB", on_things)]
+    for name, pictures in (("true frames", frames), ("through the codec", back)):
+        share = right(probe.ask(pictures), scenes)["thing in its colour"]
+        rows.append((f"probe right on {name}", share, float("nan"), float("nan"), "bar .97"))
+    return rows
+
+
+def image_rows(editor: Editor, probe: Probe, count: int, cfg: float, keep: dict[str, Tensor]) -> list[Row]:
+    """Text to image: is what the caption names there, in its colour? Seen and held-out combinations apart."""
+    rows = []
+    for name, held_out, n in (("seen", False, count), ("held-out", True, count // 2)):
+        scenes = [sample_scene(HELD + 10_000 + i, held_out=held_out) for i in range(n)]
+        captions = [say.caption(s, random.Random(f"caption {i}")) for i, s in enumerate(scenes)]
+        made = torch.cat(
+            [generate(editor, captions[i : i + 50], cfg, 20, i) for i in range(0, n, 50)],
+        )
+        keep[f"image {name}"] = made[:16]
+        answer = probe.ask(made)
+        shares = right(answer, scenes)
+        colour, there = colours_of(scenes)
+        good = ((answer.present > 0.5) & (answer.colour == colour))[there].float()
+        note = ", ".join(f"{k} {v:.2f}" for k, v in shares.items() if k != "thing in its colour")
+        rows.append(row(f"text to image, thing in its colour, {name} combinations", good, f"bar .85; {note}"))
+    return rows
+
+
+def colours_of(scenes: list) -> tuple[Tensor, Tensor]:
+    colour = torch.full((len(scenes), len(KINDS)), -1)
+    for i, s in enumerate(scenes):
+        for t in s.things:
+            colour[i, KINDS.index(t.kind)] = list(COLOURS).index(t.colour)
+    return colour, colour >= 0
+
+
+@torch.no_grad()
+def generate(editor: Editor, texts: list[str], cfg: float, steps: int, seed: int) -> Tensor:
+    """Pictures from texts (n, 3, side, side)."""
+    noise = noise_of(editor, len(texts), seed)
+    out = ddim(editor.guided_image(editor.embed(texts), cfg), editor.schedule, noise, editor.schedule.trailing(steps))
+    return editor.decode(out)
+
+
+def noise_of(editor: Editor, count: int, seed: int, frames: int | None = None) -> Tensor:
+    side = editor.settings.pixels // editor.factor
+    channels = editor.backbone.config["in_channels"]
+    shape = (count, channels, side, side) if frames is None else (count, frames, channels, side, side)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def edit_frames(
+    editor: Editor, edits: list[WorldEdit], drawn: RenderedEdit, how: str, cfg: tuple[float, float]
+) -> Tensor:
+    """Lone frames edited by the edit adapter; ``how``: instruction, caption or caption and task."""
+    source = editor.encode(drawn.source[:, 0])
+    captions = None if how == "instruction" else [e.caption for e in edits]
+    condition = editor.condition([e.instruction for e in edits], captions)
+    denoise = editor.guided_edit(condition.text, condition.instruction, source, text_cfg=cfg[0], video_cfg=cfg[1])
+    noise = noise_of(editor, len(edits), 7)
+    return editor.decode(ddim(denoise, editor.schedule, noise, editor.schedule.trailing(editor.settings.steps)))
+
+
+def edit_rows(editor: Editor, probe: Probe, count: int, cfg: tuple[float, float], keep: dict) -> list[Row]:
+    """The edit adapter on single frames, by task; with the caption as a second column; and the tasks kept from alignment."""
+    rows, gathered = [], {}
+    for task in (*ALIGNED_TASKS, *UNSEEN_TASKS):
+        n = max(8, count // len(ALIGNED_TASKS))
+        edits = [sample_edit(HELD + 50_000 + i, task, held_out=None) for i in range(n)]
+        drawn = render_edit(edits, FRAME)
+        values = {}
+        for how in ("instruction", "caption"):
+            made = torch.cat(
+                [edit_frames(editor, edits[i : i + 40], part(drawn, i, i + 40), how, cfg) for i in range(0, n, 40)]
+            )
+            values[how] = truth.edit_acc(drawn.source[:, 0], drawn.edited[:, 0], made)
+            if how == "instruction":
+                keep[task] = (drawn.source[:8, 0], made[:8], drawn.edited[:8, 0], [e.instruction for e in edits[:8]])
+                kept_db = truth.bg_psnr(drawn.source[:, 0], drawn.edited[:, 0], made)
+                if task == "add":
+                    there = added(probe.ask(made), edits)
+                    rows.append(row("added thing present in its colour", there, "bar .60; instruction alone"))
+        gathered[task] = values
+        second = truth.confidence(values["caption"])[0]
+        median = float(values["instruction"].nanmedian())
+        outside = truth.confidence(kept_db)[0]
+        rows.append(
+            row(
+                f"edit_acc {task}",
+                values["instruction"],
+                f"median {median:.2f}; with caption {second:.2f}; untouched {outside:.1f} dB",
+            )
+        )
+    bar = ("remove", "background", "local", "texture", "style", "global")
+    rows.append(row("edit_acc over six tasks", torch.cat([gathered[t]["instruction"] for t in bar]), "bar .60"))
+    rows.append(row("  the same with caption", torch.cat([gathered[t]["caption"] for t in bar])))
+    return rows
+
+
+def part(drawn: RenderedEdit, start: int, end: int) -> RenderedEdit:
+    return replace(drawn, source=drawn.source[start:end], edited=drawn.edited[start:end])
+
+
+def added(answer, edits: list[WorldEdit]) -> Tensor:
+    good = []
+    for i, e in enumerate(edits):
+        assert e.subject is not None
+        thing = e.target.things[e.subject]
+        kind = KINDS.index(thing.kind)
+        good.append(
+            bool(answer.present[i, kind] > 0.5) and int(answer.colour[i, kind]) == list(COLOURS).index(thing.colour)
+        )
+    return torch.tensor(good).float()
+
+
+@torch.no_grad()
+def video_rows(editor: Editor, count: int, keep: dict) -> list[Row]:
+    """The video adapter: warp error of generated clips along the flow that their own first frame's scene would have."""
+    frames = editor.settings.frames
+    scenes = [replace(sample_scene(HELD + 90_000 + i), weather="clear") for i in range(count)]
+    drawn = render(scenes, frames, truth=True)
+    assert drawn.flow is not None and drawn.visible is not None
+    captions = [say.caption(s, random.Random(f"clip {i}"), motion=True) for i, s in enumerate(scenes)]
+    first = editor.encode(drawn.frames[:, 0])
+    made = []
+    for i in range(0, count, 16):
+        texts = editor.embed(captions[i : i + 16])
+        noise = noise_of(editor, len(texts), 100 + i, frames)
+        schedule = editor.schedule
+        denoise = editor.guided_video(texts, first[i : i + 16], text_cfg=1.0)
+        out = ddim(denoise, schedule, noise, schedule.trailing(editor.settings.steps))
+        made.append(editor.decode(out.flatten(0, 1)).view(-1, *drawn.frames.shape[1:]))
+    clips = torch.cat(made)
+    through = torch.cat([editor.decode(editor.encode(c)) for c in drawn.frames]).view_as(drawn.frames)
+    keep["video"] = (drawn.frames[:3], clips[:3])
+    errors = {n: estimated_warp_error(c) for n, c in (("true", drawn.frames), ("codec", through), ("made", clips))}
+    moved = [(c[:, 1:] - c[:, :-1]).abs().flatten(1).mean(1) for c in (drawn.frames, clips)]
+    ratio = errors["made"].mean() / errors["true"].mean()
+    return [
+        row("warp error of true clips x1000", errors["true"] * 1000),
+        row("  of true clips through the codec x1000", errors["codec"] * 1000),
+        row("  of generated clips x1000", errors["made"] * 1000, f"{ratio:.2f} x true; bar 3"),
+        row("motion of generated clips / of true ones", moved[1] / moved[0], "1 is as lively"),
+    ]
+
+
+def estimated_warp_error(clips: Tensor) -> Tensor:
+    """Warp error along a block-matched flow of the clip's own (generated clips need not move as the true ones do)."""
+    n, f = clips.shape[:2]
+    now, then = clips[:, :-1].flatten(0, 1), clips[:, 1:].flatten(0, 1)
+    best = torch.full((len(now), *clips.shape[-2:]), torch.inf)
+    error = best.clone()
+    padded = F.pad(then, (4, 4, 4, 4), mode="replicate")
+    for dy in range(9):
+        for dx in range(9):
+            moved = padded[..., dy : dy + clips.shape[-2], dx : dx + clips.shape[-1]]
+            cost = (moved - now).square().mean(1)
+            smooth = F.avg_pool2d(cost.unsqueeze(1), 5, 1, 2).squeeze(1)
+            better = smooth < best
+            best, error = torch.where(better, smooth, best), torch.where(better, cost, error)
+    return error.view(n, f - 1, -1).mean((1, 2))
+
+
+def show(rows: list[Row]) -> None:
+    for name, mean, low, high, note in rows:
+        interval = f"[{low:.3f}, {high:.3f}]" if low == low else ""
+        print(f"{name:58} {mean:8.3f} {interval:18} {note}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--edits", type=int, default=280)
+    parser.add_argument("--captions", type=int, default=200)
+    parser.add_argument("--clips", type=int, default=32)
+    parser.add_argument("--text-cfg", type=float, default=None)
+    parser.add_argument("--video-cfg", type=float, default=None)
+    parser.add_argument("--image-cfg", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--only", default="codec,image,edit,video")
+    parser.add_argument("--probe", type=Path, default=Path("runs/probe.safetensors"))
+    parser.add_argument("--write", action="store_true", help="put the scores into the model's bundle.json")
+    parser.add_argument("--strips", type=Path, default=None, help="folder for pictures of the results")
+    args = parser.parse_args()
+    editor = Editor.load(args.model)
+    if args.steps:
+        editor.settings = replace(editor.settings, steps=args.steps)
+    cfg = (
+        editor.settings.text_cfg if args.text_cfg is None else args.text_cfg,
+        editor.settings.video_cfg if args.video_cfg is None else args.video_cfg,
+    )
+    probe, keep, started, rows = probe_at(args.probe), {}, time.time(), []
+    jobs = {
+        "codec": lambda: codec_rows(editor, probe),
+        "image": lambda: image_rows(editor, probe, args.captions, args.image_cfg, keep),
+        "edit": lambda: edit_rows(editor, probe, args.edits, cfg, keep),
+        "video": lambda: video_rows(editor, args.clips, keep),
+    }
+    for name in args.only.split(","):
+        with torch.no_grad():
+            rows += (new := jobs[name]())
+        show(new)
+    print(f"guidance {cfg}, {editor.settings.steps} steps, {time.time() - started:.0f} s")
+    if args.strips:
+        save_strips(keep, args.strips)
+    if args.write:
+        from eve_cli.models.folder import resolve
+
+        file = resolve(args.model) / "bundle.json"
+        content = json.loads(file.read_text())
+        content["scores"] |= {n: [round(v, 4) for v in (m, lo, hi)] for n, m, lo, hi, _ in rows}
+        file.write_text(json.dumps(content, indent=1, ensure_ascii=False).replace("NaN", "null") + "\n")
+
+
+def save_strips(keep: dict, folder: Path) -> None:
+    """One picture a task: source, edit and truth above each other."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in keep.items():
+        if name == "video":
+            rows = [torch.cat(list(clip), 2) for pair in zip(*value, strict=True) for clip in pair]
+        elif isinstance(value, tuple):
+            rows = [torch.cat(list(v), 2) for v in value[:3]]
+        else:
+            rows = [torch.cat(list(v), 2) for v in value.split(8)]
+        picture = (torch.cat(rows, 1).clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
+        image = Image.fromarray(picture)
+        image.resize((image.width * 2, image.height * 2), Image.Resampling.NEAREST).save(folder / f"{name}.png")
+        if isinstance(value, tuple) and len(value) > 3:
+            (folder / f"{name}.txt").write_text("\n".join(value[3]) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_flush_denormal(True)
+    main()
