@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -10,7 +11,6 @@ from torch.nn import functional
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.loading import LoadedModel
 from eve_cli.editing.request import EditRequest
-from eve_cli.models.editor import Condition
 from eve_cli.models.parts import BundleSettings
 
 
@@ -33,11 +33,14 @@ class FakeEditor:
         return functional.avg_pool2d(frames * 2 - 1, 8)
 
     def decode(self, latents: Tensor) -> Tensor:
-        return (functional.interpolate(latents, scale_factor=8.0) / 2 + 0.5).clamp(0, 1)
+        return (functional.interpolate(latents, scale_factor=8.0, mode="bilinear") / 2 + 0.5).clamp(0, 1)
 
-    def condition(self, instruction: Sequence[str], caption: Sequence[str] | None = None) -> Condition:
+    def condition(self, instruction: Sequence[str], caption: Sequence[str] | None = None) -> SimpleNamespace:
         empty = torch.zeros(len(instruction), 1, 1)
-        return Condition(empty, empty)
+        return SimpleNamespace(text=empty, instruction=empty)
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        return torch.zeros(len(texts), 1, 1)
 
     def unknown_words(self, text: str) -> list[str]:
         return [word for word in text.split() if word == "snowy"]

@@ -1,15 +1,19 @@
 """What an editing method is given and what it gives back."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
-from eve_cli.models.editor import Condition, Editor
 from eve_cli.models.parts import TASKS
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Condition, Editor
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 At the model's size, with `change = after - before`, a local affine map of the source's colours (a guided filter with a
 colour guide, He et al. 2013) is fitted to the change. What the map explains is a change of colour, light or haze: the
-source's detail goes through the same map, so that it darkens at night and fades in fog. What the map cannot explain is a
-change of structure: there the detail fades away. Residuals as small as the model's own error count as no change.
+source's detail goes through the same map, so that it darkens at night and fades in fog. What the map cannot explain is
+a change of structure: there the detail fades away. Residuals as small as the model's own error count as no change.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ GAIN_LIMIT = 1.2
 class Maps:
     """What to do to full-size frames, at the model's size.
 
-    `before` and `change` are (f, 3, h, w): the codec's view of the source, and what is added to it. `detail` (f, 9, h, w)
-    holds a 3 x 3 matrix for each pixel that is applied to the source's detail, and added too.
+    `before` and `change` are (f, 3, h, w): the codec's view of the source, and what is added to it. `detail`
+    (f, 9, h, w) holds a 3 x 3 matrix for each pixel that is applied to the source's detail, and added too.
     """
 
     before: Tensor

@@ -1,9 +1,11 @@
 """The model of an edit, and what a run.json must know of it."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import platform
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,7 +13,9 @@ from eve_cli import __version__
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
 from eve_cli.models import folder
-from eve_cli.models.editor import Editor
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "av", "numpy")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -28,6 +32,8 @@ class LoadedModel:
 
 def load_model(request: EditRequest) -> LoadedModel:
     """Loads the model that a request names, on its device; ModelError if it is missing or damaged."""
+    from eve_cli.models.editor import Editor
+
     path = folder.resolve(request.model)
     hashes = {name: str(entry["sha256"]) for name, entry in folder.read(path).files.items()}
     device = pick_device(request.device)

@@ -1,8 +1,10 @@
 """Finished windows become a video: decoded, brought to the wanted size, written with the source's times and sound."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,7 +15,9 @@ from eve_cli.editing.folder import RunFolder
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import Window
 from eve_cli.media.clip import Picture
-from eve_cli.models.editor import Editor
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
 
 METADATA_KEY = "comment"
 
@@ -67,7 +71,7 @@ def small_pairs(plan: dict[str, Any], editor: Editor, folder: RunFolder) -> Iter
 
 
 def _finisher(request: EditRequest, before: Tensor, after: Tensor) -> Callable[[int, Picture], tuple[Picture, Picture]]:
-    """Gives source and result, uint8 (3, height, width), of a window's frame by its number and its full-size picture."""
+    """Gives source and result, uint8 (3, height, width), of a window's frame by its number and full-size picture."""
     if request.size == "model":
         sources, results = to_bytes(before).cpu().numpy(), to_bytes(after).cpu().numpy()
         return lambda number, rgb: (sources[number], results[number])

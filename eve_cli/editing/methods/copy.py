@@ -1,9 +1,15 @@
 """The source as it is: what any edit should be compared with."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.models.editor import Editor
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
 
 
 class Copy:

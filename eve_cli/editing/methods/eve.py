@@ -1,11 +1,17 @@
 """The method of EVE: the edit adapter makes the first frame, edit and video adapters together make the clip."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.windows import hold_to
-from eve_cli.models.editor import Editor
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
 
 
 class Eve:

@@ -1,12 +1,17 @@
 """Every frame edited as a picture of its own: the base line without any video model."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.models.editor import Editor
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
 
 
 class PerFrame:

@@ -1,0 +1,55 @@
+"""What comes back at full size: the source where nothing changed, its detail where it still holds."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eve_cli.editing import detail
+
+
+def scene(height: int = 192, width: int = 256) -> Tensor:
+    """A picture with coarse shapes and fine texture, (1, 3, height, width)."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = functional.interpolate(torch.rand(1, 3, 8, 10, generator=generator), (height, width), mode="bicubic")
+    fine = torch.rand(1, 1, height, width, generator=generator) - 0.5
+    return (0.15 + 0.7 * coarse + 0.2 * fine).clamp(0, 1)
+
+
+def small(frames: Tensor) -> Tensor:
+    return functional.interpolate(frames, (64, 64), mode="area")
+
+
+def transfer(source: Tensor, edited: Tensor) -> Tensor:
+    return detail.apply(source, detail.plan(small(source), small(edited)))
+
+
+def decibels(one: Tensor, other: Tensor) -> float:
+    return float(-10 * (one.clamp(0, 1) - other).pow(2).mean().log10())
+
+
+def test_no_change_gives_the_source_exactly() -> None:
+    source = scene()
+    assert torch.equal(transfer(source, source), source)
+
+
+def test_detail_goes_through_a_change_of_light() -> None:
+    source = scene()
+    for edited in (source * 0.35, source * 0.4 + 0.5, source.mean(1, keepdim=True).expand_as(source)):
+        plain = functional.interpolate(small(edited), source.shape[-2:], mode="bicubic")
+        assert decibels(transfer(source, edited), edited) > decibels(plain, edited) + 8
+
+
+def test_detail_does_not_shine_through_what_was_added() -> None:
+    source = scene()
+    edited = source.clone()
+    edited[..., 60:140, 80:180] = torch.tensor([0.95, 0.05, 0.05]).view(1, 3, 1, 1)
+    result = transfer(source, edited)
+    inside = (..., slice(85, 115), slice(110, 150))
+    assert result[inside].std(dim=(-2, -1)).max() < 0.3 * source[inside].std(dim=(-2, -1)).max()
+    assert torch.equal(result[..., :20, :], source[..., :20, :])
+
+
+def test_a_frame_does_not_depend_on_those_beside_it() -> None:
+    source = torch.cat([scene(), scene().flip(-1)])
+    edited = source * torch.tensor([0.5, 0.9]).view(2, 1, 1, 1)
+    torch.testing.assert_close(transfer(source, edited)[1:], transfer(source[1:], edited[1:]))

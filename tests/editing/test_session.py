@@ -1,0 +1,221 @@
+"""An edit as a whole, with a model that is arithmetic: what must hold whatever the model is."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from eve_cli.editing import session
+from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.render import METADATA_KEY
+from eve_cli.editing.request import EditRequest
+from eve_cli.editing.windows import plan_windows
+from eve_cli.errors import EveError, InputError, ModelError, OutputError
+from eve_cli.models.parts import TASKS
+from eve_cli.registry import load
+from tests.clips import decibels, make_clip, pictures, read_clip
+from tests.fakes import FakeEditor, fake_load
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def request(source: Path, output: Path, **values: Any) -> EditRequest:
+    return EditRequest(**({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values))
+
+
+def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> session.Result:
+    return session.edit(request(source, output, **values), load=fake_load(**(fake or {})))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.mkv", 19)
+
+
+@pytest.mark.parametrize("method", ["eve", "per_frame", "copy"])
+def test_an_edit_that_changes_nothing_gives_the_clip(method: str, clip: Path, tmp_path: Path) -> None:
+    result = edit(clip, tmp_path / "out.mkv", method=method, codec="ffv1")
+    assert np.array_equal(read_clip(result.output), read_clip(clip))
+    assert result.change == 0
+
+
+def test_copy_survives_the_default_encoder(clip: Path, tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "clips" / "flamingo.mp4"
+    result = edit(source, tmp_path / "out.mp4", method="copy", end=0.5)
+    copied = read_clip(result.output)
+    assert decibels(copied, read_clip(source)[: len(copied)]) >= 40
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 8, 9])
+def test_short_clips_keep_their_frames(frames: int, tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "short.mkv", frames)
+    result = edit(source, tmp_path / "out.mkv", {"gain": 0.5}, codec="ffv1")
+    assert len(read_clip(result.output)) == frames
+
+
+def test_what_the_model_does_arrives_at_the_source_s_size(clip: Path, tmp_path: Path) -> None:
+    result = edit(clip, tmp_path / "out.mkv", {"gain": 0.0}, codec="ffv1")
+    assert read_clip(result.output).shape == (19, 3, 64, 96)
+    assert read_clip(result.output).std() < 0.35 * read_clip(clip).std()
+    model = edit(clip, tmp_path / "small.mkv", {"gain": 0.0}, codec="ffv1", size="model")
+    assert read_clip(model.output).shape == (19, 3, 64, 64)
+    assert np.ptp(read_clip(model.output)) <= 1
+
+
+def test_side_by_side_shows_both(clip: Path, tmp_path: Path) -> None:
+    result = edit(clip, tmp_path / "out.mkv", {"gain": 0.4}, codec="ffv1", side_by_side=True)
+    assert np.array_equal(read_clip(result.output)[..., :96], read_clip(clip))
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(clip: Path, tmp_path: Path) -> None:
+    one, two, other = (
+        edit(clip, tmp_path / f"{name}.mp4", {"noisy": 0.1}, seed=seed).output.read_bytes()
+        for name, seed in (("one", 1), ("two", 1), ("other", 2))
+    )
+    assert one == two != other
+
+
+def test_noise_belongs_to_the_frame_whatever_the_window() -> None:
+    source = torch.zeros(8, 3, 2, 2)
+    early, late = (Clip(source, source, range(start, start + 8), source[:0]).noise(5) for start in (0, 3))
+    assert torch.equal(early[3:], late[:5])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_keeps_shape_and_does_not_depend_on_the_frames_behind(name: str) -> None:
+    """A property of all rows of the table; the fake mixes frames nowhere, so a method that did would show."""
+    editor, method = FakeEditor(gain=0.5, noisy=0.2), load(METHODS[name])()
+    guidance = Guidance("darker", None, "global", steps=4, text_cfg=2, video_cfg=1, seed=1)
+    source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    whole = method.edit(editor, Clip(source, source, range(8), source[:0]), guidance)
+    part = method.edit(editor, Clip(source[:5], source[:5], range(5), source[:0]), guidance)
+    assert whole.shape == source.shape
+    torch.testing.assert_close(whole[:5], part)
+
+
+def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "cut.mkv", np.concatenate([pictures(12, seed=1), pictures(11, seed=2)]))
+    result = edit(source, tmp_path / "out.mkv", codec="ffv1")
+    assert result.plan["record"]["shots"] == [[0, 12], [12, 23]]
+    assert [w["start"] for w in result.plan["windows"] if not w["overlap"]] == [0, 12]
+    whole = edit(source, tmp_path / "off.mkv", codec="ffv1", scene_cuts="off")
+    assert whole.plan["record"]["shots"] == [[0, 23]]
+
+
+def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
+    editors: list[FakeEditor] = []
+
+    def keep(request: EditRequest):
+        model = fake_load()(request)
+        editors.append(model.editor)  # type: ignore[arg-type]
+        return model
+
+    session.edit(request(clip, tmp_path / "out.mkv", codec="ffv1"), load=keep, find_cuts=lambda frames: [10])
+    windows = plan_windows([range(10), range(10, 19)], 8, 2)
+    assert editors[0].calls.count("edit") == 2
+    assert editors[0].calls.count("student") == len(windows)
+
+
+def test_run_json_makes_the_same_bytes_and_is_in_the_video(clip: Path, tmp_path: Path) -> None:
+    result = edit(clip, tmp_path / "out.mp4", {"noisy": 0.1}, seed=None)
+    again = session.rerun(result.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.1))
+    assert again.output.read_bytes() == result.output.read_bytes()
+    kept = json.loads(result.run.read_text())
+    with av.open(str(result.output)) as container:
+        inside = json.loads(container.metadata[METADATA_KEY])
+    assert inside["seed"] == kept["seed"] and inside["input"]["sha256"] == kept["input"]["sha256"]
+    assert str(tmp_path) not in json.dumps(inside)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "again.mp4",
+        "again.run.json",
+        "out.mp4",
+        "out.run.json",
+    ]
+
+
+def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "clip.mkv", 3)
+    result = edit(source, tmp_path / "out.mp4")
+
+    def other(request: EditRequest):
+        model = fake_load()(request)
+        model.hashes["weights"] = "1"
+        return model
+
+    with pytest.raises(OutputError, match="exists already"):
+        session.rerun(result.run, None, False, load=fake_load())
+    with pytest.raises(ModelError, match="weights changed"):
+        session.rerun(result.run, tmp_path / "b.mp4", False, load=other)
+    make_clip(source, 4)
+    with pytest.raises(InputError, match="not the file that was edited"):
+        session.rerun(result.run, tmp_path / "b.mp4", False, load=fake_load())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from eve_cli.editing import folder, session
+from eve_cli.editing.request import EditRequest
+from tests.fakes import fake_load
+
+commit = folder.RunFolder.save_window
+def save_window(self, index, latents):
+    commit(self, index, latents)
+    if index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+folder.RunFolder.save_window = save_window
+request = EditRequest(input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3)
+session.edit(request, load=fake_load(noisy=0.1))
+"""
+
+
+def test_a_killed_edit_goes_on_to_the_same_bytes(clip: Path, tmp_path: Path) -> None:
+    unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1})
+    target = tmp_path / "killed.mp4"
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target)], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL and not target.exists()
+    resumed = session.resume(tmp_path / "killed.eve-run", load=fake_load(noisy=0.1))
+    assert resumed.output.read_bytes() == unbroken.output.read_bytes()
+    assert not (tmp_path / "killed.eve-run").exists()
+
+
+def test_an_error_leaves_nothing_but_finished_windows(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise EveError("no more")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeEditor, "guided_student", fail)
+        with pytest.raises(EveError):
+            edit(clip, tmp_path / "early.mp4")
+    assert not list(tmp_path.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "render", fail)
+        with pytest.raises(EveError):
+            edit(clip, tmp_path / "late.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["late.eve-run"]
+    assert session.resume(tmp_path / "late.eve-run", load=fake_load()).output.exists()
+
+
+def test_a_run_dir_is_kept_and_not_mixed_with_another(clip: Path, tmp_path: Path) -> None:
+    edit(clip, tmp_path / "one.mp4", run_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "plan.json").is_file()
+    with pytest.raises(EveError, match="eve resume"):
+        edit(clip, tmp_path / "two.mp4", run_dir=tmp_path / "run")
+
+
+def test_task_names_are_the_model_s() -> None:
+    from eve_cli.editing import request
+
+    assert request.TASKS == TASKS
