@@ -138,7 +138,7 @@ class VideoWriter:
         """Clean up, and raise the error in the user's words."""
         import av
 
-        written = self._file.path.stat().st_size if isinstance(self._file, AtomicFile) else 0
+        written = _size(self._file)
         self.abort()
         number = error.errno if isinstance(error, OSError | av.FFmpegError) else None
         if number in FULL:
@@ -156,3 +156,7 @@ class VideoWriter:
             return told
         whole = written * float(like.duration / (self._next - self._zero))
         return f"{told} (need about {whole / 1e9:.1f} GB)"
+
+
+def _size(file: AtomicFile | PictureFolder) -> int:
+    return file.path.stat().st_size if isinstance(file, AtomicFile) and file.path.exists() else 0
