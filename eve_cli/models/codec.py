@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
@@ -26,3 +27,65 @@ def factor(codec: Codec) -> int:
     """How many pixels wide a latent is."""
     key = "encoder_block_out_channels" if isinstance(codec, AutoencoderDC) else "block_out_channels"
     return 2 ** (len(codec.config[key]) - 1)
+
+
+@torch.no_grad()
+def change_basis(codec: Codec, matrix: Tensor) -> None:
+    """Makes the codec's latents `matrix` (c, c) times what they were; what it decodes stays the same."""
+    inverse = torch.linalg.inv(matrix)
+    if isinstance(codec, AutoencoderDC):
+        last: Any = codec.encoder.conv_out
+        first: Any = codec.decoder.conv_in
+        mean, spread = _shortcut(last.weight), _shortcut(first.weight.transpose(0, 1)).transpose(0, 1)
+        spread = spread * (spread.shape[0] // spread.shape[1])  # the decoder's repeats, where the encoder's averages
+        last.weight.copy_(_through(matrix, last.weight + mean) - mean)
+        first.weight.copy_(_through(inverse.T, (first.weight + spread).transpose(0, 1)).transpose(0, 1) - spread)
+    else:
+        last, first = codec.quant_conv, codec.post_quant_conv
+        count = len(matrix)
+        last.weight[:count] = _through(matrix, last.weight[:count])
+        first.weight.copy_(_through(inverse.T, first.weight.transpose(0, 1)).transpose(0, 1))
+    last.bias[: len(matrix)] = matrix @ last.bias[: len(matrix)]
+
+
+def _through(matrix: Tensor, kernel: Tensor) -> Tensor:
+    """A convolution's kernel (out, in, h, w) followed by a matrix on its outputs."""
+    return torch.einsum("ij,jkhw->ikhw", matrix, kernel)
+
+
+def _shortcut(kernel: Tensor) -> Tensor:
+    """AutoencoderDC's shortcut beside a narrowing convolution, the mean of groups of channels, as a kernel."""
+    out, inward = kernel.shape[:2]
+    group = inward // out
+    mean = torch.zeros_like(kernel)
+    middle = kernel.shape[-1] // 2
+    for channel in range(out):
+        mean[channel, channel * group : (channel + 1) * group, middle, middle] = 1 / group
+    return mean
+
+
+@torch.no_grad()
+def visible_basis(codec: Codec, images: Tensor, probes: int = 12) -> Tensor:
+    """The matrix (c, c) that orders latents by what one sees of them, the strongest first.
+
+    In a basis where a step of one length changes the picture by one amount, latents have few strong directions (light,
+    colour) and many weak ones (detail), as pictures do. A diffusion model then settles the coarse before the fine. The
+    full range is steep, so each direction keeps the square root of its variance.
+
+    `images` (n, 3, height, width) in [-1, 1]; `probes` of them measure what a change of each channel does.
+    """
+    latents = encode(codec, images)
+    flat = latents.transpose(0, 1).flatten(1)
+    base, step = latents[:probes], 0.3 * flat.std(1)
+    row, column = base.shape[-2] // 2, base.shape[-1] // 2
+    seen, still = [], decode(codec, base)
+    for channel, size in enumerate(step):
+        moved = base.clone()
+        moved[:, channel, row, column] += size
+        seen.append((decode(codec, moved) - still).flatten() / size)
+    effects = torch.stack(seen)
+    energy, axes = torch.linalg.eigh(effects @ effects.T / len(base))
+    root = axes * energy.clamp_min(1e-8).sqrt() @ axes.T
+    variance, directions = torch.linalg.eigh(root @ torch.cov(flat) @ root)
+    scale = variance.clamp_min(1e-8).pow(-0.25)
+    return ((directions * scale).T @ root).flip(0)

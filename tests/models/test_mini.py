@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from eve_cli.models import codec as codecs
 from eve_cli.models.editor import Editor
 from eve_cli.models.families.mini import TINY, MiniSizes, build
 from eve_cli.models.words import byte_symbols, word_tokenizer
@@ -79,6 +80,20 @@ def test_the_two_kinds_of_codec_behave_alike() -> None:
         latents = editor.encode(torch.rand(2, 3, 32, 32))
         assert editor.factor == 8 and latents.shape == (2, 4, 4, 4)
         assert editor.decode(latents).shape == (2, 3, 32, 32)
+
+
+@torch.no_grad()
+def test_a_change_of_basis_changes_latents_and_no_picture() -> None:
+    for kind in ("kl", "dc"):
+        codec = build(WORDS, replace(TINY, codec=kind)).codec
+        images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        before = codecs.encode(codec, images)
+        shown = codecs.decode(codec, before)
+        matrix = codecs.visible_basis(codec, images, probes=4)
+        codecs.change_basis(codec, matrix)
+        after = codecs.encode(codec, images)
+        torch.testing.assert_close(after, torch.einsum("ij,njhw->nihw", matrix, before), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(codecs.decode(codec, after), shown, rtol=1e-3, atol=1e-3)
 
 
 def test_the_size_of_mini() -> None:

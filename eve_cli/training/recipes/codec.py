@@ -16,6 +16,7 @@ from eve_cli.training.recipe import Batch, step_seed
 LATENT_NOISE = 0.1  # keeps near latents near pictures
 LATENT_PULL = 2e-4  # keeps the latents from outgrowing that noise
 THING_WEIGHT = 4.0
+PICTURES = 512  # that the latents are measured on
 
 
 class CodecRecipe:
@@ -63,16 +64,15 @@ class CodecRecipe:
 
     @torch.no_grad()
     def conclude(self) -> None:
-        """Puts into the settings what gives the latents mean 0 and deviation 1 per channel, over 2,048 pictures."""
+        """Orders the latents by what one sees of them, and puts their mean and scale into the settings."""
         device = next(self.codec.parameters()).device
-        rows = [
-            codecs.encode(self.codec, self.batch(i, 998)["frames"].to(device) * 2 - 1)
-            for i in range(2048 // self.count)
-        ]
-        latents = torch.cat(rows).float()
-        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+        images = torch.cat([self.batch(i, 998)["frames"] for i in range(-(-PICTURES // self.count))]).to(device) * 2 - 1
+        codecs.change_basis(self.codec, codecs.visible_basis(self.codec, images))
+        latents = torch.cat([codecs.encode(self.codec, piece) for piece in images.split(64)])
+        mean = latents.mean((0, 2, 3))
+        scale = float((latents - mean.view(-1, 1, 1)).square().mean().sqrt())
         self.parts.settings = replace(
-            self.parts.settings, latent_mean=tuple(mean.tolist()), latent_std=tuple(std.tolist())
+            self.parts.settings, latent_mean=tuple(mean.tolist()), latent_std=(scale,) * len(mean)
         )
 
 
