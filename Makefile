@@ -3,7 +3,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 CLIP ?= $(firstword $(wildcard examples/*.mp4))
 
-.PHONY: demo test check gallery wheel clean
+.PHONY: demo dev test check gallery docs wheel clean
 
 $(RUN)/eve: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
@@ -27,7 +27,10 @@ check:
 	lint-imports --no-cache
 
 gallery:
-	$(PYTHON) examples/gallery.py
+	$(PYTHON) -m examples.gallery
+
+docs:
+	$(PYTHON) -m docs.generate
 
 wheel:
 	$(PYTHON) -m build --wheel

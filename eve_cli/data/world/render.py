@@ -337,9 +337,18 @@ def render(
     per_scene = len(numbers) * size[0] * size[1]
     chunk = max(1, PIXELS_AT_ONCE // per_scene)
     parts = [_render(scenes[i : i + chunk], numbers, size, truth, device) for i in range(0, len(scenes), chunk)]
-    join = lambda name: torch.cat([getattr(p, name) for p in parts]) if getattr(parts[0], name) is not None else None  # noqa: E731
-    return (
-        parts[0] if len(parts) == 1 else Rendering(*(join(n) for n in ("frames", "masks", "depth", "flow", "visible")))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[Rendering]) -> Rendering:
+    flows = [p.flow for p in parts if p.flow is not None]
+    visibles = [p.visible for p in parts if p.visible is not None]
+    return Rendering(
+        frames=torch.cat([p.frames for p in parts]),
+        masks=torch.cat([p.masks for p in parts]),
+        depth=torch.cat([p.depth for p in parts]),
+        flow=torch.cat(flows) if flows else None,
+        visible=torch.cat(visibles) if visibles else None,
     )
 
 
