@@ -230,8 +230,9 @@ class _Loop:
     def _check(self) -> None:
         """EveError where a loss since the last row is not a number; the weights are bad from there on."""
         for back, row in enumerate(reversed(self.window)):
-            # an infinite gradient under fp16 is the scaler's business, not a failure
-            bad = [k for k, v in row.items() if k != "gradient_norm" and not bool(torch.isfinite(v))]
+            # not the gradient's norm: under fp16 an infinite one is the scaler's business; nor mere measurements
+            losses = {k: v for k, v in row.items() if k != "gradient_norm" and not k.startswith("_")}
+            bad = [k for k, v in losses.items() if not bool(torch.isfinite(v))]
             if bad:
                 last = checkpoints.latest(self.folder)
                 good = f"The last good checkpoint is {last}" if last else "There is no checkpoint yet"

@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from eve_cli.errors import OutputError
+
 
 class Record:
     """Writes `records.jsonl`, `tensorboard/` and `previews/` of one run."""
@@ -22,8 +24,11 @@ class Record:
 
     def row(self, step: int, values: dict[str, Any]) -> None:
         """Adds one row."""
-        self._file.write(json.dumps({"step": step} | values) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"step": step} | values) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         for name, value in values.items():
             if self._board is not None and isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
@@ -47,7 +52,10 @@ class Record:
 def save_png(picture: Tensor, path: Path) -> None:
     """Writes a picture (3, height, width) in 0-1 as PNG."""
     array = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(np.ascontiguousarray(array)).save(path)
+    try:
+        Image.fromarray(np.ascontiguousarray(array)).save(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

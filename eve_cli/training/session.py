@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import inspect
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def start(part: str, settings: TrainSettings) -> tuple[Parts, Path | None]:
     torch.manual_seed(settings.seed)
     if part == "edit" and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.hint)
+        parts.instruction_encoder = copy.deepcopy(parts.text_encoder)  # which has read few instructions, and is frozen
     if part == "video" and parts.video is None:
         parts.video = fresh_video(parts.backbone, parts.settings.first_frame)
     return parts.freeze(), origin
@@ -83,13 +85,11 @@ def start(part: str, settings: TrainSettings) -> tuple[Parts, Path | None]:
 def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
     """The recipe of a part, with its data."""
     recipe = registry.pick(RECIPES, part, "part")
+    if settings.photos and settings.data != "world":
+        raise UsageError("--photos are mixed into `--data world` only; put them into the folder instead.")
     pictures = photos.load(settings.photos, parts.settings.pixels) if settings.photos else None
     source = batches.open_source(settings.data, pictures, settings.photo_share)
-    if "source" in inspect.signature(recipe).parameters:
-        return recipe(parts, settings.batch, settings.seed, source=source)
-    if settings.data != "world":
-        raise UsageError(f"The {part} recipe learns from `--data world` only.")
-    return recipe(parts, settings.batch, settings.seed, pictures, settings.photo_share)
+    return recipe(parts, settings.batch, settings.seed, source=source)
 
 
 def home(part: str, settings: TrainSettings) -> Path:
@@ -116,6 +116,8 @@ def resumed(part: str, settings: Settings) -> Settings:
 
 
 def _write_settings(part: str, settings: TrainSettings, out: Path) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
         file = out / KEPT_SETTINGS

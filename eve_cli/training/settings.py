@@ -83,6 +83,11 @@ class CodecSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
+class DecoderSettings(CodecSettings):
+    """Train the codec's decoder alone; the latents stay, so all other parts stay valid."""
+
+
+@dataclass(frozen=True)
 class BackboneSettings(TrainSettings):
     """Train the backbone, which makes pictures from text, and its text encoder. The adapters build on it."""
 
@@ -104,6 +109,7 @@ class VideoSettings(TrainSettings):
 
 SETTINGS: dict[str, type[TrainSettings]] = {
     "codec": CodecSettings,
+    "decoder": DecoderSettings,
     "backbone": BackboneSettings,
     "edit": EditSettings,
     "video": VideoSettings,

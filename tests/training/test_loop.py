@@ -108,6 +108,21 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_checkpoint(tmp_
     assert [p.name for p in checkpoint.folders(tmp_path)] == ["step-00000010", "step-00000020"]
 
 
+def test_a_measurement_may_be_infinite(tmp_path: Path) -> None:
+    recipe = Toy()
+    plain = recipe.step
+    recipe.step = lambda batch: plain(batch) | {"_psnr": torch.tensor(float("inf"))}  # type: ignore[method-assign]
+    assert loop.run(recipe, settings(steps=3), tmp_path).losses["_psnr"] == float("inf")
+
+
+def test_losses_may_come_and_go(tmp_path: Path) -> None:
+    recipe = Toy()
+    plain = recipe.step
+    recipe.step = lambda batch: plain(batch) | ({} if recipe.progress < 0.5 else {"late": torch.tensor(1.0)})  # type: ignore[method-assign]
+    loop.run(recipe, settings(steps=6, log_every=2), tmp_path)
+    assert [row.get("late") for row in record.read(tmp_path)] == [None, 1.0, 1.0]
+
+
 def test_an_error_while_drawing_reaches_the_caller(tmp_path: Path) -> None:
     recipe = Toy()
     recipe.batch = lambda step, rank: 1 / 0  # type: ignore[method-assign]
