@@ -1,0 +1,195 @@
+"""`eve edit` as people meet it: one result on stdout, one sentence for each mistake, nothing left behind."""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eve_cli.cli.app import run
+from tests.clips import make_clip, read_clip
+from tests.tiny import tiny_bundle
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds a tiny untrained model under the name of the default one."""
+    folder = tmp_path_factory.mktemp("weights")
+    tiny_bundle(folder / "mini")
+    return folder
+
+
+@pytest.fixture
+def desk(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to work in, with a clip and the tiny model."""
+    monkeypatch.setenv("EVE_WEIGHTS", str(weights))
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "clip.mkv", 6)
+    yield tmp_path
+
+
+def test_the_result_is_on_stdout_and_the_story_on_stderr(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["edit", "clip.mkv", "make it sparkling snowy", "--seed", "7"]) == 0
+    out, err = capsys.readouterr()
+    result = Path(out.strip())
+    assert result.name.startswith("clip.make-it-sparkling-snowy.") and result.is_file()
+    assert [line.split()[0] for line in err.splitlines()][:2] == ["in", "note"]
+    assert '"sparkling"' in err and "seed 7" in err and "10 fps · 6 frames · 96×64" in err
+    assert sorted(path.suffix for path in desk.iterdir()) == [".json", ".mkv", ".mp4"]
+
+
+def test_json_is_one_object_and_rerun_repeats_it(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["edit", "clip.mkv", "add a red car", "-o", "a.mp4", "--format", "json", "-q"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert err == "" and found["frames"] == 6 and found["windows"] == 2 and found["unknown_words"] == []
+    assert run(["rerun", found["run"], "-o", "b.mp4"]) == 0
+    assert capsys.readouterr().out == "b.mp4\n"
+    assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["eve", "per_frame", "sdedit", "copy"])
+def test_every_method_runs_on_a_real_model(method: str, desk: Path) -> None:
+    words = ["edit", "clip.mkv", "night", "-q", "-o", "out.mp4", "--method", method, "--steps", "2", "--task", "global"]
+    assert run(words) == 0
+    assert read_clip(desk / "out.mp4").shape == read_clip(desk / "clip.mkv").shape
+
+
+def test_a_config_file_fills_the_flags_and_flags_win(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.toml").write_text('seed = 5\nmethod = "copy"\noutput = "from-file.mp4"\n')
+    assert run(["edit", "clip.mkv", "x", "--config", "c.toml", "--seed", "6", "--format", "json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["seed"] == 6 and found["output"] == "from-file.mp4"
+
+
+def test_no_change_is_said(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from eve_cli.editing.methods import copy, eve
+
+    monkeypatch.setattr(eve.Eve, "edit", copy.Copy.edit)
+    assert run(["edit", "clip.mkv", "night", "-o", "out.mp4"]) == 0
+    assert "almost nothing changed; try" in capsys.readouterr().err
+
+
+def empty_folder(desk: Path) -> None:
+    (desk / "shots").mkdir()
+
+
+def text_file(desk: Path) -> None:
+    (desk / "text.mp4").write_text("<!doctype html><html>not a video</html>" * 50)
+
+
+def no_bytes(desk: Path) -> None:
+    (desk / "empty.mp4").touch()
+
+
+def existing(desk: Path) -> None:
+    (desk / "there.mp4").write_bytes(b"kept")
+
+
+def bad_toml(desk: Path) -> None:
+    (desk / "bad.toml").write_text("stepps = 3\n")
+
+
+def other_json(desk: Path) -> None:
+    (desk / "other.json").write_text("[1]")
+
+
+def nothing(desk: Path) -> None:
+    pass
+
+
+MISTAKES: list[tuple[str, Callable[[Path], None], str, int, str]] = [
+    ("missing file", nothing, "edit gone.mp4 x", 3, "gone.mp4: no such file"),
+    ("folder without images", empty_folder, "edit shots x", 3, "no images found"),
+    ("text as mp4", text_file, "edit text.mp4 x", 3, "not a video"),
+    ("zero bytes", no_bytes, "edit empty.mp4 x", 3, "empty.mp4"),
+    ("address", nothing, "edit https://a.b/c.mp4 x", 2, "eve reads files, not addresses"),
+    ("pipe", nothing, "edit - x", 2, "save it to a file first"),
+    ("no instruction", nothing, "edit clip.mkv", 2, "INSTRUCTION"),
+    ("empty instruction", nothing, "edit clip.mkv _", 2, "The instruction is empty"),
+    ("unknown flag", nothing, "edit clip.mkv x --colour", 2, "--colour"),
+    ("no number", nothing, "edit clip.mkv x --steps many", 2, "--steps"),
+    ("no steps", nothing, "edit clip.mkv x --steps 0", 2, "--steps"),
+    ("large overlap", nothing, "edit clip.mkv x --window 4 --overlap 4", 2, "--overlap 4 must be smaller"),
+    ("end before start", nothing, "edit clip.mkv x --start 2 --end 1", 2, "must come after"),
+    ("start past the end", nothing, "edit clip.mkv x --start 99", 3, "past the end"),
+    ("unknown task", nothing, "edit clip.mkv x --task paint", 2, "--task paint is unknown"),
+    ("unknown method", nothing, "edit clip.mkv x --method evee", 2, "Did you mean eve?"),
+    ("unknown codec", nothing, "edit clip.mkv x --codec h266", 2, "--codec h266 is unknown"),
+    ("unknown device", nothing, "edit clip.mkv x --device abacus", 2, "--device abacus"),
+    ("unknown model", nothing, "edit clip.mkv x --model maxi", 4, "There is no model named 'maxi'"),
+    ("unknown command", nothing, "edti clip.mkv x", 2, "Did you mean 'edit'?"),
+    ("unknown type", nothing, "edit clip.mkv x -o out.xyz", 2, "unknown video type"),
+    ("codec and type", nothing, "edit clip.mkv x -o out.mp4 --codec ffv1", 2, "does not go into"),
+    ("no output folder", nothing, "edit clip.mkv x -o far/out.mp4", 2, "far: this folder does not exist"),
+    ("output is a folder", empty_folder, "edit clip.mkv x -o shots", 2, "is a folder"),
+    ("output exists", existing, "edit clip.mkv x -o there.mp4", 2, "there.mp4: exists already"),
+    ("no config", nothing, "edit clip.mkv x --config gone.toml", 2, "gone.toml: cannot read"),
+    ("unknown setting", bad_toml, "edit clip.mkv x --config bad.toml", 2, "did you mean steps?"),
+    ("nothing to resume", empty_folder, "resume shots", 2, "no run to go on with"),
+    ("rerun of nothing", nothing, "rerun gone.json", 2, "gone.json: cannot read"),
+    ("rerun of something else", other_json, "rerun other.json", 2, "not a run.json"),
+]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words", "code", "text"), [row[1:] for row in MISTAKES], ids=[r[0] for r in MISTAKES]
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    prepare: Callable[[Path], None], words: str, code: int, text: str, desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(desk)
+    before = contents(desk)
+    assert run([word.replace("_", " ") if word == "_" else word for word in words.split()]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and text in err
+    assert err.startswith("error ") and err.count("\n") == 1 and "Traceback" not in err
+    assert contents(desk) == before
+
+
+@pytest.mark.parametrize("name", ["zero_bytes.webm", "truncated_no_moov.mp4", "audio_only.ogg"])
+def test_real_files_that_are_no_video(
+    name: str, desk: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["edit", str(shared_data / "media" / name), "night"]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+    assert sorted(contents(desk)) == ["clip.mkv"]
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_result(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_clip(desk / "clip.mkv", np.random.default_rng(0).integers(0, 256, (6, 3, 256, 256), np.uint8))
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, old[1]))
+    try:
+        code = run(["edit", "clip.mkv", "night", "-o", "out.mp4", "-q", "--method", "copy"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    err = capsys.readouterr().err.splitlines()
+    assert code == 2 and err[-1].startswith("error ") and "Traceback" not in "".join(err)
+    assert "disk full" in err[-1] or "too large" in err[-1]
+    assert {path.split("/")[0] for path in contents(desk)} == {"clip.mkv", "out.eve-run"}
+    assert "eve resume out.eve-run" in err[0]
+    assert run(["resume", "out.eve-run", "-q"]) == 0
+    assert sorted(contents(desk)) == ["clip.mkv", "out.mp4", "out.run.json"]
+
+
+def test_debug_shows_where_and_the_program_exits_with_the_code(desk: Path) -> None:
+    words = [sys.executable, "-m", "eve_cli", "edit", "gone.mp4", "x"]
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([*words, "--debug"], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1 and "Traceback" in done.stderr and done.stdout == ""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file in a folder, by its path in it; empty folders end in a slash."""
+    return {
+        str(path.relative_to(folder)) + ("/" if path.is_dir() else ""): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+        if path.is_file() or not any(path.iterdir())
+    }
