@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at data, or draw some.")
 EXAMPLES = 5
 DRAWS = ("pictures", "pairs", "clips")
+TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth or mark"
 
+Format = Literal["text", "json"]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -75,15 +77,13 @@ def world(
     size: Annotated[str, typer.Option("--size", help="Pixels: a side, or WIDTHxHEIGHT; even numbers.")] = "64",
     frames: Annotated[int, typer.Option("--frames", help="Frames of each clip.", min=1)] = 8,
     fps: Annotated[float, typer.Option("--fps", help="Frames a second.", min=0.1)] = 8.0,
-    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given again.")] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help=f"Only {TASKS}; may be given again.")] = None,
     held_out: Annotated[bool, typer.Option("--held-out", help="Only what no training ever sees.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
-    format: Annotated[str, typer.Option("--format", help="What stdout gets: text (the folder) or json.")] = "text",
+    format: Annotated[Format, typer.Option("--format", help="What to print on stdout: the folder, or json.")] = "text",
 ) -> None:
     """Draw edits of the procedural world: clips, true edits, masks, depth and flow, and a table that names them."""
-    if format not in ("text", "json"):
-        raise UsageError(f"--format must be text or json, not {format!r}.")
     pixels = _pixels(size)
     from eve_cli.data.world import export
 

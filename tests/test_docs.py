@@ -1,0 +1,29 @@
+"""The pages that are written by programs are up to date, and the links between pages lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(REPOSITORY.glob("[de]*s/*.md"))
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert generate.TARGET.read_text(encoding="utf-8") == generate.page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text) if "://" not in link]
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_clips_to_try_are_small_and_named() -> None:
+    told = (REPOSITORY / "examples" / "README.md").read_text(encoding="utf-8")
+    clips = list((REPOSITORY / "examples").glob("*.mp4"))
+    assert clips and all(f"`{clip.name}`" in told and clip.stat().st_size < 150_000 for clip in clips)
