@@ -65,8 +65,8 @@ def test_every_recipe_has_settings() -> None:
 
 @pytest.mark.parametrize("part", RECIPES)
 def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> None:
-    trained = session.train(part, settings(part, model, tmp_path / "run"))
-    assert trained.model is not None
+    trained = session.train(part, settings(part, model, tmp_path / "run", preview_every=2))
+    assert trained.model is not None and len(list((tmp_path / "run" / "previews").iterdir())) == 2
     before, after = digests(model), digests(trained.model)
     assert before.keys() == after.keys()
     changed = {name.split("/")[0] for name in before if before[name] != after[name]}
