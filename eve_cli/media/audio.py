@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eve_cli.errors import InputError
 from eve_cli.media import probe
 from eve_cli.media.clip import VideoInfo
+from eve_cli.media.seek import through_damage
 
 if TYPE_CHECKING:
     from av import Packet
@@ -58,6 +59,7 @@ class Copied:
     def __init__(self, source: Any, stream: Any, span: Span, pre_roll: Fraction | None) -> None:
         self._stream, self._span, self._pre_roll = stream, span, pre_roll
         self._shift = round(span.zero / Fraction(source.time_base))
+        self._last: int | None = None
 
     def packets(self, packet: Any) -> Iterator[Any]:
         """Shift one packet, or drop it outside the span."""
@@ -67,6 +69,9 @@ class Copied:
         start = (packet.pts if packet.pts is not None else packet.dts) * tick
         if not self._span.keeps(start, start + (packet.duration or 0) * tick, self._pre_roll):
             return
+        if self._last is not None and packet.dts is not None and packet.dts <= self._last:
+            return  # damaged: times that go back would end the whole file
+        self._last = packet.dts
         packet.pts = None if packet.pts is None else packet.pts - self._shift
         packet.dts = None if packet.dts is None else packet.dts - self._shift
         packet.stream = self._stream
@@ -91,17 +96,23 @@ class Encoded:
 
     def packets(self, packet: Any) -> Iterator[Any]:
         """Decode, resample and encode; frames wholly before the span are dropped."""
-        for frame in self._source.decode(packet if packet.size else None):
+        yield from self._encoded(self._source.decode(packet) if packet.size else [])
+
+    def rest(self) -> Iterator[Any]:
+        """Flush the decoder, the resampler and the encoder."""
+        yield from self._encoded(self._source.decode(None))
+        for ready in self._resampler.resample(None):
+            yield from self._stream.encode(ready)
+        yield from self._stream.encode(None)
+
+    def _encoded(self, frames: Iterable[Any]) -> Iterator[Any]:
+        for frame in frames:
             start = Fraction(frame.pts or 0) * Fraction(frame.time_base)
             if self._span.starts_whole or start >= self._span.zero:
                 frame.pts = round((start - self._span.zero) * frame.sample_rate)
                 frame.time_base = Fraction(1, frame.sample_rate)
                 for ready in self._resampler.resample(frame):
                     yield from self._stream.encode(ready)
-        if not packet.size:
-            for ready in self._resampler.resample(None):
-                yield from self._stream.encode(ready)
-            yield from self._stream.encode(None)
 
 
 class CopiedTitles:
@@ -167,7 +178,8 @@ class Companions:
         for source in self._container.streams.subtitles:
             self._add(source, self._subtitle(source))
         chosen = [self._container.streams[index] for index in self._tracks]
-        self._packets = self._container.demux(*chosen) if chosen else iter(())
+        self._packets = through_damage(self._container, *chosen) if chosen else iter(())
+        self._sounding = {index for index in self._tracks if self._container.streams[index].type == "audio"}
         self._waiting: Any = None
 
     def _add(self, source: Any, track: tuple[Track, Any] | None) -> None:
@@ -216,17 +228,23 @@ class Companions:
     def finish(self, end: Fraction) -> None:
         """Mux the rest, up to `end` where the source was cut."""
         self._mux(end if not self._span.ends_whole else None, cut=True)
+        for track in self._tracks.values():
+            if isinstance(track, Encoded):
+                self._output.mux(list(track.rest()))
         self.close()
 
     def _mux(self, limit: Fraction | None, cut: bool) -> None:
+        """Mux up to a limit; at the end of a cut, read on until each sound track has reached it."""
         import av
 
+        going = set(self._sounding)
         while True:
             packet, self._waiting = self._waiting or next(self._packets, None), None
             if packet is None:
                 return
             if limit is not None and self._time(packet) >= limit:
-                if cut:
+                going.discard(packet.stream.index)
+                if cut and (going or not self._sounding):
                     continue
                 self._waiting = packet
                 return

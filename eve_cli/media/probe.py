@@ -38,8 +38,10 @@ def open_file(name: str, path: Path) -> InputContainer:
     """Open a local file and nothing but a file (no network, no other protocol)."""
     import av
 
+    # From PyAV 19 on, tags that are no UTF-8 are always replaced and the argument is gone.
+    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **lenient)
     except (av.FFmpegError, OSError, ValueError):
         raise sources.why_unreadable(name, path) from None
 

@@ -31,13 +31,13 @@ def packets(
             yield from itertools.islice(through_damage(other, other.streams[stream.index]), skipped, None)
 
 
-def through_damage(container: InputContainer, stream: Any) -> Iterator[Any]:
+def through_damage(container: InputContainer, *streams: Any) -> Iterator[Any]:
     """Go on after damage where the file lets us; end with one empty packet, which flushes the decoder."""
     import av
 
     for _ in range(RETRIES):
         try:
-            yield from container.demux(stream)
+            yield from container.demux(*streams)
             return
         except av.FFmpegError:
             continue

@@ -145,3 +145,9 @@ def test_closing_twice_and_writing_after(tmp_path: Path) -> None:
         VideoWriter(tmp_path / "b.mp4").close()
     with pytest.raises(InputError):
         VideoReader(tmp_path / "c.mp4")
+
+
+def test_media_modules_do_not_import_pyav_by_themselves() -> None:
+    program = "import sys, eve_cli.media.encode, eve_cli.media.decode, eve_cli.media.cuts; print('av' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n"

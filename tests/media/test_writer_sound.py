@@ -240,3 +240,15 @@ def test_no_sound_when_asked(two_tracks: tuple[str, Path], tmp_path: Path) -> No
         writer.close()
     info = probe(tmp_path / "o.mp4")
     assert not info.audio and info.metadata["comment"] == "edited"
+
+
+def test_truncated_source_with_sound_is_written(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=3", "-f", "lavfi", "-i", "anoisesrc=d=3")
+    ffmpeg(*picture, *X264, *YUV, "-c:a", "aac", "-movflags", "+faststart", tmp_path / "w.mp4")
+    data = (tmp_path / "w.mp4").read_bytes()
+    (tmp_path / "t.mp4").write_bytes(data[: len(data) * 6 // 10])
+    edit(tmp_path / "t.mp4", tmp_path / "o.mp4")
+    (packets,) = sound_of(tmp_path / "o.mp4").values()
+    assert 20 < len(packets) < 120
+    with VideoReader(tmp_path / "o.mp4") as reader:
+        assert len(list(reader)) > 25
