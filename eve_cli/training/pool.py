@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 Rows = dict[str, Tensor]
+FILL = 6  # how many times quicker a pool grows at first than it is renewed
 
 
 class Pool:
-    """``chunks`` pieces of ``draw(number)``; every ``every`` steps the oldest gives way to the next number.
+    """Up to ``chunks`` pieces of ``draw(number)``; every ``every`` steps the oldest gives way to the next number.
+
+    It starts with one piece, so that training starts at once, and fills up over the first steps.
 
     What a step sees is a pure function of the step, so a resumed run sees what an unbroken one does. A piece is a dict
     of tensors with the same first dimension; floating ones are kept in half precision.
@@ -23,8 +26,8 @@ class Pool:
 
     def rows(self, step: int, count: int, generator: torch.Generator) -> Rows:
         """``count`` rows for a step, from all the pieces held at it."""
-        newest = self.chunks - 1 + step // self.every
-        wanted = range(newest - self.chunks + 1, newest + 1)
+        newest = step // self.every + min(self.chunks - 1, FILL * step // self.every)
+        wanted = range(max(0, newest - self.chunks + 1), newest + 1)
         for number in [n for n in self.held if n not in wanted]:
             del self.held[number]
         for number in wanted:

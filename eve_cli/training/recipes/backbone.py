@@ -45,6 +45,7 @@ class BackboneRecipe:
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
         self.editor = Editor(parts)
         self.empty = common.tokens(parts, [""])
+        self.chunk = min(CHUNK, 32 * batch)
         self.pool = Pool(self._draw)
 
     def to(self, device: torch.device) -> None:
@@ -55,7 +56,7 @@ class BackboneRecipe:
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
-        drawn = self.source.pictures(step_seed(self.seed, 0, number, 1), CHUNK, side)
+        drawn = self.source.pictures(step_seed(self.seed, 0, number, 1), self.chunk, side)
         latents = common.encode(self.editor, drawn.frames)
         return {
             "latents": latents,

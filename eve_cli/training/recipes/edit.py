@@ -43,6 +43,7 @@ class EditRecipe:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.reader = parts.instruction_encoder or parts.text_encoder
         self.empty = common.tokens(parts, [""])
+        self.chunk = min(CHUNK, 32 * batch)
         self.pool = Pool(self._draw)
 
     def to(self, device: torch.device) -> None:
@@ -55,7 +56,7 @@ class EditRecipe:
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
         blocks = [
-            self.source.pairs(step_seed(self.seed, i, number, 3), CHUNK // 4, side, tasks=TASK_SHARES)
+            self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // 4, side, tasks=TASK_SHARES)
             for i in range(4)  # each at a frame number of its own
         ]
         source = common.encode(self.editor, torch.cat([b.source for b in blocks]).flatten(0, 1))

@@ -35,6 +35,7 @@ class VideoRecipe:
         assert parts.video is not None
         self.modules: dict[str, nn.Module] = {"video": parts.video.requires_grad_(True)}
         self.empty = common.tokens(parts, [""])
+        self.chunk = min(CHUNK, 8 * batch)
         self.pool = Pool(self._draw, chunks=12, every=60)
 
     def to(self, device: torch.device) -> None:
@@ -46,10 +47,10 @@ class VideoRecipe:
 
     def _draw(self, number: int) -> Rows:
         settings = self.parts.settings
-        drawn = self.source.clips(step_seed(self.seed, 0, number, 5), CHUNK, settings.frames, settings.pixels)
+        drawn = self.source.clips(step_seed(self.seed, 0, number, 5), self.chunk, settings.frames, settings.pixels)
         latents = common.encode(self.editor, drawn.frames.flatten(0, 1))
         return {
-            "latents": latents.view(CHUNK, settings.frames, *latents.shape[1:]),
+            "latents": latents.view(self.chunk, settings.frames, *latents.shape[1:]),
             "ids": common.tokens(self.parts, drawn.texts),
         }
 
