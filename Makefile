@@ -1,39 +1,42 @@
+# On a fresh machine: `make demo` edits a clip, `make test` runs the tests. Both make .venv with the pinned versions first.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin
-CLIP ?= $(firstword $(wildcard examples/*.mp4))
+CLIP ?= examples/car.mp4
 
-.PHONY: demo dev test check gallery docs wheel clean
+.PHONY: demo test check docs gallery wheel clean
 
 $(RUN)/eve: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install -q -c constraints.txt .
 	touch $@
 
+$(VENV)/.dev: pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
+	touch $@ $(RUN)/eve
+
 demo: $(RUN)/eve
 	$(RUN)/eve edit $(CLIP) "make it snowy" --seed 7 --output demo.mp4 --overwrite
 	@echo "The result is $(CURDIR)/demo.mp4"
 
-dev: $(RUN)/eve
-	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
+test: $(VENV)/.dev
+	$(RUN)/python -m pytest
 
-test:
-	$(PYTHON) -m pytest
+check: $(VENV)/.dev
+	$(RUN)/python -m ruff check .
+	$(RUN)/python -m ruff format --check .
+	$(RUN)/python -m pyright --pythonpath $(RUN)/python
+	$(RUN)/lint-imports --no-cache
 
-check:
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pyright
-	lint-imports --no-cache
+docs: $(VENV)/.dev
+	$(RUN)/python -m docs.generate
 
-gallery:
-	$(PYTHON) -m examples.gallery
+gallery: $(VENV)/.dev
+	$(RUN)/python examples/gallery.py
 
-docs:
-	$(PYTHON) -m docs.generate
-
-wheel:
-	$(PYTHON) -m build --wheel
+wheel: $(VENV)/.dev
+	$(RUN)/python -m build --wheel
 
 clean:
 	rm -rf build dist $(VENV)
