@@ -41,6 +41,7 @@ class BackboneRecipe:
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
+        parts.channels_last()
         self.unet, self.encoder = parts.backbone.requires_grad_(True), parts.text_encoder.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
         self.editor = Editor(parts)

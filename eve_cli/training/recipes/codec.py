@@ -31,6 +31,7 @@ class CodecRecipe:
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
+        parts.channels_last()
         self.codec = parts.codec.requires_grad_(True)
         self.modules: dict[str, nn.Module] = {"codec": self.codec}
 

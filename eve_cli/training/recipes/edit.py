@@ -36,6 +36,7 @@ class EditRecipe:
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
+        parts.channels_last()
         self.editor = Editor(parts)
         assert parts.edit is not None
         self.modules: dict[str, nn.Module] = {"controlnet": parts.edit.requires_grad_(True)}

@@ -31,6 +31,7 @@ class VideoRecipe:
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
+        parts.channels_last()
         self.editor = Editor(parts)
         assert parts.video is not None
         self.modules: dict[str, nn.Module] = {"video": parts.video.requires_grad_(True)}
