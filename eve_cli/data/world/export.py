@@ -17,11 +17,11 @@ from eve_cli.data.world.edits import SAMPLERS, RenderedEdit, WorldEdit, render_e
 from eve_cli.data.world.render import Rendering
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.media.clip import Picture
-from eve_cli.media.compose import grid, save_png, strip
+from eve_cli.media.compose import grid, resized, save_png, strip
 from eve_cli.media.encode import VideoWriter
 
 EDITS, TRIPLETS = "edits.jsonl", "triplets.jsonl"
-SHOWN = 6  # frames in the picture of an edit
+SHOWN, TALLEST = 6, 160  # frames in the picture of an edit, and their height in pixels
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _write_all(folder: Path, export: Export, on_edit: Callable[[int], None] | No
             home = folder / f"{number:06d}"
             home.mkdir()
             drawn = render_edit([edit], export.frames, export.size, truth=True)
-            paths = {name: f"{home.name}/{file}" for name, file in _write_one(home, drawn, export.fps).items()}
+            paths = {name: f"{home.name}/{file}" for name, file in _write_one(home, edit, drawn, export.fps).items()}
             row = {
                 "input": paths.pop("input"),
                 "output": paths.pop("output"),
@@ -114,14 +114,21 @@ def described(edit: WorldEdit) -> dict[str, Any]:
     }
 
 
-def _write_one(home: Path, drawn: RenderedEdit, fps: float) -> dict[str, str]:
+def _write_one(home: Path, edit: WorldEdit, drawn: RenderedEdit, fps: float) -> dict[str, str]:
     source, edited = pictures(drawn.source[0]), pictures(drawn.edited[0])
     for name, clip in (("source.mp4", source), ("edited.mp4", edited)):
         write_clip(home / name, clip, fps)
-    save_png(grid([[strip(source, SHOWN, 2)], [strip(edited, SHOWN, 2)]], 2), home / "strip.png")
-    save_file(truth(drawn), home / "truth.safetensors")
+    save_png(grid([[_strip(source)], [_strip(edited)]], 2), home / "strip.png")
+    save_file(truth(edit, drawn), home / "truth.safetensors")
     (home / "truth.safetensors").chmod(0o644)  # safetensors writes files that only their owner can read
     return {"input": "source.mp4", "output": "edited.mp4", "strip": "strip.png", "truth": "truth.safetensors"}
+
+
+def _strip(clip: Sequence[Picture]) -> Picture:
+    """Some of the frames in a row, small ones."""
+    wide = strip(clip, SHOWN, 2)
+    _, height, width = wide.shape
+    return wide if height <= TALLEST else resized(wide, round(width * TALLEST / height), TALLEST)
 
 
 def pictures(frames: Tensor) -> list[Picture]:
@@ -136,7 +143,7 @@ def write_clip(path: Path, clip: Sequence[Picture], fps: float, crf: float | Non
             writer.write(np.ascontiguousarray(picture))
 
 
-def truth(drawn: RenderedEdit) -> dict[str, Tensor]:
+def truth(edit: WorldEdit, drawn: RenderedEdit) -> dict[str, Tensor]:
     """What the renderer knows of one edit, by name; ``source.`` and ``edited.`` stand before the scenes' own tensors.
 
     ``changed`` (frames, height, width) is 1 where the edit acts; ``masks`` (things, frames, height, width) hold shares
@@ -144,13 +151,14 @@ def truth(drawn: RenderedEdit) -> dict[str, Tensor]:
     the next frame, x first; ``visible`` (frames - 1, height, width) is 1 where the point is still seen there.
     """
     tensors = {"changed": drawn.changed[0].byte()}
-    for name, rendering in (("source", drawn.before), ("edited", drawn.after)):
-        tensors |= {f"{name}.{key}": value.contiguous() for key, value in _stored(rendering).items()}
+    for name, rendering, scene in (("source", drawn.before, edit.source), ("edited", drawn.after, edit.target)):
+        stored = _stored(rendering, len(scene.things))
+        tensors |= {f"{name}.{key}": value.contiguous() for key, value in stored.items()}
     return tensors
 
 
-def _stored(rendering: Rendering) -> dict[str, Tensor]:
-    stored = {"masks": (rendering.masks[0] * 255).round().byte(), "depth": rendering.depth[0].half()}
+def _stored(rendering: Rendering, things: int) -> dict[str, Tensor]:
+    stored = {"masks": (rendering.masks[0, :things] * 255).round().byte(), "depth": rendering.depth[0].half()}
     if rendering.flow is not None and rendering.visible is not None:
         stored |= {"flow": rendering.flow[0].half(), "visible": rendering.visible[0].byte()}
     return stored
