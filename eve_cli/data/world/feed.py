@@ -16,7 +16,7 @@ from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
 
 ASKED_SHARE = 0.25  # of the pictures, those that go with an instruction in place of a caption
-LONG = 32  # frame numbers that lone pictures are taken from
+LONG = 8  # frame numbers that lone pictures are taken from: later, things have left the place that a caption names
 
 
 @dataclass(frozen=True)
