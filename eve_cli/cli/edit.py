@@ -1,5 +1,6 @@
 """`eve edit`, `eve resume` and `eve rerun`: what people see of an edit."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def edit(request: EditRequest) -> None:
     """Edit a video by an instruction."""
     shown = Shown(quiet=request.quiet, no_progress=request.no_progress)
+    if request.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
     def work() -> "Result":
         from eve_cli.editing import session

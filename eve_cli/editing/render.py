@@ -14,6 +14,7 @@ from eve_cli.editing.fit import to_bytes, to_floats
 from eve_cli.editing.folder import RunFolder
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import Window
+from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def render(
                 change += float((after - before).abs().mean()) * len(after) / total
                 finish = _finisher(request, before, after)
                 for number in range(len(after)):
-                    frame = next(frames)
+                    frame = next(frames, None)
+                    if frame is None:
+                        raise InputError(f"{request.input}: ended at frame {done}, earlier than before; edit it again.")
                     shown = list(finish(number, frame.rgb))
                     rgb = side_by_side(shown) if request.side_by_side else shown[-1]
                     writer.write(rgb, frame.pts, frame.duration)

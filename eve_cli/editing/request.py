@@ -39,7 +39,12 @@ class EditRequest:
     crf: int | None = setting(
         None, "Quality of the codec; smaller is better (default: 16 for h264).", min=0, max=63, panel="Result"
     )
-    lossless: bool = setting(False, "Lose nothing in the codec (large files).", flags=("--lossless",), panel="Result")
+    lossless: bool = setting(
+        False,
+        "Encode without loss: ffv1 keeps all, h264 all but half of the colour's resolution.",
+        flags=("--lossless",),
+        panel="Result",
+    )
     start: float | None = setting(None, "Begin at this second.", metavar="SECONDS", min=0, panel="Range")
     end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range")
     scene_cuts: Literal["auto", "off"] = setting("auto", "Find cuts, and let no window cross one.", panel="Range")
@@ -115,6 +120,7 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
     window = r.window or r.overlap + 1
     return [
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
+        (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),

@@ -122,6 +122,7 @@ MISTAKES: list[tuple[str, Callable[[Path], None], str, int, str]] = [
     ("unknown task", nothing, "edit clip.mkv x --task paint", 2, "--task paint is unknown"),
     ("unknown method", nothing, "edit clip.mkv x --method evee", 2, "Did you mean eve?"),
     ("unknown codec", nothing, "edit clip.mkv x --codec h266", 2, "--codec h266 is unknown"),
+    ("lossless hevc", nothing, "edit clip.mkv x --codec hevc --lossless", 2, "--lossless goes with"),
     ("unknown device", nothing, "edit clip.mkv x --device abacus", 2, "--device abacus"),
     ("unknown model", nothing, "edit clip.mkv x --model maxi", 4, "There is no model named 'maxi'"),
     ("unknown command", nothing, "edti clip.mkv x", 2, "Did you mean 'edit'?"),
@@ -177,6 +178,23 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_result(desk: Path, capsy
     assert "eve resume out.eve-run" in err[0]
     assert run(["resume", "out.eve-run", "-q"]) == 0
     assert sorted(contents(desk)) == ["clip.mkv", "out.mp4", "out.run.json"]
+
+
+def test_a_stopped_edit_says_how_to_go_on(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eve_cli.editing import session
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "render", stop)
+        assert run(["edit", "clip.mkv", "night", "-o", "out.mp4", "-q", "--steps", "1"]) == 130
+    assert "eve resume out.eve-run" in capsys.readouterr().err
+    assert run(["edit", "clip.mkv", "night", "-o", "out.mp4", "-q"]) == 2
+    assert "eve resume out.eve-run" in capsys.readouterr().err
+    assert run(["resume", "out.eve-run", "-q"]) == 0
 
 
 def test_debug_shows_where_and_the_program_exits_with_the_code(desk: Path) -> None:
