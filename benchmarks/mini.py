@@ -120,7 +120,7 @@ def edit_frames(
 
 
 def edit_rows(editor: Editor, probe: Probe, count: int, cfg: tuple[float, float], keep: dict) -> list[Row]:
-    """The edit adapter on single frames by task, with the caption as a second column; then tasks kept from alignment."""
+    """The edit adapter on single frames by task, with the caption as a second column; then the unseen tasks."""
     rows, gathered = [], {}
     for task in (*ALIGNED_TASKS, *UNSEEN_TASKS):
         n = max(8, count // len(ALIGNED_TASKS))
