@@ -189,6 +189,10 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
 
 def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
     module.save_config(folder)
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+    _write_json(config, file)
     save_file(_stored(module, dtype), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 

@@ -19,7 +19,8 @@ def encode(codec: Codec, images: Tensor) -> Tensor:
 
 def decode(codec: Codec, latents: Tensor) -> Tensor:
     """The codec's own latents (n, c, h, w) to images (n, 3, height, width) near [-1, 1]."""
-    decoded: Any = codec.decode(latents)
+    undo: Any = codec.decode
+    decoded: Any = undo(latents)
     return decoded.sample
 
 

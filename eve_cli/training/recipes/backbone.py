@@ -50,7 +50,7 @@ class BackboneRecipe:
         self.pool = Pool(self._draw)
 
     def to(self, device: torch.device) -> None:
-        self.parts.codec.to(device)
+        nn.Module.to(self.parts.codec, device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return [*self.unet.parameters(), *self.encoder.parameters()]

@@ -91,7 +91,7 @@ class DecoderRecipe(CodecRecipe):
         return self.codec.decoder.parameters()
 
     def to(self, device: torch.device) -> None:
-        self.codec.to(device)
+        nn.Module.to(self.codec, device)
 
     def conclude(self) -> None:
         """Nothing: the scale of the latents is what it was."""
