@@ -13,12 +13,11 @@ from torch import Tensor
 
 from eve_cli.data import folders, frames, triplets
 from eve_cli.data.looks import LOOKS
-from eve_cli.data.sample import Item, Triplet
+from eve_cli.data.sample import Item, Triplet, changed_region
 from eve_cli.data.world import feed
 from eve_cli.data.world.feed import Clips, Pairs, Pictures
 from eve_cli.errors import InputError, UsageError
 
-CHANGED = 8 / 255  # a pixel that differs by more than this is one that the edit changed
 LONG = 32  # frame numbers that lone pictures are taken from
 LOOK_SHARE = 0.3  # of a folder's pictures and clips that are shown under a look
 
@@ -194,6 +193,6 @@ def _part(clip: Tensor, length: int, rng: random.Random) -> Tensor:
 
 def _pairs(source: list[Tensor], edited: list[Tensor], texts: list[tuple[str, str, str]]) -> Pairs:
     before, after = torch.stack(source), torch.stack(edited)
-    changed = ((after - before).abs().amax(2) > CHANGED).float()
+    changed = changed_region(before, after)
     instructions, captions, tasks = ([row[i] for row in texts] for i in range(3))
     return Pairs(before, after, changed, instructions, captions, tasks)

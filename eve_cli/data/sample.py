@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 if TYPE_CHECKING:
     from torch import Tensor
 
+CHANGED = 8 / 255  # a pixel that differs by more than this is one that an edit changes
 Kind = Literal["picture", "video"]
 Kept = TypeVar("Kept")
 
@@ -80,3 +81,8 @@ def kind_of(path: Path) -> Kind | None:
     """What a file is by its name, or None."""
     suffix = path.suffix.lower()
     return "picture" if suffix in PICTURES else "video" if suffix in VIDEOS else None
+
+
+def changed_region(before: Tensor, after: Tensor) -> Tensor:
+    """Where an edit changes pictures (..., 3, height, width): 1 or 0, (..., height, width)."""
+    return ((after - before).abs().amax(-3) > CHANGED).float()

@@ -9,19 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHANGED = 8 / 255
+from eve_cli.data.sample import changed_region
+
 MARGIN = 3  # pixels around the change that count neither as changed nor as untouched
 SUCCESS = {"edit_acc": 0.5, "bg_psnr": 30.0, "warp_excess": 1e-3}
 
 
-def changed_region(source: Tensor, truth: Tensor) -> Tensor:
-    """M: (..., 3, h, w) pictures to a mask (..., 1, h, w)."""
-    return ((truth - source).abs().amax(-3, keepdim=True) > CHANGED).float()
-
-
 def edit_acc(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     """1 - |y - y*|^2 / |x - y*|^2 over M, a row each: 1 perfect, 0 untouched, below 0 worse; NaN without M."""
-    mask = changed_region(source, truth)
+    mask = changed_region(source, truth).unsqueeze(-3)
     wrong = ((output - truth).square() * mask).flatten(1).sum(1)
     asked = ((source - truth).square() * mask).flatten(1).sum(1)
     return torch.where(asked > 0, 1 - wrong / asked.clamp_min(1e-9), torch.nan)
@@ -29,7 +25,7 @@ def edit_acc(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
 
 def bg_psnr(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     """PSNR in dB of the output against the true edit outside M and its margin, a row each; NaN if all is M."""
-    mask = changed_region(source, truth).flatten(0, -4) if source.ndim > 4 else changed_region(source, truth)
+    mask = changed_region(source, truth).view(-1, 1, *source.shape[-2:])
     size = 2 * MARGIN + 1
     outside = 1 - F.max_pool2d(mask, size, 1, MARGIN)
     outside = outside.view(*source.shape[:-3], 1, *source.shape[-2:])

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.looks import LOOKS
+from eve_cli.data.sample import changed_region
 from eve_cli.data.world import language as say
 from eve_cli.data.world.render import Rendering, render
 from eve_cli.data.world.scene import (
@@ -32,7 +33,6 @@ from eve_cli.data.world.scene import (
 
 ALIGNED_TASKS = ("add", "remove", "background", "texture", "local", "style", "global")
 UNSEEN_TASKS = ("segment", "sketch", "depth", "mark")
-CHANGED = 8 / 255  # a pixel that differs by more than this is one that the edit should change
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,7 @@ def render_edit(
             edited[i] = LOOKS[e.look].function(edited[i], e.source.seed, numbers[0])
         elif e.task in UNSEEN_TASKS:
             edited[i] = _unseen(e, before, i)
-    changed = ((edited - before.frames).abs().amax(2) > CHANGED).float()
-    return RenderedEdit(before.frames, edited, changed, before, after)
+    return RenderedEdit(before.frames, edited, changed_region(before.frames, edited), before, after)
 
 
 def _unseen(edit: WorldEdit, truth: Rendering, row: int) -> Tensor:

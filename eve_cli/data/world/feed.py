@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.looks import LOOKS, Look
+from eve_cli.data.sample import changed_region
 from eve_cli.data.world import language as say
 from eve_cli.data.world.edits import UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
 from eve_cli.data.world.render import render
@@ -129,7 +130,7 @@ def pairs(
         captions.append(f"a photo, {rng.choice(look.captions)}")
         labels.append(look.task)
     before, after = torch.cat(source), torch.cat(edited)
-    changed = ((after - before).abs().amax(2) > 8 / 255).float()
+    changed = changed_region(before, after)
     return Pairs(before, after, changed, instructions, captions, labels)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eve_cli.data.batches import Source, World
+from eve_cli.data.batches import Source
 from eve_cli.diffusion.guidance import combine
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -32,28 +29,16 @@ PREVIEW_TEXTS = (
 )
 
 
-class BackboneRecipe:
+class BackboneRecipe(common.LatentRecipe):
     """Velocity prediction over latents of the world's frames and some photographs, with captions and instructions."""
 
     name = "backbone"
-    progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
-        self.parts, self.count, self.seed = parts, batch, seed
-        self.source = source or World()
-        parts.channels_last()
+        super().__init__(parts, batch, seed, source, CHUNK)
         self.unet, self.encoder = parts.backbone.requires_grad_(True), parts.text_encoder.requires_grad_(True)
-        self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
-        self.editor = Editor(parts)
-        self.empty = common.tokens(parts, [""])
-        self.chunk = min(CHUNK, 32 * batch)
+        self.modules = {"unet": self.unet, "text_encoder": self.encoder}
         self.pool = Pool(self._draw)
-
-    def to(self, device: torch.device) -> None:
-        nn.Module.to(self.parts.codec, device)
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        return [*self.unet.parameters(), *self.encoder.parameters()]
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from eve_cli.data.batches import Source, World
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import TASKS, UNKNOWN_TASK, Parts
 
 ENCODE_AT_ONCE = 64
+
+
+class LatentRecipe:
+    """What the recipes over latents have in common: parts in an editor, a source, and pieces of drawn samples."""
+
+    progress = 0.0
+
+    def __init__(self, parts: Parts, batch: int, seed: int, source: Source | None, largest_chunk: int) -> None:
+        """A piece of the pool holds `largest_chunk` samples, fewer where batches are small."""
+        self.parts, self.count, self.seed = parts, batch, seed
+        self.source = source or World()
+        parts.channels_last()
+        self.editor = Editor(parts)
+        self.modules: dict[str, nn.Module] = {}
+        self.empty = tokens(parts, [""])
+        self.chunk = min(largest_chunk, 32 * batch)
+
+    def to(self, device: torch.device) -> None:
+        """Frozen parts follow the trained ones."""
+        for _, module in self.parts.modules():
+            module.to(device)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [p for module in self.modules.values() for p in module.parameters()]
 
 
 @contextmanager

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eve_cli.data.batches import Source, World
+from eve_cli.data.batches import Source
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models.editor import Editor
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -27,32 +24,19 @@ TASK_TOLD = 0.4
 TASK_SHARES = {"add": 1.3, "remove": 1.0, "background": 1.1, "texture": 1.2, "local": 1.2, "style": 1.0, "global": 1.4}
 
 
-class EditRecipe:
+class EditRecipe(common.LatentRecipe):
     """Velocity prediction of the true edited frame by the frozen backbone under the adapter's control."""
 
     name = "edit"
-    progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
-        self.parts, self.count, self.seed = parts, batch, seed
-        self.source = source or World()
-        parts.channels_last()
-        self.editor = Editor(parts)
+        super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.edit is not None
-        self.modules: dict[str, nn.Module] = {"controlnet": parts.edit.requires_grad_(True)}
+        self.modules = {"controlnet": parts.edit.requires_grad_(True)}
         if parts.instruction_encoder is not None:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.reader = parts.instruction_encoder or parts.text_encoder
-        self.empty = common.tokens(parts, [""])
-        self.chunk = min(CHUNK, 32 * batch)
         self.pool = Pool(self._draw)
-
-    def to(self, device: torch.device) -> None:
-        for _, module in self.parts.modules():
-            module.to(device)
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        return [p for m in self.modules.values() for p in m.parameters()]
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels

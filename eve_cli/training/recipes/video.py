@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eve_cli.data.batches import Source, World
+from eve_cli.data.batches import Source
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -22,29 +19,16 @@ FIRST_DROPPED = 0.1
 TEXT_DROPPED = 0.15
 
 
-class VideoRecipe:
+class VideoRecipe(common.LatentRecipe):
     """Velocity prediction of clips by the frozen backbone with temporal layers; it never sees an edit."""
 
     name = "video"
-    progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
-        self.parts, self.count, self.seed = parts, batch, seed
-        self.source = source or World()
-        parts.channels_last()
-        self.editor = Editor(parts)
+        super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.video is not None
-        self.modules: dict[str, nn.Module] = {"video": parts.video.requires_grad_(True)}
-        self.empty = common.tokens(parts, [""])
-        self.chunk = min(CHUNK, 8 * batch)
+        self.modules = {"video": parts.video.requires_grad_(True)}
         self.pool = Pool(self._draw, chunks=12, every=60)
-
-    def to(self, device: torch.device) -> None:
-        for _, module in self.parts.modules():
-            module.to(device)
-
-    def parameters(self) -> Iterable[nn.Parameter]:
-        return [p for m in self.modules.values() for p in m.parameters()]
 
     def _draw(self, number: int) -> Rows:
         settings = self.parts.settings
