@@ -178,7 +178,7 @@ def video_rows(editor: Editor, count: int, keep: dict) -> list[Row]:
     scenes = [replace(sample_scene(HELD + 90_000 + i), weather="clear") for i in range(count)]
     drawn = render(scenes, frames, truth=True)
     assert drawn.flow is not None and drawn.visible is not None
-    captions = [say.caption(s, random.Random(f"clip {i}"), motion=True) for i, s in enumerate(scenes)]
+    captions = [say.caption(s, random.Random(f"clip {i}"), True, range(frames)) for i, s in enumerate(scenes)]
     first = editor.encode(drawn.frames[:, 0])
     made = []
     for i in range(0, count, 16):

@@ -65,17 +65,28 @@ class RenderedEdit:
     after: Rendering
 
 
-def sample_edit(seed: int, task: str | None = None, held_out: bool | None = False, motion: bool = False) -> WorldEdit:
-    """A random edit, of a task or of any of the seven; ``held_out`` as in ``sample_scene``, for source and target."""
+def sample_edit(
+    seed: int,
+    task: str | None = None,
+    held_out: bool | None = False,
+    motion: bool = False,
+    frames: Sequence[int] | None = None,
+) -> WorldEdit:
+    """A random edit, of a task or of any of the seven; ``held_out`` as in ``sample_scene``, for source and target.
+
+    ``motion`` and ``frames`` are the captions': what they tell of, and the frame numbers over which that holds.
+    """
     rng = random.Random(f"edit {seed}")
     for attempt in range(1000):
-        edit = _sample(rng, seed * 1000 + attempt, task or rng.choice(ALIGNED_TASKS), held_out, motion)
+        edit = _sample(rng, seed * 1000 + attempt, task or rng.choice(ALIGNED_TASKS), held_out, motion, frames)
         if edit and (held_out is None or held_out == (is_held_out(edit.source) or is_held_out(edit.target))):
             return edit
     raise RuntimeError(f"no edit of task {task!r} found for seed {seed}")
 
 
-def _sample(rng: random.Random, seed: int, task: str, held_out: bool | None, motion: bool) -> WorldEdit | None:
+def _sample(
+    rng: random.Random, seed: int, task: str, held_out: bool | None, motion: bool, frames: Sequence[int] | None
+) -> WorldEdit | None:
     scene = sample_scene(seed, held_out=None if held_out else held_out)
     if task in ("remove", "local", "texture", "segment", "mark") and not scene.things:
         return None
@@ -86,9 +97,9 @@ def _sample(rng: random.Random, seed: int, task: str, held_out: bool | None, mot
     instruction, target, subject, look = made
     texts = random.Random(rng.random())
     state = texts.getstate()
-    before = say.caption(scene, texts, motion)
+    before = say.caption(scene, texts, motion, frames)
     texts.setstate(state)
-    after = say.caption(target, texts, motion)
+    after = say.caption(target, texts, motion, frames)
     if look:
         after = f"{after}, {rng.choice(LOOKS[look].captions)}"
     elif task in UNSEEN_TASKS:

@@ -45,7 +45,7 @@ class Export:
         """The edits, a pure function of these settings; the tasks take turns."""
         for number in range(self.count):
             task = self.tasks[number % len(self.tasks)] if self.tasks else None
-            yield sample_edit(self.seed * 1_000_003 + number, task, self.held_out)
+            yield sample_edit(self.seed * 1_000_003 + number, task, self.held_out, frames=range(self.frames))
 
 
 def write(folder: Path, export: Export, overwrite: bool = False, on_edit: Callable[[int], None] | None = None) -> Path:

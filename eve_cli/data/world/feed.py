@@ -17,7 +17,7 @@ from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
 
 ASKED_SHARE = 0.25  # of the pictures, those that go with an instruction in place of a caption
-LONG = 8  # frame numbers that lone pictures are taken from: later, things have left the place that a caption names
+LONG = 8  # frame numbers that lone pictures and beginnings of clips are taken from
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, pho
     """
     rng = random.Random(f"pictures {seed}")
     wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
-    scenes, asked = [], []
+    scenes, asked, numbers = [], [], [rng.randrange(LONG)]
     for _ in range(count - wanted):
         edit = sample_edit(rng.randrange(2**40)) if rng.random() < ASKED_SHARE else None
         scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
         asked.append(edit)
-    drawn = render(scenes, [rng.randrange(LONG)], side) if scenes else None
+    drawn = render(scenes, numbers, side) if scenes else None
     frames, texts, weight = [], [], []
     for i, scene in enumerate(scenes):
         assert drawn is not None
         edit = asked[i]
-        frame, text = drawn.frames[i], say.caption(scene, rng) if edit is None else edit.instruction
+        frame, text = drawn.frames[i], say.caption(scene, rng, frames=numbers) if edit is None else edit.instruction
         if edit and edit.look:
             frame = LOOKS[edit.look].function(frame, scene.seed, 0)
         elif LOOKS and edit is None and rng.random() < 0.15:
@@ -110,13 +110,14 @@ def pairs(
     rng = random.Random(f"pairs {seed}")
     wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None and LOOKS else 0
     edits: list[WorldEdit] = []
+    numbers = [rng.randrange(LONG)]
     for _ in range(count - wanted):
         if rng.random() < unseen_share:
             task = rng.choice(UNSEEN_TASKS)
         else:
             task = rng.choices(list(tasks), list(tasks.values()))[0] if tasks else None
-        edits.append(sample_edit(rng.randrange(2**40), task))
-    drawn = render_edit(edits, [rng.randrange(LONG)], side)
+        edits.append(sample_edit(rng.randrange(2**40), task, frames=numbers))
+    drawn = render_edit(edits, numbers, side)
     source, edited = [drawn.source], [drawn.edited]
     instructions, captions, labels = [e.instruction for e in edits], [e.caption for e in edits], [e.task for e in edits]
     for _ in range(wanted):
@@ -148,13 +149,13 @@ def clips(
     """Clips as the video adapter learns them: scenes in motion, some under a look, and photographs that drift."""
     rng = random.Random(f"clips {seed}")
     wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
-    scenes, texts = [], []
+    scenes, texts, start = [], [], rng.randrange(LONG)
+    numbers = range(start, start + frames)
     for _ in range(count - wanted):
-        edit = sample_edit(rng.randrange(2**40), motion=True) if rng.random() < ASKED_SHARE else None
+        edit = sample_edit(rng.randrange(2**40)) if rng.random() < ASKED_SHARE else None
         scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
-        texts.append(edit.instruction if edit else say.caption(scenes[-1], rng, motion=True))
-    start = rng.randrange(LONG)
-    drawn = render(scenes, range(start, start + frames), side).frames
+        texts.append(edit.instruction if edit else say.caption(scenes[-1], rng, motion=True, frames=numbers))
+    drawn = render(scenes, numbers, side).frames
     made = [drawn]
     for i in range(len(scenes)):
         if LOOKS and rng.random() < 0.2:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 
+from eve_cli.data.world.motion import CLIP, seen
 from eve_cli.data.world.scene import Scene, Thing
 
 PLACE_PHRASES = {
@@ -279,13 +281,23 @@ def _tidy(text: str) -> str:
     return re.sub(r" +,", ",", re.sub(r" +", " ", text)).strip(" ,")
 
 
-def caption(scene: Scene, rng: random.Random, motion: bool = False) -> str:
-    """A sentence that describes a scene; with ``motion`` also what moves."""
+def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequence[int] | None = None) -> str:
+    """A sentence that describes a scene; with ``motion`` also what moves.
+
+    What it says of places and motions holds over all of the frame numbers ``frames``: a thing that turns round in them
+    is not said to move left or right. Without them it speaks of the first frame, or with ``motion`` of ``CLIP``.
+    """
     told = rng.random() < 0.3
+    slots, moves, view = [t.slot for t in scene.things], [""] * len(scene.things), ""
+    if motion or (told and frames is not None):
+        shown = seen(scene, CLIP if frames is None else frames)
+        slots = shown.slots
+        if motion:
+            moves, view = shown.motions, shown.camera
     names = []
-    for t in scene.things:
-        where = SLOT_PHRASES[t.slot] if told else ""
-        how = MOTION_PHRASES[t.motion] if motion and rng.random() < 0.7 else ""
+    for t, slot, move in zip(scene.things, slots, moves, strict=True):
+        where = SLOT_PHRASES[slot] if told and slot else ""
+        how = MOTION_PHRASES[move] if motion and rng.random() < 0.7 and move else ""
         names.append(_tidy(f"{a(noun(t))} {how} {where}"))
     rng.shuffle(names)
     things = _join(names) if names else "nothing"
@@ -302,7 +314,7 @@ def caption(scene: Scene, rng: random.Random, motion: bool = False) -> str:
         text = f"{a(WEATHER_ADJECTIVES[scene.weather] + 'scene')} {place} {time} with {things}"
     else:
         text = f"{', '.join(w for w in (place, time, weather) if w)}: {things}"
-    camera = CAMERA_PHRASES[scene.camera] if motion and rng.random() < 0.5 else ""
+    camera = CAMERA_PHRASES[view] if motion and rng.random() < 0.5 and view else ""
     return _tidy(f"{text}, {camera}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -198,6 +197,3 @@ def streaks(u: Tensor, v: Tensor, frame: Tensor, pixel: float, seed: Tensor, cou
     x, y, pick, _ = cells(slanted, (v - 0.31 * frame + shift) / 2, size, seed + 57)
     line = polygon(x, y, (-0.07, -0.3), (0.07, -0.3), (0.07, 0.3), (-0.07, 0.3))
     return cover(line * size, pixel) * (pick < 0.8)
-
-
-TAU = 2 * math.pi

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eve_cli.data.world.places import AMBIENCE, HORIZON, PAINTERS, TAU, blend, cover, flakes, rgb, sky, streaks
+from eve_cli.data.world.motion import TAU, camera_at, things_at
+from eve_cli.data.world.places import AMBIENCE, HORIZON, PAINTERS, blend, cover, flakes, rgb, sky, streaks
 from eve_cli.data.world.scene import CAMERAS, COLOURS, KINDS, MOTIONS, PLACES, TEXTURES, TIMES, WEATHERS, Scene
 from eve_cli.data.world.shapes import SHAPES
 
@@ -64,23 +65,13 @@ class _Rows:
     depth: Tensor
 
 
-def _reflect(value: Tensor, reach: Tensor | float) -> tuple[Tensor, Tensor]:
-    """A straight motion folded into [-reach, reach]; and its direction, 1 or -1."""
-    turn = ((value + reach) / (4 * reach)).remainder(1) * 4
-    return torch.where(turn < 2, turn - 1, 3 - turn) * reach, torch.where(turn < 2, 1.0, -1.0)
-
-
 def _rows(scenes: Sequence[Scene], numbers: Sequence[int]) -> _Rows:
     """Positions of everything at the given frame numbers; row = scene * len(numbers) + frame."""
     f = len(numbers)
     frame = torch.tensor(list(numbers), dtype=torch.float32).repeat(len(scenes))
     once = lambda values, kind=torch.long: torch.tensor(list(values), dtype=kind).repeat_interleave(f)  # noqa: E731
     camera = once(CAMERAS.index(s.camera) for s in scenes)
-    pan_way = (camera == 2).float() - (camera == 1).float()
-    pan = _reflect(-0.12 * pan_way + 0.03 * pan_way * frame, 0.4)[0]
-    zoom_way = (camera == 3).float() - (camera == 4).float()
-    zoom = 1.1 + _reflect(-0.1 * zoom_way + 0.028 * zoom_way * frame, 0.2)[0] * (zoom_way != 0) - 0.1 * (zoom_way == 0)
-
+    pan, zoom = camera_at(camera, frame)
     ordered = [sorted(range(len(s.things)), key=lambda i, s=s: -s.things[i].depth) for s in scenes]
 
     def column(value, empty: float = 0.0) -> Tensor:
@@ -94,18 +85,7 @@ def _rows(scenes: Sequence[Scene], numbers: Sequence[int]) -> _Rows:
     motion = column(lambda t: MOTIONS.index(t.motion)).long()
     x, y, size = column(lambda t: t.x), column(lambda t: t.y), column(lambda t: t.size, 0.4)
     speed, phase = column(lambda t: t.speed), column(lambda t: t.phase)
-    at = frame.unsqueeze(1)
-    is_ = {name: motion == i for i, name in enumerate(MOTIONS)}
-    way = torch.where(is_["left"], -1.0, 1.0)
-    moved, turned = _reflect(x + way * speed * at, 1.0)  # turned: -1 on the way back
-    moving = is_["left"] | is_["right"] | is_["fly"]
-    facing = torch.where(moving, way * turned, torch.where(phase < 0.5, 1.0, -1.0))
-    x = torch.where(moving, moved, x)
-    y = torch.where(is_["fly"], y + 0.12 * torch.sin(TAU * (0.08 * at + phase)), y)
-    y = torch.where(is_["bounce"], y - 0.5 * torch.sin(torch.pi * (speed * at + phase)).abs(), y)
-    grown = size * (1 + 0.22 * torch.sin(TAU * speed * at))
-    y = torch.where(is_["grow"] & (y > 0), y + size - grown, y)
-    size = torch.where(is_["grow"], grown, size)
+    track = things_at(motion, x, y, size, speed, phase, frame.unsqueeze(1))
     return _Rows(
         frame=frame,
         seed=once(s.seed for s in scenes),
@@ -119,10 +99,10 @@ def _rows(scenes: Sequence[Scene], numbers: Sequence[int]) -> _Rows:
         order=torch.tensor([[*o, *[-1] * (MOST_THINGS - len(o))] for o in ordered]).repeat_interleave(f, dim=0),
         colour=column(lambda t: list(COLOURS).index(t.colour)).long(),
         texture=column(lambda t: TEXTURES.index(t.texture)).long(),
-        x=x,
-        y=y,
-        size=size,
-        flip=facing,
+        x=track.x,
+        y=track.y,
+        size=track.size,
+        flip=track.facing,
         depth=column(lambda t: t.depth),
     )
 
