@@ -306,8 +306,8 @@ def _marks(
     scale = min(1.0, CANVAS / min(height, width))
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     tall, wide = rows / min(rows, columns), columns / min(rows, columns)
-    y = ((torch.arange(rows) + 0.5) / rows * tall).view(1, -1, 1)
-    x = ((torch.arange(columns) + 0.5) / columns * wide).view(1, 1, -1)
+    y = ((torch.arange(rows, device="cpu") + 0.5) / rows * tall).view(1, -1, 1)  # drawn there, alike for all devices
+    x = ((torch.arange(columns, device="cpu") + 0.5) / columns * wide).view(1, 1, -1)
     numbers = [first] if frozen else range(first, first + frames.shape[-4])
     drawn = torch.stack([cover(y, x, (tall, wide), n) for n in numbers]).unsqueeze(1)
     if (rows, columns) != (height, width):
@@ -316,7 +316,8 @@ def _marks(
 
 
 def _chance(seed: int, rows: int, columns: int) -> Tensor:
-    return torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed & 0x7FFFFFFFFFFFFFFF))
+    generator = torch.Generator("cpu").manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    return torch.rand(rows, columns, generator=generator, device="cpu")
 
 
 def _wrap(position: Tensor, length: float) -> Tensor:

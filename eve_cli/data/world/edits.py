@@ -213,11 +213,15 @@ UNSEEN_CAPTIONS = {
 
 
 def render_edit(
-    edits: Sequence[WorldEdit], frames: int | Sequence[int] = 8, size: int | tuple[int, int] = 64, truth: bool = False
+    edits: Sequence[WorldEdit],
+    frames: int | Sequence[int] = 8,
+    size: int | tuple[int, int] = 64,
+    truth: bool = False,
+    device: torch.device | str = "cpu",
 ) -> RenderedEdit:
-    """Draw the source and the true edit of each, with the same chance details."""
-    before = render([e.source for e in edits], frames, size, truth)
-    after = render([e.target for e in edits], frames, size, truth)
+    """Draw the source and the true edit of each, with the same chance details, as ``render`` does."""
+    before = render([e.source for e in edits], frames, size, truth, device)
+    after = render([e.target for e in edits], frames, size, truth, device)
     numbers = range(frames) if isinstance(frames, int) else list(frames)
     edited = after.frames.clone()
     for i, e in enumerate(edits):
@@ -254,5 +258,5 @@ def _unseen(edit: WorldEdit, truth: Rendering, row: int) -> Tensor:
         ring = torch.zeros_like(m)
         ring[top:bottom, left:right] = True
         ring[top + line : bottom - line, left + line : right - line] = False
-        boxed[f] = torch.where(ring, torch.tensor([1.0, 0.1, 0.9]).view(3, 1, 1), boxed[f])
+        boxed[f] = torch.where(ring, frames.new_tensor([1.0, 0.1, 0.9]).view(3, 1, 1), boxed[f])
     return boxed

@@ -107,12 +107,12 @@ def _rows(scenes: Sequence[Scene], numbers: Sequence[int]) -> _Rows:
     )
 
 
-def _grid(size: tuple[int, int], device: torch.device | str) -> tuple[Tensor, Tensor, float]:
+def _grid(size: tuple[int, int]) -> tuple[Tensor, Tensor, float]:
     """Pixel centres as u (1, 1, width) and v (1, height, 1), and the size of a pixel; the height spans -1 to 1."""
     width, height = size
     pixel = 2 / height
-    v = (torch.arange(height, device=device) + 0.5) * pixel - 1
-    u = (torch.arange(width, device=device) + 0.5) * pixel - width / height
+    v = (torch.arange(height) + 0.5) * pixel - 1
+    u = (torch.arange(width) + 0.5) * pixel - width / height
     return u.view(1, 1, width), v.view(1, height, 1), pixel
 
 
@@ -139,13 +139,13 @@ def _thing(
     name: str, x: Tensor, y: Tensor, pixel: Tensor, rows: _Rows, pick: Tensor, slot: int
 ) -> tuple[Tensor, Tensor]:
     """The paint (n, 3, h, w) and the coverage (n, h, w) of things of one kind."""
-    palette = torch.tensor(list(COLOURS.values()), device=x.device)
+    palette = torch.tensor(list(COLOURS.values()))
     colour = palette[rows.colour[pick, slot]].view(-1, 3, 1, 1)
-    bright = (colour * torch.tensor([0.3, 0.6, 0.1], device=x.device).view(3, 1, 1)).sum(1, keepdim=True) > 0.5
+    bright = (colour * torch.tensor([0.3, 0.6, 0.1]).view(3, 1, 1)).sum(1, keepdim=True) > 0.5
     second = torch.where(bright, colour * 0.3, colour * 0.12 + 0.86)
     share = _texture(x, y, rows.texture[pick, slot], pixel).unsqueeze(1)
     body = torch.lerp(colour.expand(-1, 3, *x.shape[1:]), second.expand(-1, 3, *x.shape[1:]), share)
-    paint, whole = rgb(*PAINTS["dark"]).to(x.device).expand_as(body), None
+    paint, whole = rgb(*PAINTS["dark"]).expand_as(body), None
     night = (rows.time[pick] == TIMES.index("night")).view(-1, 1, 1, 1)
     for distance, role in SHAPES[name](x, y):
         alpha = (0.5 - distance / pixel).clamp(0, 1).unsqueeze(1)
@@ -154,9 +154,9 @@ def _thing(
         elif role == "shade":
             over = colour * 0.62
         elif role == "glass":
-            over = torch.where(night, rgb(1.5, 1.25, 0.7).to(x.device), rgb(*PAINTS["glass"]).to(x.device))
+            over = torch.where(night, rgb(1.5, 1.25, 0.7), rgb(*PAINTS["glass"]))
         else:
-            over = rgb(*PAINTS[role]).to(x.device)
+            over = rgb(*PAINTS[role])
         inner = (0.5 - (distance + 0.08) / pixel).clamp(0, 1).unsqueeze(1)
         line = over * 0.42
         paint = torch.lerp(paint, torch.lerp(line.expand_as(paint), over.expand_as(paint), inner), alpha)
@@ -167,11 +167,11 @@ def _thing(
 
 def _paint_things(image: Tensor, rows: _Rows, size: tuple[int, int], ambience: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Lay the things over the background, far ones first; gives the picture and each layer's coverage."""
-    u, v, pixel = _grid(size, image.device)
+    u, v, pixel = _grid(size)
     layers = []
     snowy = rows.weather == WEATHERS.index("snowy")
     for slot in range(MOST_THINGS):
-        alpha = torch.zeros(image.shape[0], *image.shape[2:], device=image.device)
+        alpha = torch.zeros(image.shape[0], *image.shape[2:])
         for number, name in enumerate(KINDS):
             pick = torch.nonzero(rows.kind[:, slot] == number).squeeze(1)
             if not len(pick):
@@ -187,7 +187,7 @@ def _paint_things(image: Tensor, rows: _Rows, size: tuple[int, int], ambience: T
             if white.any():  # snow lies on what faces the sky
                 above = torch.stack([d for d, _ in SHAPES[name](x[white], y[white] - 0.2)]).amin(0)
                 lying = (0.5 + above / (pixel / scale[white])).clamp(0, 1)
-                paint[white] = blend(paint[white], rgb(0.97, 0.98, 1.0).to(image.device), lying)
+                paint[white] = blend(paint[white], rgb(0.97, 0.98, 1.0), lying)
             image[pick] = blend(
                 image[pick], paint * (0.4 + 0.6 * ambience[pick]), cov
             )  # a little brighter, to be told apart at night
@@ -198,19 +198,16 @@ def _paint_things(image: Tensor, rows: _Rows, size: tuple[int, int], ambience: T
 
 def _background(rows: _Rows, size: tuple[int, int], ambience: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Sky, far layer and ground: the picture (n, 3, h, w), the depth and the layer number (0, 1, 2) of every pixel."""
-    u, v, pixel = _grid(size, ambience.device)
+    u, v, pixel = _grid(size)
     n = len(rows.frame)
-    image = torch.empty(n, 3, v.shape[1], u.shape[2], device=ambience.device)
+    image = torch.empty(n, 3, v.shape[1], u.shape[2])
     seed, chance = rows.seed.view(-1, 1, 1), rows.chance.view(-1, 1, 1)
     for number, time in enumerate(TIMES):
         pick = torch.nonzero(rows.time == number).squeeze(1)
         if len(pick):
             image[pick] = sky(time, *_layer(u, v, rows, pick, PARALLAX[0]), pixel, chance[pick], seed[pick])
-    overcast = torch.isin(rows.weather, torch.tensor([1, 2, 3], device=ambience.device)).float().view(-1, 1, 1)
-    grey = (
-        torch.where((rows.weather == 2).view(-1, 1, 1, 1), rgb(0.50, 0.54, 0.60), rgb(0.80, 0.83, 0.87)).to(image)
-        * ambience
-    )
+    overcast = torch.isin(rows.weather, torch.tensor([1, 2, 3])).float().view(-1, 1, 1)
+    grey = torch.where((rows.weather == 2).view(-1, 1, 1, 1), rgb(0.50, 0.54, 0.60), rgb(0.80, 0.83, 0.87)) * ambience
     image = blend(image, grey, (0.75 * overcast).expand(n, *image.shape[2:]))
 
     gu, gv = _layer(u, v, rows, slice(None), PARALLAX[2])
@@ -229,11 +226,9 @@ def _background(rows: _Rows, size: tuple[int, int], ambience: Tensor) -> tuple[T
         far_light = torch.where(lit, torch.ones_like(ambience[pick]), ambience[pick])
         white = snowy[pick].float()
         far_paint = blend(
-            far_paint.expand(len(pick), 3, *fv.shape[1:]), rgb(0.90, 0.92, 0.97).to(image), (0.45 * white).expand_as(fv)
+            far_paint.expand(len(pick), 3, *fv.shape[1:]), rgb(0.90, 0.92, 0.97), (0.45 * white).expand_as(fv)
         )
-        ground = blend(
-            ground.expand(len(pick), 3, *fv.shape[1:]), rgb(0.93, 0.95, 0.99).to(image), (0.9 * white).expand_as(fv)
-        )
+        ground = blend(ground.expand(len(pick), 3, *fv.shape[1:]), rgb(0.93, 0.95, 0.99), (0.9 * white).expand_as(fv))
         picture = blend(image[pick], far_paint * far_light, far)
         image[pick] = blend(picture, ground * ambience[pick], below[pick])
         seen = (far > 0.5) & (below[pick] <= 0.5)
@@ -244,7 +239,7 @@ def _background(rows: _Rows, size: tuple[int, int], ambience: Tensor) -> tuple[T
 
 def _weather(image: Tensor, depth: Tensor, rows: _Rows, size: tuple[int, int], ambience: Tensor) -> Tensor:
     """Fog by depth, falling snow and rain, all in front of the things."""
-    u, v, pixel = _grid(size, image.device)
+    u, v, pixel = _grid(size)
     count = 6 if size[1] <= 96 else 9
     seed, frame = rows.seed.view(-1, 1, 1), rows.frame.view(-1, 1, 1)
     for name in WEATHERS[1:]:
@@ -252,17 +247,15 @@ def _weather(image: Tensor, depth: Tensor, rows: _Rows, size: tuple[int, int], a
         if not len(pick):
             continue
         if name == "foggy":
-            image[pick] = blend(
-                image[pick], rgb(0.83, 0.85, 0.88).to(image) * ambience[pick], 0.08 + 0.68 * depth[pick]
-            )
+            image[pick] = blend(image[pick], rgb(0.83, 0.85, 0.88) * ambience[pick], 0.08 + 0.68 * depth[pick])
             continue
         gu, gv = u.expand(len(pick), v.shape[1], -1), v.expand(len(pick), -1, u.shape[2])
         if name == "snowy":
-            light = rgb(1, 1, 1).to(image) * (0.35 + 0.65 * ambience[pick])
+            light = rgb(1, 1, 1) * (0.35 + 0.65 * ambience[pick])
             image[pick] = blend(image[pick], light, flakes(gu, gv, frame[pick], pixel, seed[pick], count))
         else:
-            dim = image[pick] * rgb(0.72, 0.75, 0.80).to(image)
-            light = rgb(0.80, 0.88, 0.98).to(image) * (0.4 + 0.6 * ambience[pick])
+            dim = image[pick] * rgb(0.72, 0.75, 0.80)
+            light = rgb(0.80, 0.88, 0.98) * (0.4 + 0.6 * ambience[pick])
             image[pick] = blend(dim, light, 0.75 * streaks(gu, gv, frame[pick], pixel, seed[pick], count + 1))
     return image
 
@@ -272,11 +265,11 @@ def _flow(rows: _Rows, owner: Tensor, f: int, size: tuple[int, int]) -> tuple[Te
 
     A thing that turns round is mirrored in one step, and so is its flow: each point goes where it is drawn next.
     """
-    u, v, pixel = _grid(size, owner.device)
+    u, v, pixel = _grid(size)
     n, height, width = owner.shape
-    here = torch.arange(n, device=owner.device).view(-1, f)[:, :-1].reshape(-1)
+    here = torch.arange(n).view(-1, f)[:, :-1].reshape(-1)
     there = here + 1
-    flow = torch.zeros(len(here), 2, height, width, device=owner.device)
+    flow = torch.zeros(len(here), 2, height, width)
     for number in range(3 + MOST_THINGS):
         if number < 3:
             k = PARALLAX[number]
@@ -292,8 +285,8 @@ def _flow(rows: _Rows, owner: Tensor, f: int, size: tuple[int, int]) -> tuple[Te
         dv = (v - cy[here].view(-1, 1, 1)) * ratio + cy[there].view(-1, 1, 1) - v
         mine = (owner[here] == number).unsqueeze(1)
         flow = torch.where(mine, torch.stack([du.expand(-1, height, -1), dv.expand(-1, -1, width)], 1) / pixel, flow)
-    x = (torch.arange(width, device=flow.device) + flow[:, 0]).round().long()
-    y = (torch.arange(height, device=flow.device).view(-1, 1) + flow[:, 1]).round().long()
+    x = (torch.arange(width) + flow[:, 0]).round().long()
+    y = (torch.arange(height).view(-1, 1) + flow[:, 1]).round().long()
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     flat = (y.clamp(0, height - 1) * width + x.clamp(0, width - 1)).flatten(1)
     same = owner[there].flatten(1).gather(1, flat).view_as(owner[here]) == owner[here]
@@ -310,13 +303,14 @@ def render(
 ) -> Rendering:
     """Draw scenes at frame numbers (or 0 ... frames-1) at a size (a side of a square, or width and height) in pixels.
 
-    With ``truth`` the flow and the visibility come too.
+    With ``truth`` the flow and the visibility come too. All lies on ``device``.
     """
     numbers = range(frames) if isinstance(frames, int) else list(frames)
     size = (size, size) if isinstance(size, int) else size
     per_scene = len(numbers) * size[0] * size[1]
     chunk = max(1, PIXELS_AT_ONCE // per_scene)
-    parts = [_render(scenes[i : i + chunk], numbers, size, truth, device) for i in range(0, len(scenes), chunk)]
+    with torch.device(device):  # every tensor made in here lies there
+        parts = [_render(scenes[i : i + chunk], numbers, size, truth) for i in range(0, len(scenes), chunk)]
     return parts[0] if len(parts) == 1 else _joined(parts)
 
 
@@ -332,18 +326,14 @@ def _joined(parts: Sequence[Rendering]) -> Rendering:
     )
 
 
-def _render(
-    scenes: Sequence[Scene], numbers: Sequence[int], size: tuple[int, int], truth: bool, device: torch.device | str
-) -> Rendering:
+def _render(scenes: Sequence[Scene], numbers: Sequence[int], size: tuple[int, int], truth: bool) -> Rendering:
     rows = _rows(scenes, numbers)
-    for name, value in vars(rows).items():
-        setattr(rows, name, value.to(device))
     b, f = len(scenes), len(numbers)
     width, height = size
-    ambience = torch.tensor([AMBIENCE[t] for t in TIMES], device=device)[rows.time].view(-1, 3, 1, 1)
+    ambience = torch.tensor([AMBIENCE[t] for t in TIMES])[rows.time].view(-1, 3, 1, 1)
     image, depth, owner = _background(rows, size, ambience)
     image, layers = _paint_things(image, rows, size, ambience)
-    masks = torch.zeros(b * f, MOST_THINGS, height, width, device=device)
+    masks = torch.zeros(b * f, MOST_THINGS, height, width)
     uncovered = torch.ones_like(depth)
     for slot in reversed(range(MOST_THINGS)):  # near ones hide far ones
         index = rows.order[:, slot].clamp_min(0).view(-1, 1, 1, 1).expand(-1, 1, height, width)
