@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +18,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
-from eve_cli.errors import EveError, ModelError, OutputError
+from eve_cli.errors import EveError, ModelError
 from eve_cli.models.adapters import VideoAdapter
-from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, read, resolve, verify, write
+from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, appearing, read, resolve, verify, write
 from eve_cli.models.parts import BundleSettings, Parts
 
 __all__ = ["load", "read", "resolve", "save", "verify"]
@@ -71,27 +69,10 @@ def save(
     Weights are stored as `dtype`. OutputError if the folder above `path` is missing or something else is at `path`.
     """
     path = Path(path).absolute()
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder {path.parent} does not exist: make it first.")
-    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise OutputError(f"{path} exists and is not a model: give another folder.")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-            fresh = Path(scratch) / "new"
-            fresh.mkdir()
-            with _quiet():
-                _write_parts(parts, fresh, dtype)
-            write(fresh, dataclasses.asdict(parts.settings), training, scores)
-            for file in fresh.rglob("*"):
-                if file.is_file():
-                    file.chmod(0o644)  # safetensors writes files that only their owner can read
-                _flush(file)
-            if path.exists():
-                path.rename(Path(scratch) / "old")
-            fresh.rename(path)
-    except OSError as error:
-        raise OutputError(f"The model cannot be written to {path}: {error.strerror or error}.") from error
-    _flush(path.parent)
+    with appearing(path, MANIFEST, "model") as fresh:
+        with _quiet():
+            _write_parts(parts, fresh, dtype)
+        write(fresh, dataclasses.asdict(parts.settings), training, scores)
     return path
 
 
@@ -244,12 +225,3 @@ def _settings(manifest: Manifest) -> BundleSettings:
 
 def _write_json(content: Any, file: Path) -> None:
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    """Asks the disk to keep a file, or the names in a folder, before anything that relies on them."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +15,10 @@ from transformers import CLIPTextModel
 from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
-from eve_cli.models import align, bundle
+from eve_cli.models import align, bundle, lora
 from eve_cli.models import codec as codecs
 from eve_cli.models.branches import Branches
-from eve_cli.models.graft import video_tree
+from eve_cli.models.graft import image_tree, video_tree
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
 
@@ -44,28 +44,48 @@ class Editor:
 
     The backbone, the video model (backbone + video adapter) and the student (the same + low-rank layers) are separate
     module trees over one set of weights, so no function needs switching and teachers are untouched by the student.
+
+    `weights` are those of a LoRA for a subject or a style. It acts in the student and in a further tree, which
+    functions with `styled` use in place of the backbone; without a LoRA the two are the same.
     """
 
-    def __init__(self, parts: Parts, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.parts = parts
         self.settings = parts.settings
         self.device, self.dtype = torch.device(device), dtype
         for _, module in parts.modules():
             nn.Module.to(module, self.device, dtype)
         self.schedule = parts.schedule.to(self.device)
-        self.backbone = parts.backbone
+        self.backbone = self.styled = parts.backbone
+        if weights is not None:
+            self.styled = image_tree(parts.backbone)
+            lora.attach(self.styled, weights)
         self.video: UNetMotionModel | None = None
         self.student: UNetMotionModel | None = None
         if parts.video is not None:
             self.video = video_tree(parts.backbone, parts.video)
             self.student = video_tree(parts.backbone, parts.video)
+            if weights is not None:
+                lora.attach(self.student, weights)
             if parts.align is not None:
                 align.attach(self.student, parts.align)
 
     @classmethod
-    def load(cls, name: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Editor:
+    def load(
+        cls,
+        name: str | Path,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
-        return cls(bundle.load(bundle.resolve(name)), device, dtype)
+        return cls(bundle.load(bundle.resolve(name)), device, dtype, weights)
 
     # Pixels and words
 
@@ -142,9 +162,9 @@ class Editor:
 
     # The functions
 
-    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor) -> Tensor:
+    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False) -> Tensor:
         """The backbone alone: text to image."""
-        return self._spatial(noisy, t, text, {})
+        return self._spatial(noisy, t, text, {}, styled)
 
     def clean_edit(
         self,
@@ -154,12 +174,14 @@ class Editor:
         instruction: Tensor,
         source: Tensor | None,
         task: Tensor | None = None,
+        *,
+        styled: bool = False,
     ) -> Tensor:
         """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `hint` says.
 
         `task` holds label numbers (n,); None is the label for "unknown".
         """
-        return self._spatial(noisy, t, text, self._residuals(noisy, t, instruction, source, task))
+        return self._spatial(noisy, t, text, self._residuals(noisy, t, instruction, source, task), styled)
 
     def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None) -> Tensor:
         """Backbone + video adapter; `first` (b, c, h, w) are clean latents of frame 0."""
@@ -175,7 +197,7 @@ class Editor:
         first: Tensor | None,
         task: Tensor | None = None,
     ) -> Tensor:
-        """Backbone + both adapters + the alignment, where the model has one; `source` is (b, f, c, h, w)."""
+        """Backbone + both adapters + LoRA and alignment, where there are some; `source` is (b, f, c, h, w)."""
         frames = noisy.shape[1]
         residuals = self._residuals(
             noisy.flatten(0, 1),
@@ -188,11 +210,11 @@ class Editor:
 
     # Guidance: None takes the bundle's scales
 
-    def guided_image(self, text: Tensor, text_cfg: float | None = None) -> Denoise:
+    def guided_image(self, text: Tensor, text_cfg: float | None = None, *, styled: bool = False) -> Denoise:
         """Text to image with guidance on the text."""
         branches = self._branches(text_cfg, 1.0)
         words = branches.text(text)
-        return branches.guide(lambda noisy, t: self.clean_image(noisy, t, words))
+        return branches.guide(lambda noisy, t: self.clean_image(noisy, t, words, styled=styled))
 
     def guided_edit(
         self,
@@ -203,6 +225,7 @@ class Editor:
         *,
         text_cfg: float | None = None,
         video_cfg: float | None = None,
+        styled: bool = False,
     ) -> Denoise:
         """Frame editing with guidance on the texts and on the source.
 
@@ -211,7 +234,7 @@ class Editor:
         branches = self._branches(text_cfg, video_cfg)
         words, order = branches.text(text), branches.instruction(instruction)
         shown, labels = branches.shown(source), branches.task(task)
-        return branches.guide(lambda noisy, t: self.clean_edit(noisy, t, words, order, shown, labels))
+        return branches.guide(lambda noisy, t: self.clean_edit(noisy, t, words, order, shown, labels, styled=styled))
 
     def guided_video(
         self, text: Tensor, first: Tensor | None, *, text_cfg: float | None = None, first_cfg: float = 1.0
@@ -273,8 +296,9 @@ class Editor:
             "mid_block_additional_residual": _pad_rows(mid, rest),
         }
 
-    def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any]) -> Tensor:
-        out = self.backbone(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
+    def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any], styled: bool) -> Tensor:
+        tree = self.styled if styled else self.backbone
+        out = tree(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
         return self.schedule.to_clean(noisy, out, t)
 
     def _temporal(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eve_cli.errors import ModelError
+from eve_cli.errors import ModelError, OutputError
 
 FORMAT, VERSION = "eve-bundle", 1
 MANIFEST = "bundle.json"
@@ -53,6 +55,13 @@ class Manifest:
     @property
     def bytes(self) -> int:
         return sum(int(entry["bytes"]) for entry in self.files.values())
+
+    @property
+    def backbone(self) -> str:
+        """The sha256 of the backbone's weights, which says what a LoRA fits; of several files, all of them."""
+        home = f"{FOLDERS['backbone']}/"
+        files = (file for file in sorted(self.files) if file.startswith(home) and file.endswith(".safetensors"))
+        return "+".join(str(self.files[file]["sha256"]) for file in files)
 
 
 def places(name: str) -> list[Path]:
@@ -145,6 +154,34 @@ def write(
     (path / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+@contextmanager
+def appearing(path: Path, mark: str, what: str) -> Iterator[Path]:
+    """A hidden folder to write into; it takes the place of `path` at the end, whole, or is gone after an error.
+
+    What is at `path` gives way only if it is an empty folder or holds the file `mark`. OutputError, which names the
+    thing as `what`, if not, or if the folder above is missing or the disk full.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder {path.parent} does not exist: make it first.")
+    if path.exists() and not (path / mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} exists and is not a {what}: give another folder.")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
+            fresh = Path(scratch) / "new"
+            fresh.mkdir()
+            yield fresh
+            for file in fresh.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o644)  # safetensors writes files that only their owner can read
+                _flush(file)
+            if path.exists():
+                path.rename(Path(scratch) / "old")
+            fresh.rename(path)
+    except OSError as error:
+        raise OutputError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
+    _flush(path.parent)
+
+
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -152,3 +189,12 @@ def sha256(file: Path) -> str:
 
 def _files(path: Path) -> Iterator[Path]:
     return (file for file in path.rglob("*") if file.is_file())
+
+
+def _flush(path: Path) -> None:
+    """Asks the disk to keep a file, or the names in a folder, before anything that relies on them."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

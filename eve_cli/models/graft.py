@@ -28,6 +28,15 @@ def graft(tree: nn.Module, *owners: nn.Module) -> nn.Module:
     return tree
 
 
+def image_tree(backbone: UNet2DConditionModel) -> UNet2DConditionModel:
+    """A second backbone made of the first one's own weights; low-rank layers put into it stay out of the first."""
+    with torch.device("meta"):
+        tree = UNet2DConditionModel.from_config(backbone.config)
+    assert isinstance(tree, UNet2DConditionModel)
+    graft(tree, backbone)
+    return tree.eval()
+
+
 def video_tree(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotionModel:
     """A diffusers UNetMotionModel made of the backbone's and the video adapter's own weights.
 

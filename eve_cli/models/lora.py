@@ -1,0 +1,134 @@
+"""A LoRA for a subject or a style: low-rank layers on the backbone, in a folder that diffusers reads too.
+
+The folder holds `pytorch_lora_weights.safetensors`, with names that begin with `unet.` and a scale of 1, and a
+`lora.json` that says by which token it is asked for, and for which backbone it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from eve_cli.errors import ModelError
+from eve_cli.models import folder, low_rank
+from eve_cli.models.folder import Manifest
+from eve_cli.models.low_rank import Tree
+
+FORMAT, VERSION = "eve-lora", 1
+CARD, WEIGHTS = "lora.json", "pytorch_lora_weights.safetensors"
+ADAPTER = "lora"
+Kind = Literal["subject", "style"]
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank weights by peft's names, and what they are for."""
+
+    weights: Mapping[str, Tensor]
+    token: str
+    """The word that asks for the subject or the style."""
+    kind: Kind
+    model: str
+    """Name of the model that it was made for."""
+    backbone: str
+    """The sha256 of that model's backbone (`Manifest.backbone`)."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    """Of its file of weights, once it is in one."""
+
+    @property
+    def rank(self) -> int:
+        return next(tensor.shape[0] for name, tensor in self.weights.items() if name.endswith(".lora_A.weight"))
+
+    def words(self, text: str) -> str:
+        """A text without the token, which is no word that a model has to know."""
+        return text.casefold().replace(self.token.casefold(), " ")
+
+    def check_fits(self, path: Path, model: str, manifest: Manifest) -> None:
+        """ModelError unless it was made for the backbone of this model."""
+        if self.backbone != manifest.backbone:
+            raise ModelError(
+                f"The LoRA {path} was made for {self.model} (backbone {self.backbone[:12]}…), and {model} has another "
+                f"backbone ({manifest.backbone[:12]}…): edit with the model that it was made for, or train it again."
+            )
+
+
+def add(tree: Tree, rank: int) -> list[nn.Parameter]:
+    """Puts a fresh LoRA, which changes nothing yet, into a tree; returns its parameters."""
+    return low_rank.add(tree, ADAPTER, rank)
+
+
+def attach(tree: Tree, weights: Mapping[str, Tensor]) -> None:
+    """Puts a trained LoRA into a tree, frozen; ModelError if it does not fit."""
+    try:
+        low_rank.attach(tree, ADAPTER, weights)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise ModelError(f"The LoRA does not fit the model's backbone ({reason}).") from error
+
+
+def weights(tree: Tree) -> dict[str, Tensor]:
+    """The weights of the LoRA in a tree, as `Lora` holds them."""
+    return low_rank.weights(tree, ADAPTER)
+
+
+def save(lora: Lora, path: str | Path) -> Path:
+    """Writes a LoRA as a folder, which appears whole or not at all; an older LoRA there is replaced."""
+    path = Path(path).absolute()
+    with folder.appearing(path, CARD, "LoRA") as fresh:
+        stored = {f"unet.{name}": tensor.detach().float().cpu().contiguous() for name, tensor in lora.weights.items()}
+        if not all(bool(tensor.isfinite().all()) for tensor in stored.values()):
+            raise ModelError("The LoRA's weights are not finite: it was not saved.")
+        save_file(stored, fresh / WEIGHTS, metadata={"format": "pt"})
+        card = {
+            "format": FORMAT,
+            "version": VERSION,
+            "token": lora.token,
+            "kind": lora.kind,
+            "rank": lora.rank,
+            "model": lora.model,
+            "backbone": lora.backbone,
+            "sha256": folder.sha256(fresh / WEIGHTS),
+            "training": dict(lora.training),
+        }
+        (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def load(path: str | Path) -> Lora:
+    """The LoRA in a folder; ModelError, in one sentence, if it is missing, damaged or of another format."""
+    path = Path(path).expanduser()
+    card = _card(path)
+    file = path / WEIGHTS
+    if not file.is_file():
+        raise ModelError(f"{file} is missing: copy the LoRA again.")
+    if folder.sha256(file) != card["sha256"]:
+        raise ModelError(f"{file} is damaged (its sha256 is not the one in {CARD}): copy the LoRA again.")
+    weights = {name.removeprefix("unet."): tensor for name, tensor in load_file(file).items()}
+    kept = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}
+    return Lora(weights, **kept)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise ModelError(f"There is no LoRA at {path}: a LoRA is a folder with a {CARD}; make one with eve train lora.")
+    try:
+        card = json.loads((path / CARD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is not a LoRA of eve: it has no {CARD}.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path / CARD} cannot be read ({error}): copy the LoRA again.") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ModelError(f"{path / CARD} is not of the format {FORMAT}: this is not a LoRA of eve.")
+    if card.get("version") != VERSION:
+        raise ModelError(f"{path} is a LoRA of version {card.get('version')} and this eve reads {VERSION}: update eve.")
+    texts = ("token", "kind", "model", "backbone", "sha256")
+    if not all(isinstance(card.get(key), str) for key in texts) or not isinstance(card.get("training"), dict):
+        raise ModelError(f"{path / CARD} does not say what the LoRA is for: copy the LoRA again.")
+    return card
