@@ -16,7 +16,10 @@ Options = Callable[[float, str], dict[str, str]]
 
 @dataclass(frozen=True)
 class Codec:
-    """One encoder; `options` turns (crf, preset) into the encoder's own settings."""
+    """One encoder; `options` turns (crf, preset) into the encoder's own settings.
+
+    `alpha` has the samples that keep transparency, by type of file.
+    """
 
     encoder: str
     pixel_format: str
@@ -25,6 +28,7 @@ class Codec:
     crf: float = 16
     tags: Mapping[str, str] = field(default_factory=dict)
     even: bool = False
+    alpha: Mapping[str, str] = field(default_factory=dict)
 
 
 def _x264(crf: float, preset: str) -> dict[str, str]:
@@ -54,13 +58,16 @@ def _none(crf: float, preset: str) -> dict[str, str]:
 
 
 HVC1 = {".mp4": "hvc1", ".mov": "hvc1"}
+SEE_THROUGH = {".webm": "yuva420p", ".mkv": "yuva420p"}
+PRORES_4444 = {".mov": "yuva444p10le", ".mkv": "yuva444p10le"}
 CODECS: dict[str, Codec] = {
     "h264": Codec("libx264", "yuv420p", _x264, even=True),
     "hevc": Codec("libx265", "yuv420p10le", _x265, crf=18, tags=HVC1, even=True),
     "av1": Codec("libsvtav1", "yuv420p10le", _svt, (".mp4", ".mov", ".mkv", ".webm"), crf=24),
-    "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24),
-    "prores": Codec("prores_ks", "yuv422p10le", lambda crf, preset: {"profile": "hq"}, (".mov", ".mkv"), even=True),
-    "ffv1": Codec("ffv1", "bgr0", lambda crf, preset: {"level": "3"}, (".mkv",)),
+    "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24, alpha=SEE_THROUGH),
+    # prores_ks takes the profile from the samples: HQ, or 4444 with transparency.
+    "prores": Codec("prores_ks", "yuv422p10le", _none, (".mov", ".mkv"), even=True, alpha=PRORES_4444),
+    "ffv1": Codec("ffv1", "bgr0", lambda crf, preset: {"level": "3"}, (".mkv",), alpha={".mkv": "bgra"}),
     "gif": Codec("gif", "pal8", _none, (".gif",)),
     "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, even=True),
     "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, tags=HVC1, even=True),

@@ -20,6 +20,7 @@ PRIMARIES = {"bt709": 1, "bt470m": 4, "bt470bg": 5, "smpte170m": 6, "smpte240m":
 PRIMARIES |= {"smpte428": 10, "smpte431": 11, "smpte432": 12}
 TRANSFERS = {"bt709": 1, "gamma22": 4, "gamma28": 5, "smpte170m": 6, "smpte240m": 7, "linear": 8}
 TRANSFERS |= {"iec61966-2-1": 13, "bt2020-10": 14, "bt2020-12": 15, "smpte2084": 16, "arib-std-b67": 18}
+RGB_FORMATS = ("gbrp", "gbrap", "bgr0", "bgra", "pal8")
 # Without accurate_rnd each pass darkens by about a level; bicubic is antialiased when it makes a picture smaller.
 FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
@@ -82,7 +83,7 @@ def to_rgb_chain(color: Color, size: tuple[int, int] | None, alpha: bool) -> lis
 def from_rgb_chain(color: Color, size: tuple[int, int], pixel_format: str) -> list[tuple[str, str]]:
     """Write the filters that turn planar RGB into the encoder's samples of `size` (width, height)."""
     options = [f"flags={FLAGS}", f"w={size[0]}:h={size[1]}"]
-    if pixel_format not in ("gbrp", "bgr0"):
+    if pixel_format not in RGB_FORMATS:
         options.append(f"out_color_matrix={color.matrix}:out_range={color.range}:out_chroma_loc=left")
     return [("scale", ":".join(options)), ("format", pixel_format)]
 
@@ -136,12 +137,12 @@ def planes(frame: VideoFrame) -> Picture:
 
 
 def from_planes(picture: Picture, width: int, height: int) -> VideoFrame:
-    """Copy (3, height, width) to a gbrp frame, repeating the last row and column up to (width, height)."""
+    """Copy (3 or 4, height, width) to a gbrp(a) frame, repeating the last row and column up to (width, height)."""
     from av import VideoFrame
 
-    frame = VideoFrame(width, height, "gbrp")
+    frame = VideoFrame(width, height, "gbrap" if len(picture) == 4 else "gbrp")
     rows, columns = picture.shape[1:]
-    for plane, channel in zip(frame.planes, picture[[1, 2, 0]], strict=True):
+    for plane, channel in zip(frame.planes, picture[[1, 2, 0, 3][: len(picture)]], strict=True):
         target = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         target[:rows, :columns] = channel
         target[:rows, columns:width] = channel[:, -1:]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Literal, Self
+
+import numpy as np
 
 from eve_cli.errors import OutputError
 from eve_cli.media import codecs, color
@@ -17,6 +20,7 @@ from eve_cli.media.mux import Output, Queued, Wanted
 from eve_cli.media.pictures import PictureFolder, is_folder
 from eve_cli.media.threads import Behind
 
+LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov and a folder/ keep transparency"
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -56,7 +60,7 @@ class VideoWriter:
         self._output: Output | None = None
         self._zero: Fraction | None = None
         self._next = Fraction(0)
-        self._done = False
+        self._done = self._see_through = False
 
     def __enter__(self) -> Self:
         return self
@@ -69,21 +73,42 @@ class VideoWriter:
         else:
             self.abort()
 
-    def write(self, rgb: Picture, pts: Fraction | None = None, duration: Fraction | None = None) -> None:
+    def write(
+        self,
+        rgb: Picture,
+        pts: Fraction | None = None,
+        duration: Fraction | None = None,
+        alpha: Picture | None = None,
+    ) -> None:
         """Queue one picture, uint8 (3, height, width), shown at `pts` seconds of the source's time.
 
-        Without `pts` it follows the one before.
+        Without `pts` it follows the one before. `alpha`, uint8 (height, width), is kept if the file can hold it and the
+        first picture is partly transparent; else a note says that it is lost.
         """
         pts = self._next if pts is None else Fraction(pts)
         duration = 1 / self._fps if duration is None else Fraction(duration)
         self._next = pts + duration
         try:
+            if not self._see_through and alpha is not None and alpha.min() < 255:
+                self._see_through = self._behind is None and self._can_keep_alpha()
+                if not self._see_through and LOST_ALPHA not in self.notes:
+                    self.notes.append(LOST_ALPHA)
+            if self._see_through:
+                rgb = np.concatenate([rgb, np.full_like(rgb[:1], 255) if alpha is None else alpha[None]])
             if isinstance(self._file, PictureFolder):
                 self._queue_picture(self._file, rgb)
             else:
                 self._queue_frame(rgb, pts, duration)
         except BaseException as error:
             self._fail(error)
+
+    def _can_keep_alpha(self) -> bool:
+        """Turn to samples with transparency; False where the file cannot hold them."""
+        if self._codec is None:
+            return True
+        samples = self._codec.alpha.get(os.path.splitext(self._name)[1].lower())
+        self._codec = replace(self._codec, pixel_format=samples or self._codec.pixel_format)
+        return samples is not None
 
     def _queue_picture(self, folder: PictureFolder, rgb: Picture) -> None:
         if self._behind is None:

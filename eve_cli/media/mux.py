@@ -134,7 +134,7 @@ FRAME_DURATION = 1 << 8
 
 def _is_rgb(target: Any) -> bool:
     name = target.pixel_format if isinstance(target, Codec) else target.pix_fmt
-    return name in ("gbrp", "bgr0", "pal8")
+    return name in color.RGB_FORMATS
 
 
 def _tag(target: Any, tint: color.Color) -> None:

@@ -37,7 +37,7 @@ class PictureFolder:
         return self._hidden
 
     def write(self, rgb: Picture) -> None:
-        """Save the next picture, uint8 (3, height, width)."""
+        """Save the next picture, uint8 (3, or 4 with transparency, height, width)."""
         from PIL import Image
 
         self._count += 1

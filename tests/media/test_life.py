@@ -125,6 +125,29 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
     assert done.stderr == "" and float(done.stdout) < 20, done.stdout + done.stderr
 
 
+IDLE = """
+import resource, sys
+import av, av.filter, numpy as np
+from eve_cli.media.decode import VideoReader
+def rss():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+idle, most = rss(), 0.0
+with VideoReader(sys.argv[1]) as reader:
+    for frame in reader:
+        most = max(most, rss())
+print(most - idle)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to measure memory")
+def test_reading_takes_little_more_than_the_frames_in_flight(tmp_path: Path) -> None:
+    width, height = 1280, 720
+    scaled = ("-vf", f"scale={width}:{height}:flags=neighbor", "-pix_fmt", "yuv420p")
+    clip = numbered(tmp_path / "large.mp4", 40, *X264, *scaled)
+    done = subprocess.run([sys.executable, "-c", IDLE, str(clip)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == "" and float(done.stdout) < 64 + 12 * width * height * 3 / 1e6, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("codec,kind", [("h264", "mp4"), ("hevc", "mp4"), ("av1", "mkv"), ("vp9", "webm")])
 def test_encoders_are_quiet(tmp_path: Path, codec: str, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     with VideoWriter(tmp_path / f"q.{kind}", codec=codec, preset="ultrafast" if codec != "av1" else "12") as writer:

@@ -223,6 +223,9 @@ def test_other_encoders(tmp_path: Path, codec: str, kind: str) -> None:
     assert [frame.pts for frame in frames] == [Fraction(index, 10) for index in range(4)]
     if codec == "ffv1":
         assert (frames[3].rgb == barcode(3)).all()
+    if codec == "prores":
+        with av.open(str(path)) as container:
+            assert container.streams.video[0].codec_context.profile == "HQ"
 
 
 def test_folder_of_pictures(tmp_path: Path) -> None:
@@ -235,6 +238,48 @@ def test_folder_of_pictures(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert sorted(path.name for path in tmp_path.rglob("*.png")) == [f"frame_00000{n}.png" for n in (1, 2, 3)]
     assert [path.name for path in tmp_path.iterdir()] == ["shots"]
+
+
+KEPT = [("vp9", "webm"), ("vp9", "mkv"), ("prores", "mov"), ("ffv1", "mkv"), ("png", "")]
+
+
+def glass(index: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture of odd height whose transparency is a ramp that turns."""
+    ramp = np.linspace(0, 255, 96).astype(np.uint8)
+    return barcode(index)[:, :63], np.broadcast_to(ramp if index % 2 else ramp[::-1], (63, 96))
+
+
+@pytest.mark.parametrize("codec,kind", KEPT)
+def test_transparency_is_kept_where_the_file_can(tmp_path: Path, codec: str, kind: str) -> None:
+    path = tmp_path / f"a.{kind}" if kind else tmp_path / "shots"
+    with VideoWriter(f"{path}" if kind else f"{path}/", codec=codec, fps=10) as writer:
+        for index in range(4):
+            picture, alpha = glass(index)
+            writer.write(picture, alpha=None if index == 2 else alpha)
+    assert writer.notes == []
+    frames = read(path)
+    assert [number_of(frame.rgb) for frame in frames] == [0, 1, 2, 3]
+    for index, frame in enumerate(frames):
+        wanted = np.full((63, 96), 255) if index == 2 else glass(index)[1]
+        assert frame.alpha is not None
+        off = np.abs(frame.alpha[:63].astype(int) - wanted)
+        assert off.max() <= (0 if codec in ("ffv1", "png") else 8), off.max()
+
+
+@pytest.mark.parametrize("codec,kind", [("h264", "mp4"), ("vp9", "mp4"), ("gif", "gif")])
+def test_lost_transparency_is_said_once(tmp_path: Path, codec: str, kind: str) -> None:
+    with VideoWriter(tmp_path / f"a.{kind}", codec=codec) as writer:
+        for index in range(3):
+            writer.write(glass(index)[0], alpha=glass(index)[1])
+    assert len(writer.notes) == 1 and "transparent" in writer.notes[0]
+    assert [number_of(frame.rgb) for frame in read(tmp_path / f"a.{kind}")] == [0, 1, 2]
+
+
+def test_an_opaque_source_needs_no_transparency(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.webm") as writer:
+        writer.write(barcode(1), alpha=np.full((64, 96), 255, np.uint8))
+    with VideoReader(tmp_path / "a.webm") as reader:
+        assert not reader.info.has_alpha and writer.notes == []
 
 
 def test_missing_hardware_encoder_falls_back(tmp_path: Path) -> None:
