@@ -20,7 +20,7 @@ from eve_cli.media.mux import Output, Queued, Wanted
 from eve_cli.media.pictures import PictureFolder, is_folder
 from eve_cli.media.threads import Behind
 
-LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov and a folder/ keep transparency"
+LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov or a folder/ keep it"
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
