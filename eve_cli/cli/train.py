@@ -36,6 +36,8 @@ class Shown:
         elif event.kind == "progress" and self.bar is not None:
             done = event.step if self.settings.minutes is None else round(event.seconds)
             self.bar.update(done, self._note(event))
+        elif event.kind == "warning":
+            self.say("note", event.text)
         elif event.kind == "done" and self.bar is not None:
             self.bar.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +88,12 @@ class Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
         return cls(bundle.load(bundle.resolve(name)), device, dtype, weights)
 
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """No gradients, and bfloat16, for what is made in bulk ahead of a training."""
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            yield
+
     # Pixels and words
 
     @property
@@ -123,14 +130,7 @@ class Editor:
         return frames.clamp(0, 1) if clamp else frames
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
-        ids = self.parts.tokenizer(
-            list(texts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.settings.text_tokens,
-            return_tensors="pt",
-        ).input_ids
-        return encoder(ids.to(self.device)).last_hidden_state
+        return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """What the backbone reads: (n, tokens, dim)."""
@@ -320,6 +320,11 @@ class Editor:
         words = _per_frame(text.to(self.dtype), frames)
         out = tree(latents.transpose(1, 2), t, encoder_hidden_states=words, **residuals).sample
         return self.schedule.to_clean(noisy, out.transpose(1, 2), t)
+
+    def need_student(self) -> UNetMotionModel:
+        """The student's tree; ModelError unless the model has both adapters."""
+        self._need(self.parts.edit, "edit adapter")
+        return self._need(self.student, "video adapter")
 
     def _need(self, module: M | None, what: str) -> M:
         if module is None:

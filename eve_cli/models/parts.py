@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 """Names of the edit adapter's task labels; a label's number is its place here."""
 UNKNOWN_TASK = len(TASKS)
+
+
+
+def task_labels(names: Sequence[str]) -> Tensor:
+    """The label numbers (n,) of tasks; a name that is none of `TASKS` is the label for "unknown"."""
+    return torch.tensor([TASKS.index(name) if name in TASKS else UNKNOWN_TASK for name in names])
+
 
 EditText = Literal["split", "instruction", "caption"]
 Hint = Literal["latents", "pixels"]
@@ -81,6 +88,16 @@ class Parts:
             module = getattr(self, name)
             if module is not None:
                 yield name, module
+
+    def tokens(self, texts: Sequence[str]) -> Tensor:
+        """Token numbers (n, text_tokens); what goes beyond is cut off."""
+        return self.tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.settings.text_tokens,
+            return_tensors="pt",
+        ).input_ids
 
     def channels_last(self) -> None:
         """Lays convolutions out as they compute quickest (docs/experiments.md); changes no number."""

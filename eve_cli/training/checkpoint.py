@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.errors import EveError, OutputError
 
+__all__ = ["load_optimizer", "optimizer_tensors"]
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -48,28 +48,6 @@ def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
         except RuntimeError as error:
             first = str(error).splitlines()[-1].strip()
             raise EveError(f"The checkpoint does not fit the model: part {name!r}: {first}") from error
-
-
-def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as flat tensors, `parameter index/key`."""
-    flat: dict[str, Tensor] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            flat[f"{index}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
-    return flat
-
-
-def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts the tensors of `optimizer_tensors` back; learning rates stay those of the optimizer."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, key = name.split("/", 1)
-        like = parameters[int(index)]
-        if value.shape == like.shape:  # fused optimizers need a moment to lie in memory as its parameter does
-            value = torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def folders(root: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from eve_cli.training import checkpoint as checkpoints
 from eve_cli.training import feed, processes
 from eve_cli.training.checkpoint import Checkpoint
 from eve_cli.training.ema import Average
-from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, step_seed, to_device
+from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, Watchful, step_seed, to_device
 from eve_cli.training.record import Record
 from eve_cli.training.settings import LoopSettings, changed
 
@@ -28,7 +28,7 @@ _LOOP_STREAM = 0x10  # of step_seed: what the recipe's step draws from the globa
 
 @dataclass(frozen=True)
 class Event:
-    """What the loop tells its caller: started, resumed, progress, saved, preview, done or interrupted."""
+    """What the loop tells its caller: started, resumed, progress, warning, saved, preview, done or interrupted."""
 
     kind: str
     step: int
@@ -39,6 +39,7 @@ class Event:
     samples_per_second: float = 0.0
     lr: float = 0.0
     path: Path | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class _Loop:
         self.window_start = (0, time.monotonic())
         self.rate = 0.0
         self.losses: dict[str, float] = {}
+        self.warned: set[str] = set()
         self.record: Record | None = None
 
     # -- start -----------------------------------------------------------------------------------------------
@@ -255,6 +257,10 @@ class _Loop:
             clock = {"seconds": round(self._seconds(), 3), "samples_per_second": round(self.rate, 2)}
             self.record.row(self.step, self.losses | {"lr": lr} | clock)
         self._tell("progress")
+        for text in self.recipe.warnings(self.losses) if isinstance(self.recipe, Watchful) else []:
+            if text not in self.warned:  # once is enough
+                self.warned.add(text)
+                self._tell("warning", text=text)
 
     def _share_window(self) -> None:
         """The window's losses on the CPU, averaged over the processes; every process must have the same names."""
@@ -345,11 +351,11 @@ class _Loop:
             left.append((s.steps - self.step) * samples / self.rate)
         return max(0.0, min(left)) if left else None
 
-    def _tell(self, kind: str, path: Path | None = None) -> None:
+    def _tell(self, kind: str, path: Path | None = None, text: str = "") -> None:
         lr = float(self.optimizer.param_groups[0]["lr"])
         left = self._remaining()
         self.on_event(
-            Event(kind, self.step, self._seconds(), self.fraction, left, dict(self.losses), self.rate, lr, path)
+            Event(kind, self.step, self._seconds(), self.fraction, left, dict(self.losses), self.rate, lr, path, text)
         )
 
 

@@ -64,6 +64,13 @@ class Concluding(Protocol):
     def conclude(self) -> None: ...
 
 
+@runtime_checkable
+class Watchful(Protocol):
+    """A recipe that sees in its mean losses when something goes wrong, and says so in words."""
+
+    def warnings(self, told: Mapping[str, float]) -> list[str]: ...
+
+
 def step_seed(seed: int, rank: int, step: int, stream: int = 0) -> int:
     """A 63-bit seed, well mixed, from the run's seed, the process, the step and a stream of one's own."""
     mixed = 0

@@ -51,7 +51,7 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
         torch.set_num_threads(settings.threads)
     parts, origin = start(part, settings)
     recipe = make_recipe(part, parts, settings)
-    _write_settings(part, settings, out)
+    write_settings(part, settings, out)
     outcome = loop.run(recipe, settings.loop(), out, on_event, resume=settings.resume, config=to_mapping(settings))
     if outcome.interrupted:
         return Trained(out, None, outcome)
@@ -61,7 +61,7 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     if outcome.main:
         for _, module in parts.modules():
             module.to("cpu")
-        bundle.save(parts, model, _record(part, settings, outcome, origin), dtype=_stored_dtype(origin))
+        bundle.save(parts, model, record(part, settings, outcome, origin), dtype=stored_dtype(origin))
     return Trained(out, model, outcome)
 
 
@@ -115,7 +115,7 @@ def resumed(part: str, settings: Settings) -> Settings:
     return from_mapping(type(settings), {**kept, **given}, str(file))
 
 
-def _write_settings(part: str, settings: TrainSettings, out: Path) -> None:
+def write_settings(part: str, settings: TrainSettings, out: Path) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     try:
@@ -127,7 +127,7 @@ def _write_settings(part: str, settings: TrainSettings, out: Path) -> None:
         raise OutputError(f"Cannot write to {out}: {error.strerror or error}.") from error
 
 
-def _record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path | None) -> dict[str, Any]:
+def record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path | None) -> dict[str, Any]:
     """The model's training record with this run's row; rows of other parts stay."""
     before = dict(folder.read(origin).training) if origin is not None else {}
     told = {k: v for k, v in to_mapping(settings).items() if k not in ("out", "resume", "quiet", "threads", "photos")}
@@ -136,7 +136,7 @@ def _record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path |
     return before | {part: row}
 
 
-def _stored_dtype(origin: Path | None) -> torch.dtype:
+def stored_dtype(origin: Path | None) -> torch.dtype:
     """The type that a model's weights are stored in, so that saving it again changes no bit of the parts left alone."""
     if origin is None:
         return torch.float16

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from eve_cli.errors import UsageError
 from eve_cli.settings import setting
@@ -105,6 +105,168 @@ class VideoSettings(TrainSettings):
 
     batch: int = setting(8, "Clips in one step of one process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
+
+
+@dataclass(frozen=True)
+class AlignSettings(TrainSettings):
+    """Align the adapters of a model: a student with both learns from teachers that have one each.
+
+    This is Factorized Diffusion Distillation (EVE, section 3.2). No edited video is ever shown: the data are clips,
+    instructions and captions of the result. The result is the model with an alignment, which `eve edit` uses.
+    """
+
+    recipe: str = setting("mini", "Where the settings start from: mini, or paper (as EVE prints them).")
+    teachers: str = setting("edit=0.5,video=0.5", "Who judges, each with its weight (alpha and beta).")
+    steps: int | None = setting(
+        300, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
+    )
+    batch: int = setting(4, "Clips in one step of one process.")
+    lr: float = setting(5e-4, "Learning rate after the warm-up.")
+    warmup: int = setting(10, "Steps over which the learning rate rises.", panel=MORE)
+    decay_fraction: float = setting(0.3, "Last share over which the learning rate falls to zero.", panel=MORE)
+    ema: float = setting(0.98, "Decay of the moving average of the weights; 0 turns it off.", panel=MORE)
+    save_every: int = setting(50, "Steps between checkpoints.", panel=MORE)
+    preview_every: int = setting(
+        50, "Steps between preview pictures; 0 turns them off.", flags=("--sample-every", "--preview-every")
+    )
+    points: int = setting(448, "Data points that are prepared: clip, instruction, caption.", min=1)
+    k: int = setting(3, "Steps in which the student makes a clip.", min=1)
+    rank: int = setting(16, "Rank of the low-rank layers.", min=1)
+    layers: Literal["attention", "attention+mlp", "all"] = setting(
+        "attention+mlp", "Where they are: attention, attention+mlp or all."
+    )
+    distillation: str = setting("sds", "What a teacher's score becomes: sds, or dmd (with a model of the student).")
+    distill: float = setting(2.5, "Weight of the distillation (lambda); 0 leaves it out.", min=0.0)
+    adversarial: float = setting(0.05, "Weight of the discriminators' losses.", min=0.0)
+    adversarial_from: float = setting(
+        0.6, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
+    )
+    features: str = setting("backbone", "What discriminators read: backbone, or dino:FOLDER.", panel=MORE)
+    timesteps: str = setting(
+        "bins", "The student's timesteps: bins (k-bin sampling), even (always the same) or any.", panel=MORE
+    )
+    free_first: bool = setting(False, "Draw the first timestep from its bin too, as printed in EVE.", panel=MORE)
+    one_step: bool = setting(False, "Send the gradient through one random step, not all k.", panel=MORE)
+    t_range: str = setting("edit=0.02-0.98,video=0.02-0.98", "Range of timesteps at which teachers judge.", panel=MORE)
+    guidance: str = setting("", "Teachers' guidance, as edit=2,video=1 (default: the model's own).", panel=MORE)
+    weighting: Literal["alpha", "dreamfusion", "uniform"] = setting(
+        "alpha", "c(t) of the distillation: alpha, dreamfusion or uniform.", panel=MORE
+    )
+    normalise: bool = setting(True, "Divide each sample's score by its mean size.", panel=MORE)
+    caption_share: float = setting(
+        0.2,
+        "Share of samples in which the student reads the caption, not the instruction.",
+        panel=MORE,
+        min=0.0,
+        max=1.0,
+    )
+    task_share: float = setting(
+        0.3, "Share of samples in which the student is told the task.", panel=MORE, min=0.0, max=1.0
+    )
+    teacher_steps: int = setting(10, "Steps in which teachers make their samples.", panel=MORE, min=1)
+    looked: int = setting(3, "Frames of a clip that the frame discriminator looks at.", panel=MORE, min=1)
+    discriminator_lr: float = setting(1e-3, "Learning rate of the discriminators.", panel=MORE)
+    warm_discriminator: float = setting(0.1, "Share of the run for which they learn before they judge.", panel=MORE)
+    r1: float = setting(1e-5, "Weight of the discriminators' gradient penalty.", panel=MORE)
+    paper_generator_loss: bool = setting(
+        False, "The student's adversarial loss as printed, without gradient where it is rejected.", panel=MORE
+    )
+    score_lr: float = setting(1e-3, "Learning rate of the models of the student (dmd).", panel=MORE)
+    score_steps: int = setting(1, "Steps they learn for each of the student's (dmd).", panel=MORE, min=1)
+    random_init: bool = setting(False, "Ablation: start from untrained adapters, and train them too.", panel=MORE)
+    checkpointing: bool = setting(False, "Hold the activations of one step at a time (slower).", panel=MORE)
+    cache: Path | None = setting(None, "Folder of prepared points (default: runs/points).", panel=MORE, metavar="DIR")
+    dry_run: bool = setting(False, "Print what would be done, and stop.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, choices in (
+            ("recipe", tuple(ALIGN_RECIPES)),
+            ("layers", ("attention", "attention+mlp", "all")),
+            ("distillation", ("sds", "dmd")),
+            ("timesteps", ("bins", "even", "any")),
+            ("weighting", ("alpha", "dreamfusion", "uniform")),
+        ):
+            if getattr(self, name) not in choices:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
+        if not self.distill and self.adversarial_from >= 1:
+            raise UsageError("--distill 0 and --adversarial-from 1 leave nothing to learn from.")
+        _ = self.weights, self.ranges, self.scales  # to be told at once what is wrong
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The teachers' weights by name; a teacher without one has 0.5."""
+        return {k: 0.5 if v is None else v for k, v in _pairs("--teachers", self.teachers).items()}
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The teachers' guidance, where it was given."""
+        return {k: 1.0 if v is None else v for k, v in _pairs("--guidance", self.guidance).items()}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The range of timesteps by teacher, as shares of all."""
+        found = {}
+        for item in filter(None, self.t_range.split(",")):
+            name, _, text = item.partition("=")
+            try:
+                low, high = (float(value) for value in text.split("-"))
+            except ValueError:
+                raise UsageError(f"--t-range must look like edit=0.02-0.98, not {item!r}.") from None
+            if not 0 <= low < high <= 1:
+                raise UsageError(f"--t-range of {name} must rise within 0-1, not {text}.")
+            found[name.strip()] = (low, high)
+        return found
+
+
+ALIGN_RECIPES: dict[str, dict[str, Any]] = {
+    "mini": {},
+    "paper": {
+        "steps": 1500,
+        "batch": 1,
+        "accumulate": 64,
+        "lr": 1e-5,
+        "warmup": 1,
+        "decay_fraction": 0.0,
+        "ema": 0.0,
+        "rank": 64,
+        "points": 11200,
+        "adversarial": 1.0,
+        "adversarial_from": 1000 / 1500,
+        "warm_discriminator": 0.0,
+        "discriminator_lr": 1e-4,
+        "free_first": True,
+        "normalise": False,
+        "caption_share": 1.0,
+        "task_share": 1.0,
+        "teacher_steps": 25,
+        "looked": 8,
+        "paper_generator_loss": True,
+        "checkpointing": True,
+    },
+}
+"""Values of `AlignSettings` that a recipe sets; what is given on the command line or in a file wins.
+
+`paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps, batch, rate); what it leaves open is chosen here.
+"""
+
+
+def _pairs(flag: str, text: str) -> dict[str, float | None]:
+    """`a=1,b=2` as a table; a name without a number gives None."""
+    found: dict[str, float | None] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = item.rpartition("=") if "=" in item else (item, "", "")
+        try:
+            number = float(value) if equals else None
+        except ValueError:
+            raise UsageError(f"{flag} must look like edit=0.5,video=0.5, not {text!r}.") from None
+        if number is not None and number < 0:
+            raise UsageError(f"{flag}: {name} must be 0 or more, not {value}.")
+        if name in found:
+            raise UsageError(f"{flag} names {name} twice.")
+        found[name] = number
+    return found
 
 
 SETTINGS: dict[str, type[TrainSettings]] = {

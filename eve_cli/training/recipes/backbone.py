@@ -46,7 +46,7 @@ class BackboneRecipe(common.LatentRecipe):
         latents = common.encode(self.editor, drawn.frames)
         return {
             "latents": latents,
-            "ids": common.tokens(self.parts, drawn.texts),
+            "ids": self.parts.tokens(drawn.texts),
             "weight": common.shrink(drawn.weight, latents.shape[-1]),
         }
 
@@ -72,7 +72,7 @@ class BackboneRecipe(common.LatentRecipe):
 
     def preview(self, step: int) -> Tensor | None:
         device = next(self.unet.parameters()).device
-        ids = common.tokens(self.parts, [*PREVIEW_TEXTS, *[""] * len(PREVIEW_TEXTS)]).to(device)
+        ids = self.parts.tokens([*PREVIEW_TEXTS, *[""] * len(PREVIEW_TEXTS)]).to(device)
         text = self.encoder(ids).last_hidden_state
         schedule = self.parts.schedule.to(device)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
 from eve_cli.models.editor import Editor
-from eve_cli.models.parts import TASKS, UNKNOWN_TASK, Parts
+from eve_cli.models.parts import Parts
 
 ENCODE_AT_ONCE = 64
 
@@ -28,7 +27,7 @@ class LatentRecipe:
         parts.channels_last()
         self.editor = Editor(parts)
         self.modules: dict[str, nn.Module] = {}
-        self.empty = tokens(parts, [""])
+        self.empty = parts.tokens([""])
         self.chunk = min(largest_chunk, 32 * batch)
 
     def to(self, device: torch.device) -> None:
@@ -40,33 +39,10 @@ class LatentRecipe:
         return [p for module in self.modules.values() for p in module.parameters()]
 
 
-@contextmanager
-def drawing(device: torch.device) -> Iterator[None]:
-    """No gradients, and bfloat16 where it is quick; for work of the drawing thread."""
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        yield
-
-
 def encode(editor: Editor, frames: Tensor) -> Tensor:
     """Frames (n, 3, side, side) in [0, 1] to normalised latents (n, c, h, w) on the CPU, in pieces."""
-    with drawing(editor.device):
+    with editor.making():
         return torch.cat([editor.encode(piece).float().cpu() for piece in frames.split(ENCODE_AT_ONCE)])
-
-
-def tokens(parts: Parts, texts: Sequence[str]) -> Tensor:
-    """Token numbers (n, text_tokens)."""
-    return parts.tokenizer(
-        list(texts),
-        padding="max_length",
-        truncation=True,
-        max_length=parts.settings.text_tokens,
-        return_tensors="pt",
-    ).input_ids
-
-
-def labels(tasks: Sequence[str]) -> Tensor:
-    """Task label numbers (n,)."""
-    return torch.tensor([TASKS.index(t) if t in TASKS else UNKNOWN_TASK for t in tasks])
 
 
 def shrink(weight: Tensor, side: int) -> Tensor:

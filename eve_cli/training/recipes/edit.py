@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eve_cli.data.batches import Source
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models.parts import UNKNOWN_TASK, Parts
+from eve_cli.models.parts import UNKNOWN_TASK, Parts, task_labels
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -51,9 +51,9 @@ class EditRecipe(common.LatentRecipe):
             "source": source,
             "edited": edited,
             "weight": common.shrink(changed, source.shape[-1]),
-            "instruction": common.tokens(self.parts, [t for b in blocks for t in b.instructions]),
-            "caption": common.tokens(self.parts, [t for b in blocks for t in b.captions]),
-            "task": common.labels([t for b in blocks for t in b.tasks]),
+            "instruction": self.parts.tokens([t for b in blocks for t in b.instructions]),
+            "caption": self.parts.tokens([t for b in blocks for t in b.captions]),
+            "task": task_labels([t for b in blocks for t in b.tasks]),
         }
 
     def batch(self, step: int, rank: int) -> Batch:

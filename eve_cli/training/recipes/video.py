@@ -36,7 +36,7 @@ class VideoRecipe(common.LatentRecipe):
         latents = common.encode(self.editor, drawn.frames.flatten(0, 1))
         return {
             "latents": latents.view(self.chunk, settings.frames, *latents.shape[1:]),
-            "ids": common.tokens(self.parts, drawn.texts),
+            "ids": self.parts.tokens(drawn.texts),
         }
 
     def batch(self, step: int, rank: int) -> Batch:

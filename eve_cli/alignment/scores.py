@@ -1,0 +1,83 @@
+"""A model of the student's own samples: the second half of distribution matching (Yin et al. 2024, DMD)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from eve_cli.alignment.context import Context
+from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
+from eve_cli.alignment.teachers.base import Teacher
+from eve_cli.models import low_rank
+from eve_cli.models.graft import image_tree, video_tree
+
+NAME = "score"
+
+
+class Scores:
+    """A teacher with low-rank layers that follow what the student makes.
+
+    What it makes of noisy latents, less what the teacher makes of them, points from the student's samples to the
+    teacher's without averaging over them.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        rank: int,
+        lr: float,
+        seed: int = 0,
+        accumulate: int = 1,
+        average: Callable[[Sequence[nn.Parameter]], None] = lambda parameters: None,
+    ) -> None:
+        torch.manual_seed(seed)
+        editor = copy.copy(teacher.editor)
+        if teacher.tree == "backbone":
+            tree = editor.backbone = image_tree(editor.parts.backbone)
+        else:
+            assert editor.parts.video is not None
+            tree = editor.video = video_tree(editor.parts.backbone, editor.parts.video)
+        self.layers = low_rank.add(tree, NAME, rank)
+        self.teacher = copy.copy(teacher)
+        self.teacher.editor, self.teacher.guidance = editor, 1.0
+        self.optimizer = torch.optim.AdamW(self.layers, lr, betas=(0.0, 0.999), weight_decay=0.0)
+        self.accumulate, self.average, self.calls = accumulate, average, 0
+
+    def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Its clean latents of a noisy view."""
+        with torch.no_grad():
+            return self.teacher.clean(noisy, t, context)
+
+    def learn(self, made: Tensor, context: Context) -> Tensor:
+        """One step on what the student made, a view without gradient; the loss, of the velocity."""
+        schedule = self.teacher.editor.schedule
+        t = torch.randint(20, schedule.steps, (len(made),), device=made.device)
+        noisy = schedule.add_noise(made, torch.randn_like(made), t)
+        error = (self.teacher.clean(noisy, t, context).float() - made) / schedule.at(t, made)[1].clamp_min(0.05)
+        loss = error.square().mean()
+        gradients = torch.autograd.grad(loss / self.accumulate, self.layers)
+        for layer, gradient in zip(self.layers, gradients, strict=True):
+            layer.grad = gradient if layer.grad is None else layer.grad + gradient
+        self.calls += 1
+        if self.calls % self.accumulate == 0:
+            self.average(self.layers)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and the optimizer's moments, by name."""
+        layers = {f"layer/{i}": layer.detach() for i, layer in enumerate(self.layers)}
+        return layers | {f"optimizer/{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+
+    @torch.no_grad()
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Puts `state` back."""
+        for i, layer in enumerate(self.layers):
+            layer.copy_(state[f"layer/{i}"])
+        load_optimizer(
+            self.optimizer, {k.removeprefix("optimizer/"): v for k, v in state.items() if k.startswith("optimizer/")}
+        )

@@ -1,0 +1,94 @@
+"""The student makes a clip, with gradients through its steps (EVE, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from eve_cli.alignment.context import Context
+from eve_cli.diffusion.samplers import ddim, ddim_step
+from eve_cli.models import align, low_rank
+from eve_cli.models.adapters import fresh_edit, fresh_video
+from eve_cli.models.editor import Editor
+from eve_cli.models.low_rank import Where
+
+
+class Student:
+    """Backbone, edit adapter and video adapter together, with low-rank layers of its own, which alone learn."""
+
+    def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
+        """Fresh low-rank layers, or the model's own alignment, which is then trained on."""
+        self.editor = editor
+        tree = editor.need_student()
+        if editor.parts.align is None:
+            low_rank.add(tree, align.ADAPTER, rank, where)
+        for parameter in align.parameters(tree):
+            parameter.data = parameter.data.float()  # bfloat16 would lose most of the small steps
+            parameter.requires_grad_(True)
+        self.module: nn.Module = low_rank.Layers(tree, align.ADAPTER)
+
+    @classmethod
+    def fresh(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
+        """The paper's ablation: the same backbone with untrained adapters, which learn too (EVE, section 4.3)."""
+        parts = editor.parts
+        edit = fresh_edit(parts.backbone, parts.settings.hint)
+        video = fresh_video(parts.backbone, parts.settings.first_frame)
+        student = cls(Editor(replace(parts, edit=edit, video=video, align=None), editor.device), rank, where)
+        edit.requires_grad_(True)
+        video.requires_grad_(True)
+        student.module = nn.ModuleDict({"edit": edit, "video": video, "align": student.module})
+        return student
+
+    def to(self, device: torch.device) -> None:
+        """Moves all parts; the low-rank layers follow as they lie in the tree."""
+        for _, module in self.editor.parts.modules():
+            module.to(device)
+        nn.Module.to(self.editor.need_student(), device)
+        self.editor.device = device
+        self.editor.schedule = self.editor.schedule.to(device)
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        """Inside, the student is what it was before alignment: the tree that has no low-rank layers."""
+        editor = self.editor
+        editor.student, kept = editor.video, editor.student
+        try:
+            yield
+        finally:
+            editor.student = kept
+
+    def make(
+        self, context: Context, noise: Tensor, timesteps: Tensor, checkpointing: bool = False, end: int | None = None
+    ) -> Tensor:
+        """Clean latents (b, f, c, h, w) from noise over falling `timesteps` (k, b), without guidance.
+
+        The gradient flows through all k steps; with `checkpointing`, memory holds the activations of one at a time.
+        With `end` the clip is what step `end` makes, and the gradient flows through that step alone (Self-Forcing).
+        """
+
+        def clean(noisy: Tensor, t: Tensor) -> Tensor:
+            return self.editor.clean_student(
+                noisy, t, context.asked, context.instruction, context.source, context.first, context.label
+            ).float()
+
+        def denoise(noisy: Tensor, t: Tensor) -> Tensor:
+            if not checkpointing or not torch.is_grad_enabled():
+                return clean(noisy, t)
+            made = checkpoint(clean, noisy, t, use_reentrant=False)
+            assert isinstance(made, Tensor)
+            return made
+
+        schedule = self.editor.schedule
+        if end is None:
+            return ddim(denoise, schedule, noise, timesteps)
+        noisy = noise
+        with torch.no_grad():
+            for t, t_next in pairwise(timesteps[: end + 1]):
+                noisy = ddim_step(schedule, noisy, denoise(noisy, t), t, t_next)
+        return denoise(noisy, timesteps[end])

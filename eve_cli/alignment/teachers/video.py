@@ -1,0 +1,42 @@
+"""The video adapter as a teacher: does the clip move as clips do?"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from eve_cli.alignment.context import Context
+from eve_cli.alignment.discriminators import ClipDiscriminator
+from eve_cli.alignment.features import Features
+from eve_cli.diffusion.samplers import Denoise, ddim
+from eve_cli.models.editor import Editor
+
+
+class VideoTeacher:
+    """Backbone and video adapter on whole clips, from the caption and the edited first frame."""
+
+    name = "video"
+    tree = "video"
+
+    def __init__(self, editor: Editor, guidance: float | None = None) -> None:
+        self.editor, self.guidance = editor, guidance
+
+    def view(self, clips: Tensor) -> Tensor:
+        return clips
+
+    def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
+        return self._denoiser(context)(noisy, t)
+
+    def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
+        return ddim(self._denoiser(context), self.editor.schedule, noise, self.editor.schedule.trailing(steps))
+
+    def shown(self, clips: Tensor, context: Context) -> Tensor:
+        return clips
+
+    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        return features(shown.flatten(0, 1)), (context.text.mean(1), shown.shape[1])
+
+    def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
+        return ClipDiscriminator(features.dims, text)
+
+    def _denoiser(self, context: Context) -> Denoise:
+        return self.editor.guided_video(context.text, context.first, text_cfg=self.guidance)

@@ -1,0 +1,55 @@
+"""`eve align`: what people see of an alignment."""
+
+from __future__ import annotations
+
+import typer
+
+from eve_cli.cli import console
+from eve_cli.cli.options import add_command
+from eve_cli.cli.train import Shown
+from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
+
+app = typer.Typer(add_completion=False)
+
+
+def align(settings: AlignSettings) -> None:
+    """Checks, prepares, trains and says where the model is."""
+    from eve_cli.training import aligning, session
+
+    if settings.resume:
+        settings = session.resumed("align", settings)
+    shown = Shown("the alignment", settings)
+    aligning.check(settings)
+    if settings.dry_run:
+        _prospect(settings)
+        return
+    bar = console.Progress("points", settings.points, "points", quiet=shown.quiet)
+    trained = aligning.run(settings, shown, lambda done, of: bar.update(done, "latents and teachers' samples"))
+    outcome = trained.outcome
+    if trained.model is None:
+        out = trained.folder
+        shown.say("stop", f"saved at step {outcome.step}; go on with: eve align --out {out} --resume")
+        raise typer.Exit(130)
+    speed = f"{outcome.step} steps · {console.clock(outcome.seconds)}"
+    shown.say("done", f"{speed} · record and previews in {trained.folder}")
+    if outcome.main:
+        console.result(trained.model)
+
+
+def _prospect(settings: AlignSettings) -> None:
+    from eve_cli.settings import to_mapping
+    from eve_cli.training.aligning import Alignment
+
+    found = Alignment(settings).prospect()
+    for name, value in to_mapping(settings).items():
+        console.result(f"{name} = {value}")
+    made = ", ".join(
+        f"{count} {'points' if name == 'points' else f'samples of {name}'}" for name, count in found.samples.items()
+    )
+    console.say("model", str(found.model))
+    console.say("learns", f"{found.learned / 1e6:.2f} M numbers")
+    console.say("to make", made)
+    console.say("memory", f"about {found.bytes / 2**30:.1f} GB")
+
+
+add_command(app, "align", AlignSettings, align, recipes=ALIGN_RECIPES)

@@ -1,0 +1,152 @@
+"""What alignment learns from: clips, instructions and captions of the result, and never the result itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from eve_cli.data import frames as pixels
+from eve_cli.data.folders import parse, unreadable
+from eve_cli.data.looks import LOOKS
+from eve_cli.data.sample import kind_of
+from eve_cli.data.triplets import TASKS
+from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
+from eve_cli.data.world.feed import drifting
+from eve_cli.data.world.render import render
+from eve_cli.errors import InputError, UsageError
+
+NEEDED = ("video", "instruction", "output_caption")
+ALLOWED = (*NEEDED, "task")
+STARTS = 8  # frame numbers at which the world's clips begin
+
+
+@dataclass(frozen=True)
+class Points:
+    """Data points: clips (n, frames, 3, side, side) in [0, 1], what is asked, what should be seen, and the task."""
+
+    frames: Tensor
+    instructions: list[str]
+    captions: list[str]
+    tasks: list[str]
+
+
+class Inputs(Protocol):
+    """A fixed list of data points: the same number always gives the same point."""
+
+    def points(self, numbers: Sequence[int], length: int, side: int) -> Points: ...
+
+
+def open_inputs(
+    data: str, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.0
+) -> WorldInputs | FileInputs:
+    """The inputs that `--data` names: `world`, or a .jsonl file, alone or as `inputs.jsonl` in a folder."""
+    if data == "world":
+        return WorldInputs(seed, photos, photo_share)
+    path = Path(data).expanduser()
+    if path.is_dir():
+        path = path / "inputs.jsonl"
+    if path.suffix == ".jsonl" and path.is_file():
+        return FileInputs.open(path)
+    raise UsageError(f"--data {data} is neither `world`, a .jsonl file, nor a folder with an inputs.jsonl.")
+
+
+@dataclass(frozen=True)
+class WorldInputs:
+    """Sources of the world's edits, the seven tasks in turn, and photographs that a camera drifts over."""
+
+    seed: int = 0
+    photos: Tensor | None = None
+    photo_share: float = 0.0
+
+    def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
+        """Clips of the sources alone; what an edit makes of them is never drawn."""
+        clips, rows = [], []
+        for number in numbers:
+            rng = random.Random(f"point {self.seed} {number}")
+            if self.photos is not None and rng.random() < self.photo_share:
+                look = rng.choice(list(LOOKS.values()))
+                clips.append(drifting(self.photos, length, rng))
+                rows.append((rng.choice(look.instructions), f"a photo, {rng.choice(look.captions)}", look.task))
+            else:
+                edit = sample_edit(rng.randrange(2**40), ALIGNED_TASKS[number % len(ALIGNED_TASKS)])
+                start = rng.randrange(STARTS)
+                clips.append(render([edit.source], range(start, start + length), side).frames[0])
+                rows.append((edit.instruction, edit.caption, edit.task))
+        return _points(clips, rows)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a file of inputs."""
+
+    video: Path
+    instruction: str
+    caption: str
+    task: str
+
+
+class FileInputs:
+    """Rows of a JSON lines file: video, instruction, output_caption, and if known task; paths relative to the file."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.shelf: pixels.Shelf | None = None
+
+    @classmethod
+    def open(cls, file: Path) -> FileInputs:
+        """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read: {error}.") from None
+        rows = [_row(line, f"{file.name}:{n}", file.parent) for n, line in enumerate(lines, 1) if line.strip()]
+        if not rows:
+            raise InputError(f"{file} has no rows: each line needs {', '.join(NEEDED)}.")
+        return cls(rows)
+
+    def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
+        """A part of each row's video, another one each time its turn comes; too short videos are an InputError."""
+        self.shelf = self.shelf or pixels.Shelf(round(side * 1.25))
+        clips, rows = [], []
+        for number in numbers:
+            row = self.rows[number % len(self.rows)]
+            rng = random.Random(f"point {number}")
+            clip = self.shelf.read(row.video)
+            if len(clip) < length:
+                raise InputError(f"{row.video} has {len(clip)} frames; the model's windows need {length}.")
+            start = rng.randint(0, len(clip) - length)
+            clips.append(pixels.square(clip[start : start + length], side, rng if number >= len(self.rows) else None))
+            rows.append((row.instruction, row.caption, row.task))
+        return _points(clips, rows)
+
+
+def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str]]) -> Points:
+    instructions, captions, tasks = ([row[i] for row in rows] for i in range(3))
+    return Points(torch.stack(list(clips)), instructions, captions, tasks)
+
+
+def _row(line: str, where: str, home: Path) -> Row:
+    row: dict[str, Any] = parse(line, where)
+    for key in row:
+        if key not in ALLOWED:
+            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")
+    for key in NEEDED:
+        if not isinstance(row.get(key), str) or not row[key].strip():
+            raise InputError(f"{where}: {key} is missing or no text.")
+    task = row.get("task") or "unknown"
+    if task not in (*TASKS, "unknown"):
+        raise InputError(f"{where}: unknown task {task!r}; known are {', '.join(TASKS)}.")
+    path = home / row["video"]
+    if not path.is_file():
+        raise InputError(f"{where}: video {row['video']!r} does not exist.")
+    if kind_of(path) != "video":
+        raise InputError(f"{where}: {row['video']!r} is no video.")
+    if fault := unreadable(path):
+        raise InputError(f"{where}: {fault}.")
+    return Row(path, row["instruction"], row["output_caption"], task)

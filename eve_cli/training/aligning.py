@@ -1,0 +1,202 @@
+"""An alignment from its settings to a model on disk: check, prepare the points, train, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import Tensor
+
+from eve_cli import registry
+from eve_cli.alignment import points
+from eve_cli.alignment.points import Plan
+from eve_cli.alignment.student import Student
+from eve_cli.alignment.teachers import TEACHERS
+from eve_cli.alignment.teachers.base import Teacher
+from eve_cli.alignment.teachers.edit import EditTeacher
+from eve_cli.data import inputs as data
+from eve_cli.data import photos
+from eve_cli.data.inputs import Inputs
+from eve_cli.errors import InputError, ModelError, UsageError
+from eve_cli.models import align, bundle, folder
+from eve_cli.models.editor import Editor
+from eve_cli.settings import to_mapping
+from eve_cli.training import loop, session
+from eve_cli.training.loop import Event
+from eve_cli.training.recipes.align import AlignRecipe
+from eve_cli.training.session import Trained
+from eve_cli.training.settings import AlignSettings
+
+POINTS = Path("runs/points")
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What an alignment would do, found without loading weights into memory for long."""
+
+    model: Path
+    samples: Mapping[str, int]
+    """How many points, and samples of each teacher, are yet to be made."""
+    learned: int
+    """Numbers that learn."""
+    bytes: int
+    """Memory for weights, moments and the activations of the student's steps; a rough estimate."""
+
+
+class Alignment:
+    """A run of `eve align`: who takes part, and the data points; `settings` are checked before anything is loaded."""
+
+    def __init__(self, settings: AlignSettings) -> None:
+        self.settings = settings
+        self.origin = check(settings)
+        self.parts = bundle.load(self.origin)
+        self.parts.align = None if settings.random_init else self.parts.align
+        self.parts.channels_last()
+        device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
+        self.editor = Editor(self.parts, device)
+        torch.manual_seed(settings.seed)
+        make = Student.fresh if settings.random_init else Student
+        self.student = make(self.editor, settings.rank, settings.layers)
+        self.first = EditTeacher(self.editor, settings.scales.get("edit"))
+        self.teachers: dict[Teacher, float] = {}
+        for name, weight in settings.weights.items():
+            kind, _, told = name.partition(":")
+            teacher = registry.pick(TEACHERS, kind, "teacher")
+            self.teachers[teacher(self.editor, settings.scales.get(kind), *([told] if told else []))] = weight
+        pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
+        self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
+        self.plan = Plan(
+            count=settings.points,
+            frames=self.parts.settings.frames,
+            side=self.parts.settings.pixels,
+            steps=settings.teacher_steps,
+            looked=min(settings.looked, self.parts.settings.frames),
+            seed=settings.seed,
+            model=identity(self.origin),
+            inputs=_inputs_identity(settings),
+        )
+        self.cache = settings.cache or POINTS
+
+    def prospect(self) -> Prospect:
+        """What is yet to be made, and what it takes."""
+        s = self.settings
+        teachers = tuple(self.teachers) if s.adversarial_from < 1 else ()
+        samples = dict(points.missing(self.plan, teachers, self.first, self.cache))
+        learned = sum(p.numel() for p in self.student.module.parameters())
+        weights = sum(p.numel() * p.element_size() for _, m in self.parts.modules() for p in m.parameters())
+        calls = 1 if s.checkpointing or s.one_step else s.k
+        activations = calls * s.batch * self.plan.frames * _activations(self.editor, self.plan.side)
+        return Prospect(self.origin, samples, learned, round(weights + 16 * learned + activations))
+
+    def prepare(self, progress: Callable[[int, int], None]) -> dict[str, Tensor]:
+        """The data points; in a run of several processes the first makes them and the others read them."""
+        state = PartialState(cpu=self.settings.device == "cpu" or not torch.cuda.is_available())
+        with state.main_process_first():
+            return points.prepare(
+                self.editor,
+                self.inputs,
+                tuple(self.teachers),
+                self.first,
+                self.plan,
+                self.cache,
+                samples=self.settings.adversarial_from < 1,
+                progress=progress,
+            )
+
+
+def check(settings: AlignSettings) -> Path:
+    """The model's folder; UsageError, ModelError or InputError for what can be known to be wrong before loading."""
+    origin = bundle.resolve(settings.model)
+    have = folder.read(origin).parts
+    for part, what in (("edit", "edit adapter"), ("video", "video adapter")):
+        if part not in have:
+            raise ModelError(f"The model {settings.model} has no {what}: train one first (eve train {part}).")
+    if not settings.weights:
+        raise UsageError("--teachers is empty: name one or more, such as edit,video.")
+    for name in settings.weights:
+        registry.pick(TEACHERS, name.partition(":")[0], "teacher")
+    _fit(origin)
+    if settings.data == "world" and not settings.photos:
+        return origin
+    if settings.data != "world" and settings.photos:
+        raise UsageError("--photos are mixed into `--data world` only.")
+    if settings.data != "world" and not Path(settings.data).expanduser().exists():
+        raise InputError(f"--data {settings.data} does not exist.")
+    return origin
+
+
+def _fit(origin: Path) -> None:
+    """ModelError if the adapters were made for another backbone, by their configs alone."""
+    read = {
+        p: json.loads((origin / folder.FOLDERS[p] / "config.json").read_text()) for p in ("backbone", "edit", "video")
+    }
+    widths = {part: list(config.get("block_out_channels") or []) for part, config in read.items()}
+    for part, what in (("edit", "edit adapter"), ("video", "video adapter")):
+        if widths[part] != widths["backbone"]:
+            raise ModelError(
+                f"The {what} of {origin} has channels {widths[part]} and the backbone {widths['backbone']}: "
+                "they were not made for each other; train the adapter on this backbone."
+            )
+
+
+def run(
+    settings: AlignSettings,
+    on_event: Callable[[Event], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Trained:
+    """Aligns, and saves the model with its alignment as `model` in the run's folder.
+
+    Interrupted runs go on with `resume`: prepared points, low-rank layers, discriminators and optimizers are kept.
+    """
+    out = home(settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    alignment = Alignment(settings)
+    rows = alignment.prepare(progress)
+    recipe = AlignRecipe(alignment.student, alignment.teachers, rows, settings)
+    session.write_settings("align", settings, out)
+    outcome = loop.run(recipe, settings.loop(), out, on_event, resume=settings.resume, config=to_mapping(settings))
+    if outcome.interrupted:
+        return Trained(out, None, outcome)
+    model = out / "model"
+    if outcome.main:
+        parts = alignment.student.editor.parts
+        parts.align = align.weights(alignment.student.editor.need_student())
+        for _, module in parts.modules():
+            module.to("cpu")
+        record = session.record("align", settings, outcome, alignment.origin)
+        bundle.save(parts, model, record, dtype=session.stored_dtype(alignment.origin))
+    return Trained(out, model, outcome)
+
+
+def home(settings: AlignSettings) -> Path:
+    """The run's folder."""
+    return settings.out or Path("runs") / "align"
+
+
+def identity(origin: Path) -> str:
+    """A name for a model's weights, the alignment left out."""
+    manifest = folder.read(origin)
+    files = {n: dict(v) for n, v in manifest.files.items() if not n.startswith(folder.FOLDERS["align"] + "/")}
+    told = json.dumps([files, dict(manifest.settings)], sort_keys=True, default=str)
+    return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
+
+
+def _inputs_identity(settings: AlignSettings) -> str:
+    if settings.data == "world":
+        return f"world {settings.photos and settings.photos.name} {settings.photo_share if settings.photos else 0}"
+    path = Path(settings.data).expanduser()
+    file = path / "inputs.jsonl" if path.is_dir() else path
+    return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
+
+
+def _activations(editor: Editor, side: int) -> float:
+    """Bytes that a call keeps for the way back, a frame; about 60 maps of each level's width, in 32 bits."""
+    h, w = editor.latent_size(side, side)
+    widths = editor.backbone.config["block_out_channels"]
+    return sum(60 * width * max(1, h >> i) * max(1, w >> i) * 4 for i, width in enumerate(widths))

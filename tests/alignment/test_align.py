@@ -1,0 +1,316 @@
+"""`eve align` as a whole, on a tiny model: what learns, what does not, what is never seen, and going on."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
+
+from eve_cli.alignment.student import Student
+from eve_cli.data import inputs, looks
+from eve_cli.data.world import edits, render
+from eve_cli.errors import EveError, InputError, ModelError, UsageError
+from eve_cli.models import bundle
+from eve_cli.models.editor import Editor
+from eve_cli.training import aligning, checkpoint
+from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
+from tests.tiny import tiny_bundle
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHORT: dict[str, Any] = {
+    "steps": 3,
+    "batch": 2,
+    "points": 4,
+    "rank": 2,
+    "teacher_steps": 1,
+    "adversarial_from": 0.5,
+    "warm_discriminator": 0.4,
+    "looked": 2,
+    "save_every": 1,
+    "keep": 9,
+    "log_every": 1,
+    "preview_every": 0,
+    "precision": "no",
+    "prefetch": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("align")
+    tiny_bundle(folder / "tiny")
+    return folder
+
+
+def settings(home: Path, name: str, **changes: Any) -> AlignSettings:
+    places = {"model": str(home / "tiny"), "out": home / name, "cache": home / "points"}
+    return AlignSettings(**{**SHORT, **places, **changes})
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    aligning.run(settings(home, "run"))
+    return home / "run"
+
+
+def learned(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / "align" / "pytorch_lora_weights.safetensors")
+
+
+def test_only_the_low_rank_layers_learn(home: Path, run: Path) -> None:
+    before, after = bundle.read(home / "tiny"), bundle.read(run / "model")
+    same = {n for n, v in before.files.items() if after.files[n]["sha256"] == v["sha256"]}
+    assert {n for n in before.files if n.endswith(".safetensors")} <= same
+    assert set(after.parts) - set(before.parts) == {"align"}
+    weights = learned(run)
+    assert any(v.any() for n, v in weights.items() if "lora_B" in n)
+    assert "align" in after.training
+
+
+def test_the_alignment_changes_what_the_student_makes_and_nothing_else(run: Path) -> None:
+    with_it = Editor(bundle.load(run / "model"))
+    parts = bundle.load(run / "model")
+    parts.align = None
+    without = Editor(parts)
+    noisy, t = torch.randn(1, 4, 4, 4, 4), torch.tensor([500])
+    text = with_it.embed(["make it snowy"])
+    source, first = torch.randn(1, 4, 4, 4, 4), torch.randn(1, 4, 4, 4)
+    words = text.expand(4, -1, -1)
+    with torch.no_grad():
+        made = [e.clean_student(noisy, t, text, text, source, first) for e in (with_it, without)]
+        videos = [e.clean_video(noisy, t, text, first) for e in (with_it, without)]
+        frames = [e.clean_edit(noisy[0], t.expand(4), words, words, source[0]) for e in (with_it, without)]
+    assert not torch.equal(*made)
+    assert torch.equal(*videos) and torch.equal(*frames)
+
+
+def test_diffusers_reads_the_alignment(run: Path) -> None:
+    # with the prefix that its pipelines look for; a plain load without effect would pass unnoticed
+    from diffusers import StableDiffusionPipeline
+
+    state, _ = StableDiffusionPipeline.lora_state_dict(run / "model" / "align")[:2]  # type: ignore[misc]
+    unet = UNet2DConditionModel.from_pretrained(run / "model" / "unet")
+    x, t, text = torch.randn(1, 4, 4, 4), torch.tensor([500]), torch.randn(1, 24, 16)
+    with torch.no_grad():
+        before = unet(x, t, text).sample
+        unet.load_lora_adapter({k.removeprefix("unet."): v.float() for k, v in state.items()}, prefix=None)
+        after = unet(x, t, text).sample
+    assert not torch.equal(before, after)
+
+
+def test_no_true_edit_can_be_reached(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("an edited clip was asked for")
+
+    sources = set()
+    sampled = edits.sample_edit
+
+    def watched(*args: Any, **options: Any) -> edits.WorldEdit:
+        made = sampled(*args, **options)
+        sources.add(id(made.source))
+        kept.append(made)
+        return made
+
+    def drawn(scenes: Any, *args: Any, **options: Any) -> Any:
+        assert all(id(scene) in sources for scene in scenes), "a scene other than a source was drawn"
+        return true_render(scenes, *args, **options)
+
+    kept: list[edits.WorldEdit] = []  # so that no id is used twice
+    true_render = render.render
+    for module in (edits, sys.modules["eve_cli.data.world.feed"]):
+        monkeypatch.setattr(module, "render_edit", never)
+    for name, look in looks.LOOKS.items():
+        monkeypatch.setitem(looks.LOOKS, name, type(look)(**{**vars(look), "function": never}))
+    monkeypatch.setattr(inputs, "sample_edit", watched)
+    monkeypatch.setattr(inputs, "render", drawn)
+    trained = aligning.run(settings(home, "blind", cache=home / "blind-points", preview_every=3, photo_share=0.5))
+    assert trained.model is not None and kept
+
+
+def test_points_hold_no_edit() -> None:
+    assert set(inputs.Points.__dataclass_fields__) == {"frames", "instructions", "captions", "tasks"}
+    assert "output" not in inputs.ALLOWED and "edited" not in inputs.ALLOWED
+
+
+def test_going_on_gives_what_an_unbroken_run_gives(home: Path, run: Path) -> None:
+    shutil.copytree(run, home / "broken")
+    for folder in checkpoint.folders(home / "broken")[2:]:
+        shutil.rmtree(folder)
+    shutil.rmtree(home / "broken" / "model")
+    aligning.run(settings(home, "broken", resume=True))
+    for name, value in learned(run).items():
+        assert torch.equal(value, learned(home / "broken")[name]), name
+    one, other = (load_file(checkpoint.latest(f) / "recipe.safetensors") for f in (run, home / "broken"))  # type: ignore
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_prepared_points_are_used_again(home: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eve_cli.alignment.points._base", None)
+    monkeypatch.setattr("eve_cli.alignment.points._real", None)
+    found = aligning.Alignment(settings(home, "again"))
+    assert dict(found.prospect().samples) == {"points": 0, "edit": 0, "video": 0}
+    assert len(found.prepare(lambda done, of: None)["source"]) == 4
+
+
+def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
+    given = {k: v for k, v in SHORT.items() if k not in ("batch", "preview_every")}
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in given.items()] + ["--batch=1", "--sample-every=0", "--quiet"]
+    places = ["--model", str(home / "tiny"), "--out", str(home / "two"), "--cache", str(home / "points")]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "eve_cli", "align", *places, *flags],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    for name, value in learned(run).items():
+        torch.testing.assert_close(learned(home / "two")[name], value, rtol=2e-2, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distillation": "dmd"},
+        {"random_init": True, "adversarial_from": 1.0},
+        {"one_step": True, "timesteps": "any", "layers": "all"},
+        {"distill": 0.0, "timesteps": "even", "accumulate": 2, "free_first": True},
+        {"teachers": "edit", "paper_generator_loss": True, "normalise": False},
+        {"teachers": "video=1", "guidance": "edit=2,video=1.5"},
+    ],
+)
+def test_every_way_to_align_runs(home: Path, changes: dict[str, Any]) -> None:
+    name = "-".join(changes)
+    outcome = aligning.run(settings(home, name, **{"steps": 2, **changes})).outcome
+    assert outcome.step == 2 and outcome.losses["gradient_norm"] > 0
+
+
+def test_checkpointing_changes_no_gradient(home: Path) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        alignment = aligning.Alignment(settings(home, "x", checkpointing=checkpointing))
+        recipe = aligning.AlignRecipe(
+            alignment.student, alignment.teachers, alignment.prepare(print), alignment.settings
+        )
+        recipe.step(recipe.batch(0, 0))["fdd"].backward()
+        gradients.append([p.grad.clone() for p in recipe.parameters() if p.grad is not None])
+    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_the_gradient_goes_through_all_steps_or_one(home: Path) -> None:
+    alignment = aligning.Alignment(settings(home, "x", random_init=False))
+    rows = alignment.prepare(lambda done, of: None)
+    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    batch = recipe.batch(0, 0)
+    context = recipe.context(batch)
+    noise = batch["noise"].requires_grad_()
+    alignment.student.make(context, noise, batch["timesteps"]).sum().backward()
+    assert noise.grad is not None and noise.grad.any()
+    noise.grad = None
+    alignment.student.make(context, noise, batch["timesteps"], end=2).sum().backward()
+    assert noise.grad is None
+
+
+def test_the_first_step_starts_from_pure_noise_and_every_bin_is_drawn_from(home: Path) -> None:
+    alignment = aligning.Alignment(settings(home, "x", batch=40))
+    rows = alignment.prepare(lambda done, of: None)
+    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    times = recipe.batch(0, 0)["timesteps"]
+    assert (times[0] == 999).all()
+    assert times[1].min() >= 333 and times[1].max() < 667 and times[2].max() < 333
+    assert len(times[1].unique()) > 20
+
+
+def test_warnings_in_words(home: Path) -> None:
+    alignment = aligning.Alignment(settings(home, "x"))
+    rows = alignment.prepare(lambda done, of: None)
+    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    recipe.progress = 1.0
+    told = recipe.warnings({"_moved": 0.01, "_spread": 2.0, "_drift": 1.0, "_right_edit": 1.0})
+    assert [any(word in text for text in told) for word in ("copies", "saturate", "drift", "edit is always right")]
+    assert len(told) == 4 and not recipe.warnings({"_moved": 1.0, "_spread": 1.0, "_drift": 0.1, "_right_edit": 0.7})
+
+
+def test_inputs_from_a_file(home: Path, tmp_path: Path) -> None:
+    clip = REPOSITORY / "examples" / "car.mp4"
+    row = {"video": str(clip), "instruction": "make it snowy", "output_caption": "a car in the snow", "task": "global"}
+    (tmp_path / "inputs.jsonl").write_text(json.dumps(row) + "\n")
+    found = inputs.open_inputs(str(tmp_path)).points([0, 5], 4, 32)
+    assert found.frames.shape == (2, 4, 3, 32, 32) and found.instructions == ["make it snowy"] * 2
+    again = inputs.open_inputs(str(tmp_path)).points([0, 5], 4, 32)
+    assert torch.equal(found.frames, again.frames)
+    outcome = aligning.run(settings(home, "file", data=str(tmp_path), steps=1, teachers="edit")).outcome
+    assert outcome.step == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"video": "none.mp4", "instruction": "a", "output_caption": "b"}', "does not exist"),
+        ('{"instruction": "a", "output_caption": "b"}', "video is missing"),
+        ('{"video": "x", "instruction": "a", "output_caption": "b", "output": "c.mp4"}', "unknown key 'output'"),
+        ("", "no rows"),
+        ("{", "inputs.jsonl:1"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "inputs.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=words):
+        inputs.open_inputs(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        ({"teachers": "edit,vidoe"}, UsageError, "Did you mean video"),
+        ({"teachers": ""}, UsageError, "empty"),
+        ({"teachers": "edit=much"}, UsageError, "must look like"),
+        ({"teachers": "edit,edit"}, UsageError, "twice"),
+        ({"t_range": "edit=0.9-0.1"}, UsageError, "rise"),
+        ({"layers": "some"}, UsageError, "--layers must be one of"),
+        ({"distill": 0.0, "adversarial_from": 1.0}, UsageError, "nothing to learn"),
+        ({"data": "nowhere.jsonl"}, InputError, "does not exist"),
+        ({"model": "nowhere"}, ModelError, "no model named"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_loaded(
+    home: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], kind: type[EveError], words: str
+) -> None:
+    monkeypatch.setattr(bundle, "load", None)
+    with pytest.raises(kind, match=words):
+        aligning.Alignment(settings(home, "wrong", **changes))
+
+
+def test_a_missing_or_foreign_adapter_is_told(home: Path, tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "still", video=False)
+    with pytest.raises(ModelError, match="has no video adapter"):
+        aligning.check(settings(home, "x", model=str(tmp_path / "still")))
+    shutil.copytree(home / "tiny", tmp_path / "mixed")
+    file = tmp_path / "mixed" / "controlnet" / "config.json"
+    file.write_text(file.read_text().replace("32", "48"))
+    with pytest.raises(ModelError, match="not made for each other"):
+        aligning.check(settings(home, "x", model=str(tmp_path / "mixed")))
+
+
+def test_the_papers_recipe_is_what_the_paper_prints() -> None:
+    paper = AlignSettings(**ALIGN_RECIPES["paper"])
+    assert paper.weights == {"edit": 0.5, "video": 0.5} and paper.distill == 2.5 and paper.k == 3
+    assert paper.steps == 1500 and paper.batch * paper.accumulate == 64 and paper.lr == 1e-5
+    assert round(paper.adversarial_from * 1500) == 1000 and paper.adversarial == 1 and paper.timesteps == "bins"
+
+
+def test_the_student_can_be_looked_at_without_its_layers(home: Path) -> None:
+    student = Student(Editor(bundle.load(home / "tiny")), 2)
+    aligned = student.editor.student
+    with student.without():
+        assert student.editor.student is student.editor.video
+    assert student.editor.student is aligned
