@@ -48,13 +48,17 @@ class FakeEditor:
     def edited(self, source: Tensor, noisy: Tensor) -> Tensor:
         return source * self.gain + noisy * self.noisy
 
-    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None):
+    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
     def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None):
         self.calls.append("student")
         return lambda noisy, t: self.edited(source, noisy)
+
+    def guided_image(self, text, text_cfg=None, *, styled=False):
+        self.calls.append("image")
+        return lambda noisy, t: self.edited(noisy, noisy)
 
     def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0):
         self.calls.append("video")

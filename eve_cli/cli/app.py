@@ -17,7 +17,7 @@ from eve_cli.registry import load
 
 # name -> (a Typer app as "module:object", one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "edit": ("eve_cli.cli.edit:app", "Edit a video by an instruction."),
+    "edit": ("eve_cli.cli.edit:app", "Edit a video or a picture by an instruction."),
     "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),
@@ -56,7 +56,7 @@ def eve(
         bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Edit videos by instruction: eve edit input.mp4 "make it snowy".
+    """Edit videos and pictures by instruction: eve edit input.mp4 "make it snowy".
 
     Any command takes --debug, which shows where an error came from.
     """

@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 
 def edit(request: EditRequest) -> None:
-    """Edit a video by an instruction."""
+    """Edit a video or a picture by an instruction."""
     shown = Shown(quiet=request.quiet, no_progress=request.no_progress)
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -83,6 +83,7 @@ class Shown(Watcher):
         self.quiet, self.no_progress = quiet, no_progress
         self.started = time.monotonic()
         self.plan: dict[str, Any] = {}
+        self.picture = False
         self.bars: dict[str, console.Progress] = {}
         self.run_dir: Path | None = None
 
@@ -98,20 +99,21 @@ class Shown(Watcher):
 
     def found(self, info: "VideoInfo", plan: dict[str, Any], unknown: list[str], folder: Path) -> None:
         """The source and the plan."""
-        self.plan, self.run_dir = plan, folder
+        self.plan, self.run_dir, self.picture = plan, folder, info.container == "picture"
         self.say("in", describe_source(info, plan))
         for text in info.notes:
             self.note(text)
         if unknown:
             self.note(unknown_sentence(plan["request"]["model"], unknown))
-        self.say("plan", describe_plan(plan))
+        self.say("plan", describe_plan(plan, self.picture))
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """How far a stage is."""
         unit = "windows" if stage == "edit" else "frames"
         if stage not in self.bars:
             self._end_bars()
-            self.bars[stage] = console.Progress(stage, total, unit, quiet=self.quiet or self.no_progress)
+            quiet = self.quiet or self.no_progress or self.picture
+            self.bars[stage] = console.Progress(stage, total, unit, quiet=quiet)
         self.bars[stage].update(done)
 
     def run(self, work: "Callable[[], Result]", *, as_json: bool) -> None:
@@ -138,10 +140,11 @@ class Shown(Watcher):
             self.note("almost nothing changed; try a higher --text-cfg, another --seed, or a --caption of the result")
         for text in result.notes:
             self.note(text)
-        self.say("out", f"{result.output}   {frames} frames · {result.output.stat().st_size / 1e6:.1f} MB")
-        speed = f"{frames / self.seconds:.1f} frames/s"
+        size = f"{result.output.stat().st_size / 1e6:.1f} MB"
+        self.say("out", f"{result.output}   {size if self.picture else f'{frames} frames · {size}'}")
+        speed = "" if self.picture else f" · {frames / self.seconds:.1f} frames/s"
         seed = self.plan["record"]["seed"]
-        self.say("done", f"{console.clock(self.seconds)} · {speed} · seed {seed} · again: eve rerun {result.run}")
+        self.say("done", f"{console.clock(self.seconds)}{speed} · seed {seed} · again: eve rerun {result.run}")
 
     def _end_bars(self) -> None:
         for bar in self.bars.values():
@@ -151,6 +154,8 @@ class Shown(Watcher):
 def describe_source(info: "VideoInfo", plan: dict[str, Any]) -> str:
     """`surf.mp4   10.01 s · 29.97 fps · 300 frames · 1920×1080 · aac · 2 shots (cut at frame 130)`."""
     kept = plan["record"]
+    if info.container == "picture":
+        return f"{info.name}   {info.width}×{info.height}"
     facts = [
         *([f"{float(info.duration):.2f} s"] if info.duration else []),
         f"{float(info.fps):.5g} fps",
@@ -164,14 +169,17 @@ def describe_source(info: "VideoInfo", plan: dict[str, Any]) -> str:
     return f"{info.name}   {' · '.join(facts)}"
 
 
-def describe_plan(plan: dict[str, Any]) -> str:
+def describe_plan(plan: dict[str, Any], picture: bool = False) -> str:
     """`mini · method eve · 5 windows of 8, overlap 2 · 10 steps · text 2.0, video 1.0 · seed 7`."""
     request = plan["request"]
     windows = len(plan["windows"])
+    lora = plan["record"]["model"].get("lora")
+    cut = f"{windows} window{'s' * (windows > 1)} of {request['window']}, overlap {request['overlap']}"
     parts = [
         str(request["model"]),
+        *([f"lora {lora['token']}"] if lora else []),
         f"method {request['method']}",
-        f"{windows} window{'s' * (windows > 1)} of {request['window']}, overlap {request['overlap']}",
+        *([] if picture else [cut]),
         f"{request['steps']} steps",
         f"guidance {request['text_cfg']:g} text, {request['video_cfg']:g} video",
         f"seed {request['seed']}",

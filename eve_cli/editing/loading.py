@@ -16,6 +16,7 @@ from eve_cli.models import folder
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
+    from eve_cli.models.lora import Lora
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "av", "numpy")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,22 +24,35 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """An editor, and the sha256 of each of its files."""
+    """An editor, and the sha256 of each of its files, those of a LoRA included."""
 
     editor: Editor
     name: str
     hashes: dict[str, str]
+    lora: Lora | None = None
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that neither the model nor the LoRA was taught."""
+        return self.editor.unknown_words(text if self.lora is None else self.lora.words(text))
 
 
 def load_model(request: EditRequest) -> LoadedModel:
-    """Loads the model that a request names, on its device; ModelError if it is missing or damaged."""
+    """Loads the model and the LoRA that a request names, on its device; ModelError if one is missing or damaged."""
+    from eve_cli.models import lora
     from eve_cli.models.editor import Editor
 
     path = folder.resolve(request.model)
-    hashes = {name: str(entry["sha256"]) for name, entry in folder.read(path).files.items()}
+    manifest = folder.read(path)
+    hashes = {name: str(entry["sha256"]) for name, entry in manifest.files.items()}
+    style = None
+    if request.lora is not None:
+        style = lora.load(request.lora)
+        style.check_fits(request.lora, request.model, manifest)
+        hashes[f"{lora.ADAPTER}/{lora.WEIGHTS}"] = style.sha256
     device = pick_device(request.device)
     torch.set_flush_denormal(True)
-    return LoadedModel(Editor.load(path, device, pick_dtype(request.dtype, device)), request.model, hashes)
+    editor = Editor.load(path, device, pick_dtype(request.dtype, device), style.weights if style else None)
+    return LoadedModel(editor, request.model, hashes, style)
 
 
 def pick_device(name: str) -> torch.device:
@@ -67,5 +81,6 @@ def versions() -> dict[str, str]:
 
 
 def plan_model(model: LoadedModel) -> dict[str, Any]:
-    """What the record of a run keeps of its model."""
-    return {"name": model.name, "sha256": model.hashes}
+    """What the record of a run keeps of its model, and of its LoRA if there is one."""
+    kept = {"name": model.name, "sha256": model.hashes}
+    return kept | ({"lora": {"token": model.lora.token, "kind": model.lora.kind}} if model.lora else {})

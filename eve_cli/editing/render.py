@@ -1,4 +1,4 @@
-"""Finished windows become a video: decoded, brought to the wanted size, written with the source's times and sound."""
+"""Finished windows become a video or a picture: decoded, brought to size, written with the source's times and sound."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,9 +16,11 @@ from eve_cli.editing.folder import RunFolder
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import Window
 from eve_cli.errors import InputError
-from eve_cli.media.clip import Picture
+from eve_cli.media.clip import Picture, VideoInfo
+from eve_cli.media.stills import StillWriter
 
 if TYPE_CHECKING:
+    from eve_cli.media.encode import VideoWriter
     from eve_cli.models.editor import Editor
 
 METADATA_KEY = "comment"
@@ -33,18 +36,10 @@ def render(
     """Writes the result; gives its mean absolute difference to the source at the model's size, and notes to show."""
     from eve_cli.media.compose import side_by_side
     from eve_cli.media.decode import VideoReader
-    from eve_cli.media.encode import VideoWriter
 
     change, done, total = 0.0, 0, plan["record"]["frames"]
     with VideoReader(request.input, request.start, request.end) as reader:
-        writer = VideoWriter(
-            str(request.output),
-            like=reader.info,
-            codec=request.codec,
-            crf=0 if request.lossless else request.crf,
-            overwrite=request.overwrite,
-            metadata={METADATA_KEY: json.dumps(plan["record"], sort_keys=True)},
-        )
+        writer = _writer(request, plan["record"], reader.info)
         with writer:
             frames = iter(reader)
             for before, after in small_pairs(plan, editor, folder):
@@ -56,10 +51,39 @@ def render(
                         raise InputError(f"{request.input}: ended at frame {done}, earlier than before; edit it again.")
                     shown = list(finish(number, frame.rgb))
                     rgb = side_by_side(shown) if request.side_by_side else shown[-1]
-                    writer.write(rgb, frame.pts, frame.duration)
+                    writer.write(rgb, frame.pts, frame.duration, _fitted(frame.alpha, rgb, request.side_by_side))
                     done += 1
                     progress("write", done, total)
     return change, [*reader.report.warnings[len(reader.info.notes) :], *writer.notes]
+
+
+def _writer(request: EditRequest, record: dict[str, Any], info: VideoInfo) -> VideoWriter | StillWriter:
+    """Where the frames go: a video, or a picture if the source is one; the record goes into either."""
+    from eve_cli.media.encode import VideoWriter
+
+    output, told = str(request.output), json.dumps(record, sort_keys=True)
+    if request.picture:
+        return StillWriter(output, request.input, request.overwrite, told, request.lossless)
+    return VideoWriter(
+        output,
+        like=info,
+        codec=request.codec,
+        crf=0 if request.lossless else request.crf,
+        overwrite=request.overwrite,
+        metadata={METADATA_KEY: told},
+    )
+
+
+def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
+    """The source's transparency at the size of the result, which shows the picture once or, side by side, twice."""
+    from eve_cli.media.compose import resized
+
+    if alpha is None:
+        return None
+    _, height, width = rgb.shape
+    width //= 1 + twice
+    once = alpha if alpha.shape == (height, width) else resized(np.stack([alpha] * 3), width, height)[0]
+    return np.concatenate([once] * (1 + twice), axis=1)
 
 
 def small_pairs(plan: dict[str, Any], editor: Editor, folder: RunFolder) -> Iterator[tuple[Tensor, Tensor]]:

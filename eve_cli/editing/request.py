@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from eve_cli.errors import OutputError, UsageError
-from eve_cli.media import codecs
+from eve_cli.media import codecs, sources, stills
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
+LORA_METHODS = ("eve", "per_frame")
 # Settings that do not change a pixel of the result.
 SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline")
 
 
 @dataclass(frozen=True)
 class EditRequest:
-    """Edit a video by an instruction."""
+    """Edit a video or a picture by an instruction."""
 
-    input: str = setting(help="Video file, or a folder of images.", argument=True, metavar="INPUT")
+    input: str = setting(help="Video file, picture, or a folder of images.", argument=True, metavar="INPUT")
     instruction: str = setting(help='What to change, like "make it snowy".', argument=True, metavar="INSTRUCTION")
     output: Path | None = setting(
         None,
@@ -51,6 +52,9 @@ class EditRequest:
     seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
     method: str = setting("eve", "How to edit: eve, per_frame, sdedit, copy.", panel="Edit")
     model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
+    lora: Path | None = setting(
+        None, "A LoRA's folder (eve train lora): a subject or a style to edit with.", metavar="DIR", panel="Edit"
+    )
     steps: int | None = setting(
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"
     )
@@ -91,29 +95,64 @@ class EditRequest:
         """The same request with other values."""
         return dataclasses.replace(self, **values)
 
+    @property
+    def picture(self) -> bool:
+        """Whether the input is one picture, and so the result."""
+        return sources.is_picture(self.input)
+
     def as_kept(self) -> dict[str, Any]:
         """What a run.json keeps: everything that can change a pixel of the result."""
         return {key: value for key, value in to_mapping(self).items() if key not in SILENT}
 
 
 def default_output(request: EditRequest) -> Path:
-    """`<input>.<the instruction, at most 40 letters>.<hash of the settings>.mp4` in the current folder."""
+    """`<input>.<the instruction, at most 40 letters>.<hash of the settings>.mp4` in the current folder.
+
+    A picture's result has the picture's own type.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
     kept = json.dumps([request.input, request.as_kept()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
     stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
-    return Path(f"{stem}.{slug}.{digest}.{codecs.CODECS[request.codec].types[0][1:]}")
+    ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
+    return Path(f"{stem}.{slug}.{digest}{ending}")
 
 
-def check_output(path: Path, codec: str, overwrite: bool) -> None:
-    """OutputError if the result could not go to `path`, found before any work is done."""
+def check_output(request: EditRequest) -> None:
+    """OutputError if the result could not go where it should, found before any work is done.
+
+    UsageError where a picture is to become a video, or a video a picture.
+    """
+    path = request.output
+    assert path is not None
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.mp4'}.")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: this folder does not exist; make it first or choose another --output.")
-    codecs.choose(str(path), codec)
-    if path.exists() and not overwrite:
+    _check_type(request, path)
+    if path.exists() and not request.overwrite:
         raise OutputError(f"{path}: exists already; choose another --output or give --overwrite.")
+
+
+def _check_type(request: EditRequest, path: Path) -> None:
+    wanted = path.suffix.lower()
+    if not request.picture:
+        if wanted in sources.PICTURES:
+            raise UsageError(
+                f"{request.input} is edited as a video, so the result cannot be the picture {path}: name a video file, "
+                f"such as {path.with_suffix('.mp4')}."
+            )
+        codecs.choose(str(path), request.codec)
+        return
+    if wanted not in stills.TYPES:
+        raise UsageError(
+            f"{request.input} is a picture, so the result is one, and {path} is not: name a .png, .jpg or .webp, "
+            f"such as {path.with_suffix(stills.type_like(request.input))}."
+        )
+    plain = EditRequest(input=request.input, instruction=request.instruction)
+    for name in ("start", "end", "codec", "crf"):
+        if getattr(request, name) != getattr(plain, name):
+            raise UsageError(f"--{name} is for videos, and {request.input} is a picture: leave it out.")
 
 
 def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
@@ -121,6 +160,10 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
     return [
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
+        (
+            r.lora is not None and r.method not in LORA_METHODS,
+            f"--lora goes with --method {' or '.join(LORA_METHODS)}, not with {r.method}.",
+        ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),

@@ -53,7 +53,7 @@ def edit(
     if request.seed is None:
         request = request.changed(seed=secrets.randbelow(2**31))
     request = request.changed(output=request.output or default_output(request))
-    check_output(_output(request), request.codec, request.overwrite)
+    check_output(request)
     method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
     info = record.check_input(request)
     model = load(request)
@@ -135,7 +135,11 @@ def look(
         "shots": [[shot.start, shot.stop] for shot in shots],
     }
     windows = [asdict(each) for each in plan_windows(shots, window, request.overlap)]
-    request = request.changed(input=str(Path(request.input).absolute()), output=_output(request).absolute())
+    request = request.changed(
+        input=str(Path(request.input).absolute()),
+        output=_output(request).absolute(),
+        lora=request.lora and request.lora.absolute(),
+    )
     return {"request": to_mapping(request), "record": kept, "windows": windows}
 
 
@@ -156,13 +160,13 @@ def edit_windows(
 
 
 def _clip(model: LoadedModel, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
-    """A window as a method takes it; a shot that is too short is filled up with its last frame."""
+    """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor = model.editor
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
         hint = to_floats(folder.source(window.frames, "pixels")).to(editor.device)
-    missing = max(length - len(source), 0)
+    missing = max(length - len(source), 0) if len(source) > 1 else 0
     return Clip(
         source=torch.cat([source, *[source[-1:]] * missing]),
         hint=torch.cat([hint, *[hint[-1:]] * missing]),
@@ -229,7 +233,7 @@ def _guidance(request: EditRequest) -> Guidance:
 
 def _unknown(request: EditRequest, model: LoadedModel) -> list[str]:
     text = f"{request.instruction} {request.caption or ''}"
-    return [] if request.method == "copy" else model.editor.unknown_words(text)
+    return [] if request.method == "copy" else model.unknown_words(text)
 
 
 def _default_cuts() -> FindCuts:

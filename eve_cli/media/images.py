@@ -27,13 +27,25 @@ def is_animation(path: Path) -> bool:
 
 
 def _frame(image: Image, ticks: int, tick: Fraction) -> VideoFrame:
+    import numpy as np
     from av import VideoFrame
     from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(image)
-    frame = VideoFrame.from_image(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    upright = _eight_bits(ImageOps.exif_transpose(image))
+    mode, form = ("RGBA", "rgba") if upright.has_transparency_data else ("RGB", "rgb24")
+    frame = VideoFrame.from_ndarray(np.asarray(upright.convert(mode)), form)  # from_image would drop the alpha
     frame.pts, frame.time_base = ticks, tick
     return frame
+
+
+def _eight_bits(image: Image) -> Image:
+    """The picture with 8 bits a channel; Pillow itself would cut 16-bit greys off."""
+    if not image.mode.startswith("I"):
+        return image
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def _facts(name: str, path: Path, kind: str, first: VideoFrame, fps: Fraction, count: int) -> VideoInfo:
@@ -68,17 +80,21 @@ class Images:
 
     def __init__(self, source: Source, fps: Fraction) -> None:
         self._source, self._fps = source, fps
-        self.info = _facts(source.name, source.path, "images", self._read(0), fps, len(source.pictures))
+        kind = "picture" if source.pictures == (source.path,) else "images"
+        self.info = _facts(source.name, source.path, kind, self._read(0), fps, len(source.pictures))
 
     def _read(self, number: int) -> VideoFrame:
         from PIL import Image, UnidentifiedImageError
 
         path = self._source.pictures[number]
         try:
-            with Image.open(path) as image:
-                return _frame(image, number, 1 / self._fps)
-        except (UnidentifiedImageError, OSError, SyntaxError):
+            image = Image.open(path)
+            image.load()
+        except Image.DecompressionBombError:
+            raise InputError(f"{path}: is too large a picture; make it smaller first") from None
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
             raise InputError(f"{path}: cannot be read as an image") from None
+        return _frame(image, number, 1 / self._fps)
 
     def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
         """Read the pictures from `start` on, one at a time."""

@@ -51,7 +51,25 @@ def resolve(source: str | os.PathLike[str]) -> Source:
     if not path.exists() and glob.has_magic(name):
         return _pictures(name, path, [Path(match) for match in glob.glob(name)])
     _check_readable(name, path)
-    return Source(name, path)
+    return Source(name, path, (path,) if is_picture(name) else ())
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether an input is one picture, by its name; animations are clips."""
+    path = Path(name).expanduser()
+    if path.suffix.lower() not in PICTURES or path.is_dir():
+        return False
+    return not _is_animated(path) if path.is_file() else not glob.has_magic(name)
+
+
+def _is_animated(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def _check_readable(name: str, path: Path) -> None:

@@ -1,5 +1,6 @@
 """`eve edit` as people meet it: one result on stdout, one sentence for each mistake, nothing left behind."""
 
+import hashlib
 import json
 import resource
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from eve_cli.cli.app import run
 from tests.clips import make_clip, read_clip
@@ -100,6 +104,37 @@ def other_json(desk: Path) -> None:
     (desk / "other.json").write_text("[1]")
 
 
+def picture(desk: Path) -> None:
+    Image.new("RGB", (40, 30), "red").save(desk / "wall.png")
+
+
+def text_as_picture(desk: Path) -> None:
+    (desk / "text.png").write_text("not a picture" * 50)
+
+
+def half_a_picture(desk: Path) -> None:
+    picture(desk)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    Image.fromarray(noise).save(desk / "half.jpg", quality=90)
+    (desk / "half.jpg").write_bytes((desk / "half.jpg").read_bytes()[:1500])
+
+
+def other_lora(desk: Path) -> None:
+    """A LoRA for another backbone."""
+    (desk / "toy").mkdir()
+    weights = desk / "toy" / "pytorch_lora_weights.safetensors"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    save_file({f"{name}.lora_A.weight": torch.ones(2, 32), f"{name}.lora_B.weight": torch.ones(32, 2)}, weights)
+    card = {"format": "eve-lora", "version": 1, "token": "<toy>", "kind": "subject", "rank": 2, "model": "maxi"}
+    card |= {"backbone": "0" * 64, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "training": {}}
+    (desk / "toy" / "lora.json").write_text(json.dumps(card))
+
+
+def damaged_lora(desk: Path) -> None:
+    other_lora(desk)
+    (desk / "toy" / "pytorch_lora_weights.safetensors").write_bytes(b"")
+
+
 def nothing(desk: Path) -> None:
     pass
 
@@ -123,6 +158,19 @@ MISTAKES: list[tuple[str, Callable[[Path], None], str, int, str]] = [
     ("unknown method", nothing, "edit clip.mkv x --method evee", 2, "Did you mean eve?"),
     ("unknown codec", nothing, "edit clip.mkv x --codec h266", 2, "--codec h266 is unknown"),
     ("lossless hevc", nothing, "edit clip.mkv x --codec hevc --lossless", 2, "--lossless goes with"),
+    ("no picture", nothing, "edit gone.png x", 3, "gone.png: no such file"),
+    ("text as png", text_as_picture, "edit text.png x", 3, "text.png: cannot be read as an image"),
+    ("half a picture", half_a_picture, "edit half.jpg x", 3, "half.jpg: cannot be read as an image"),
+    ("picture to video", picture, "edit wall.png x -o x.mp4", 2, "wall.png is a picture, so the result is one"),
+    ("video to picture", nothing, "edit clip.mkv x -o x.png", 2, "the result cannot be the picture x.png"),
+    ("picture to bmp", picture, "edit wall.png x -o x.bmp", 2, "name a .png, .jpg or .webp"),
+    ("part of a picture", picture, "edit wall.png x --end 1", 2, "--end is for videos, and wall.png is a picture"),
+    ("codec of a picture", picture, "edit wall.png x --codec av1", 2, "--codec is for videos"),
+    ("no lora", nothing, "edit clip.mkv x --lora gone", 4, "There is no LoRA at gone"),
+    ("folder without lora", empty_folder, "edit clip.mkv x --lora shots", 4, "shots is not a LoRA of eve"),
+    ("damaged lora", damaged_lora, "edit clip.mkv x --lora toy", 4, "pytorch_lora_weights.safetensors is damaged"),
+    ("lora of another", other_lora, "edit clip.mkv x --lora toy", 4, "was made for maxi (backbone 0000"),
+    ("lora and sdedit", other_lora, "edit clip.mkv x --lora toy --method sdedit", 2, "--lora goes with --method eve"),
     ("unknown device", nothing, "edit clip.mkv x --device abacus", 2, "--device abacus"),
     ("unknown model", nothing, "edit clip.mkv x --model maxi", 4, "There is no model named 'maxi'"),
     ("unknown command", nothing, "edti clip.mkv x", 2, "Did you mean 'edit'?"),

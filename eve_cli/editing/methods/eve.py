@@ -18,8 +18,13 @@ class Eve:
     """Edits a shot's first frame alone, then window by window conditioned on what is edited already."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a shot's first frame is the edit adapter's, later windows hold to their overlap."""
+        """The edited latents; a shot's first frame is the edit adapter's, later windows hold to their overlap.
+
+        A lone frame, or a picture, is the edit adapter's alone.
+        """
         reference = clip.reference if len(clip.reference) else self.edit_first(editor, clip, guidance)
+        if len(clip.source) == 1:
+            return reference
         condition = guidance.condition(editor, 1)
         denoise = editor.guided_student(
             condition.text,
@@ -49,6 +54,7 @@ class Eve:
             guidance.labels(editor, 1),
             text_cfg=guidance.text_cfg,
             video_cfg=guidance.video_cfg,
+            styled=True,
         )
         noise = clip.noise(guidance.seed)[:1]
         return ddim(denoise, editor.schedule, noise, editor.schedule.trailing(guidance.steps))

@@ -28,6 +28,7 @@ class PerFrame:
             guidance.labels(editor, frames),
             text_cfg=guidance.text_cfg,
             video_cfg=guidance.video_cfg,
+            styled=True,
         )
         start = replace(clip, source=clip.source[:1], indices=range(1)) if guidance.shared_noise else clip
         noise = start.noise(guidance.seed).expand_as(clip.source)

@@ -18,10 +18,14 @@ class SDEdit:
     """Backbone and video adapter, no edit adapter: the base line that needs no pairs."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents, from `strength` of the noise on."""
+        """The edited latents, from `strength` of the noise on; a lone frame needs no video adapter."""
         timesteps = self.timesteps(editor, guidance)
-        first = clip.reference[:1] if len(clip.reference) else None
         text = editor.embed([guidance.caption or guidance.instruction])
+        if len(clip.source) == 1:
+            denoise = editor.guided_image(text, guidance.text_cfg)
+            noisy = editor.schedule.add_noise(clip.source, clip.noise(guidance.seed), timesteps[:1])
+            return ddim(denoise, editor.schedule, noisy, timesteps, progress=clip.progress)
+        first = clip.reference[:1] if len(clip.reference) else None
         denoise = editor.guided_video(text, first, text_cfg=guidance.text_cfg)
         source = clip.source[None]
         noisy = editor.schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])
