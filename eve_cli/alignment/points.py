@@ -17,9 +17,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eve_cli.alignment.context import Context
+from eve_cli.alignment.context import Context, per_frame
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.alignment.teachers.edit import EditTeacher
+from eve_cli.alignment.teachers.lora import LoraTeacher
 from eve_cli.data.inputs import Inputs
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.errors import OutputError
@@ -27,7 +28,7 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
 
 PIECE = 16
-SAMPLE_STREAM, LOOK_STREAM = 11, 12  # of frame_noise
+SAMPLE_STREAM, LOOK_STREAM, PAINT_STREAM = 11, 12, 13  # of frame_noise
 AT_MOST = 1 << 20  # frames a point may have, so that noise is told apart by point and frame
 Progress = Callable[[int, int], None]
 
@@ -62,18 +63,20 @@ def prepare(
     plan: Plan,
     folder: Path,
     samples: bool = True,
+    painter: LoraTeacher | None = None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Tensor]:
     """All points as tensors with `plan.count` rows, on the CPU; floating ones in half precision.
 
     `source` (n, f, c, h, w), `first` (n, c, h, w), token numbers `instruction` and `caption`, `task`, `looked`, and
-    with `samples` a `real_NAME` for each teacher. OutputError if the folder cannot be written.
+    with `samples` a `real_NAME` for each teacher. A `painter` paints the inputs anew from what they are said to show.
+    OutputError if the folder cannot be written.
     """
     pieces: list[dict[str, Tensor]] = []
     for start in range(0, plan.count, PIECE):
         base = _kept(
             folder / f"{plan.key('points', first.guidance)}-{start:06d}.safetensors",
-            lambda start=start: _base(editor, inputs, first, plan, start),
+            lambda start=start: _base(editor, inputs, first, plan, start, painter),
         )
         for teacher in teachers if samples else ():
             made = _kept(
@@ -86,11 +89,17 @@ def prepare(
     return {name: torch.cat([piece[name] for piece in pieces])[: plan.count] for name in pieces[0]}
 
 
-def _base(editor: Editor, inputs: Inputs, first: EditTeacher, plan: Plan, start: int) -> dict[str, Tensor]:
+def _base(
+    editor: Editor, inputs: Inputs, first: EditTeacher, plan: Plan, start: int, painter: LoraTeacher | None
+) -> dict[str, Tensor]:
     numbers = range(start, start + PIECE)
     drawn = inputs.points(numbers, plan.frames, plan.side)
     with editor.making():
         source = editor.encode(drawn.frames.flatten(0, 1)).float().view(PIECE, plan.frames, -1, *_grid(editor, plan))
+        if painter is not None:
+            noise = _noise(plan, numbers, source.shape[2:], PAINT_STREAM).to(editor.device).flatten(0, 1)
+            text = per_frame(editor.embed(drawn.shown), plan.frames)
+            source = painter.paint(noise, text, plan.steps).float().view(source.shape)
         order = [frame_noise(plan.seed, [n], (1, 1, plan.frames), LOOK_STREAM).flatten().argsort() for n in numbers]
         rows = {
             "source": source,
@@ -121,10 +130,10 @@ def context_of(editor: Editor, rows: Mapping[str, Tensor]) -> Context:
     return Context.of(editor, blank | device)
 
 
-def _noise(plan: Plan, numbers: Sequence[int], shape: Sequence[int]) -> Tensor:
+def _noise(plan: Plan, numbers: Sequence[int], shape: Sequence[int], stream: int = SAMPLE_STREAM) -> Tensor:
     frames = [n * AT_MOST + f for n in numbers for f in range(plan.frames)]
     c, h, w = shape
-    return frame_noise(plan.seed, frames, (c, h, w), SAMPLE_STREAM).view(len(numbers), plan.frames, c, h, w)
+    return frame_noise(plan.seed, frames, (c, h, w), stream).view(len(numbers), plan.frames, c, h, w)
 
 
 def _grid(editor: Editor, plan: Plan) -> tuple[int, int]:

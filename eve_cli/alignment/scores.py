@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eve_cli.alignment.context import Context
 from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.alignment.teachers.base import Teacher
-from eve_cli.models import low_rank
+from eve_cli.models import lora, low_rank
 from eve_cli.models.graft import image_tree, video_tree
 
 NAME = "score"
@@ -37,6 +37,9 @@ class Scores:
         editor = copy.copy(teacher.editor)
         if teacher.tree == "backbone":
             tree = editor.backbone = image_tree(editor.parts.backbone)
+        elif teacher.tree == "styled":
+            tree = editor.styled = image_tree(editor.parts.backbone)
+            lora.attach(tree, lora.weights(teacher.editor.styled))
         else:
             assert editor.parts.video is not None
             tree = editor.video = video_tree(editor.parts.backbone, editor.parts.video)

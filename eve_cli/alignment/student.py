@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
 import torch
+from diffusers import UNetMotionModel
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from eve_cli.alignment.context import Context
+from eve_cli.alignment.context import Context, per_frame
 from eve_cli.diffusion.samplers import ddim, ddim_step
-from eve_cli.models import align, low_rank
+from eve_cli.models import align, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
-from eve_cli.models.low_rank import Where
+from eve_cli.models.graft import image_tree
+from eve_cli.models.low_rank import Tree, Where
 
 
 class Student:
@@ -25,13 +28,20 @@ class Student:
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
         """Fresh low-rank layers, or the model's own alignment, which is then trained on."""
         self.editor = editor
-        tree = editor.need_student()
-        if editor.parts.align is None:
-            low_rank.add(tree, align.ADAPTER, rank, where)
-        for parameter in align.parameters(tree):
+        self.tree: Tree = editor.need_student()
+        self._learn(rank, where, fresh=editor.parts.align is None)
+
+    def _learn(self, rank: int, where: Where, fresh: bool) -> None:
+        if fresh:
+            low_rank.add(self.tree, align.ADAPTER, rank, where)
+        for parameter in low_rank.parameters(self.tree, align.ADAPTER):
             parameter.data = parameter.data.float()  # bfloat16 would lose most of the small steps
             parameter.requires_grad_(True)
-        self.module: nn.Module = low_rank.Layers(tree, align.ADAPTER)
+        self.module: nn.Module = low_rank.Layers(self.tree, align.ADAPTER)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What was learned, by peft's names."""
+        return low_rank.weights(self.tree, align.ADAPTER)
 
     @classmethod
     def fresh(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
@@ -49,7 +59,7 @@ class Student:
         """Moves all parts; the low-rank layers follow as they lie in the tree."""
         for _, module in self.editor.parts.modules():
             module.to(device)
-        nn.Module.to(self.editor.need_student(), device)
+        nn.Module.to(self.tree, device)
         self.editor.device = device
         self.editor.schedule = self.editor.schedule.to(device)
 
@@ -63,6 +73,12 @@ class Student:
         finally:
             editor.student = kept
 
+    def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
+        """Clean latents of noisy ones (b, f, c, h, w) at timesteps (b,)."""
+        return self.editor.clean_student(
+            noisy, t, context.asked, context.instruction, context.source, context.first, context.label
+        )
+
     def make(
         self, context: Context, noise: Tensor, timesteps: Tensor, checkpointing: bool = False, end: int | None = None
     ) -> Tensor:
@@ -72,15 +88,10 @@ class Student:
         With `end` the clip is what step `end` makes, and the gradient flows through that step alone (Self-Forcing).
         """
 
-        def clean(noisy: Tensor, t: Tensor) -> Tensor:
-            return self.editor.clean_student(
-                noisy, t, context.asked, context.instruction, context.source, context.first, context.label
-            ).float()
-
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             if not checkpointing or not torch.is_grad_enabled():
-                return clean(noisy, t)
-            made = checkpoint(clean, noisy, t, use_reentrant=False)
+                return self.clean(noisy, t, context).float()
+            made = checkpoint(lambda n, t: self.clean(n, t, context).float(), noisy, t, use_reentrant=False)
             assert isinstance(made, Tensor)
             return made
 
@@ -92,3 +103,36 @@ class Student:
             for t, t_next in pairwise(timesteps[: end + 1]):
                 noisy = ddim_step(schedule, noisy, denoise(noisy, t), t, t_next)
         return denoise(noisy, timesteps[end])
+
+
+class PictureStudent(Student):
+    """Backbone, edit adapter and a LoRA together on lone frames: personal and stylised edits (EVE, section 4.4)."""
+
+    def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
+        """`editor` has a LoRA."""
+        self.plain = editor
+        self.editor = copy.copy(editor)
+        self.tree = self.editor.styled = image_tree(editor.parts.backbone)
+        lora.attach(self.tree, lora.weights(editor.styled))
+        self._learn(rank, where, fresh=True)
+
+    @contextmanager
+    def without(self) -> Iterator[None]:
+        self.editor.styled = self.plain.styled
+        try:
+            yield
+        finally:
+            assert not isinstance(self.tree, UNetMotionModel)
+            self.editor.styled = self.tree
+
+    def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
+        made = self.editor.clean_edit(
+            noisy.flatten(0, 1),
+            per_frame(t, context.frames),
+            per_frame(context.asked, context.frames),
+            per_frame(context.instruction, context.frames),
+            context.source.flatten(0, 1),
+            per_frame(context.label, context.frames),
+            styled=True,
+        )
+        return made.view(noisy.shape)

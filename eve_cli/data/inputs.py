@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -22,18 +22,23 @@ from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
 
 NEEDED = ("video", "instruction", "output_caption")
-ALLOWED = (*NEEDED, "task")
+ALLOWED = (*NEEDED, "task", "input_caption")
+BRING = ("add {}", "put {} in the scene", "insert {}", "place {} in the middle", "let {} appear")
 STARTS = 8  # frame numbers at which the world's clips begin
 
 
 @dataclass(frozen=True)
 class Points:
-    """Data points: clips (n, frames, 3, side, side) in [0, 1], what is asked, what should be seen, and the task."""
+    """Data points: clips (n, frames, 3, side, side) in [0, 1], what is asked, what should be seen, and the task.
+
+    `shown` says what the clips show, where that is known; else it is empty.
+    """
 
     frames: Tensor
     instructions: list[str]
     captions: list[str]
     tasks: list[str]
+    shown: list[str]
 
 
 class Inputs(Protocol):
@@ -72,12 +77,14 @@ class WorldInputs:
             if self.photos is not None and rng.random() < self.photo_share:
                 look = rng.choice(list(LOOKS.values()))
                 clips.append(drifting(self.photos, length, rng))
-                rows.append((rng.choice(look.instructions), f"a photo, {rng.choice(look.captions)}", look.task))
+                rows.append(
+                    (rng.choice(look.instructions), f"a photo, {rng.choice(look.captions)}", look.task, "a photo")
+                )
             else:
                 edit = sample_edit(rng.randrange(2**40), ALIGNED_TASKS[number % len(ALIGNED_TASKS)])
                 start = rng.randrange(STARTS)
                 clips.append(render([edit.source], range(start, start + length), side).frames[0])
-                rows.append((edit.instruction, edit.caption, edit.task))
+                rows.append((edit.instruction, edit.caption, edit.task, edit.source_caption))
         return _points(clips, rows)
 
 
@@ -89,10 +96,12 @@ class Row:
     instruction: str
     caption: str
     task: str
+    shown: str
 
 
 class FileInputs:
-    """Rows of a JSON lines file: video, instruction, output_caption, and if known task; paths relative to the file."""
+    """Rows of a JSON lines file: video (its path relative to the file), instruction, output_caption, and if known task
+    and input_caption."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
@@ -122,13 +131,37 @@ class FileInputs:
                 raise InputError(f"{row.video} has {len(clip)} frames; the model's windows need {length}.")
             start = rng.randint(0, len(clip) - length)
             clips.append(pixels.square(clip[start : start + length], side, rng if number >= len(self.rows) else None))
-            rows.append((row.instruction, row.caption, row.task))
+            rows.append((row.instruction, row.caption, row.task, row.shown))
         return _points(clips, rows)
 
 
-def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str]]) -> Points:
-    instructions, captions, tasks = ([row[i] for row in rows] for i in range(3))
-    return Points(torch.stack(list(clips)), instructions, captions, tasks)
+class PersonalInputs:
+    """Points about what a LoRA knows, made from other points: edits in its style, or that bring its subject in.
+
+    What the clips show then holds the token: alignment has the LoRA paint them anew from it (EVE, section 4.4).
+    """
+
+    def __init__(self, inputs: Inputs, token: str, kind: Literal["subject", "style"]) -> None:
+        self.inputs, self.token, self.kind = inputs, token, kind
+
+    def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
+        """Points of the other inputs with other texts; InputError where those do not say what their clips show."""
+        found = self.inputs.points(numbers, length, side)
+        if not all(found.shown):
+            raise InputError("A LoRA paints its own inputs: each row needs an input_caption that says what to paint.")
+        if self.kind == "style":
+            shown, captions = (
+                [f"{text}, in the style of {self.token}" for text in t] for t in (found.shown, found.captions)
+            )
+            return replace(found, shown=shown, captions=captions)
+        rng = [random.Random(f"subject {number}") for number in numbers]
+        instructions = [r.choice(BRING).format(self.token) for r in rng]
+        captions = [f"{text} and {self.token}" for text in found.shown]
+        return replace(found, instructions=instructions, captions=captions, tasks=["add"] * len(numbers))
+
+
+def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) -> Points:
+    return Points(torch.stack(list(clips)), *([row[i] for row in rows] for i in range(4)))
 
 
 def _row(line: str, where: str, home: Path) -> Row:
@@ -149,4 +182,4 @@ def _row(line: str, where: str, home: Path) -> Row:
         raise InputError(f"{where}: {row['video']!r} is no video.")
     if fault := unreadable(path):
         raise InputError(f"{where}: {fault}.")
-    return Row(path, row["instruction"], row["output_caption"], task)
+    return Row(path, row["instruction"], row["output_caption"], task, row.get("input_caption") or "")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from diffusers import UNet2DConditionModel, UNetMotionModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
@@ -55,6 +56,23 @@ def parameters(tree: Tree, name: str) -> list[nn.Parameter]:
 def weights(tree: Tree, name: str) -> dict[str, Tensor]:
     """The weights of one set of low-rank layers by peft's names."""
     return get_peft_model_state_dict(tree, adapter_name=name)
+
+
+def joined(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One set of low-rank weights that does what two do together, exactly; its rank is the sum of theirs."""
+    ranks = [next(v.shape[0] for n, v in each.items() if n.endswith(".lora_A.weight")) for each in (first, second)]
+    made = {}
+    for name in {**first, **second}:
+        dim = 0 if name.endswith(".lora_A.weight") else 1
+        parts = [each.get(name) for each in (first, second)]
+        like = next(part for part in parts if part is not None)
+        for i, rank in enumerate(ranks):
+            if parts[i] is None:
+                shape = list(like.shape)
+                shape[dim] = rank
+                parts[i] = like.new_zeros(shape)
+        made[name] = torch.cat([part for part in parts if part is not None], dim)
+    return made
 
 
 def _inject(tree: Tree, name: str, rank: int, layers: str | list[str]) -> None:

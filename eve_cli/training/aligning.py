@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,19 +15,21 @@ from torch import Tensor
 from eve_cli import registry
 from eve_cli.alignment import points
 from eve_cli.alignment.points import Plan
-from eve_cli.alignment.student import Student
+from eve_cli.alignment.student import PictureStudent, Student
 from eve_cli.alignment.teachers import TEACHERS
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.alignment.teachers.edit import EditTeacher
+from eve_cli.alignment.teachers.lora import LoraTeacher
 from eve_cli.data import inputs as data
 from eve_cli.data import photos
-from eve_cli.data.inputs import Inputs
+from eve_cli.data.inputs import Inputs, PersonalInputs
 from eve_cli.errors import InputError, ModelError, UsageError
-from eve_cli.models import align, bundle, folder
+from eve_cli.models import bundle, folder, lora, low_rank
 from eve_cli.models.editor import Editor
+from eve_cli.models.lora import Lora
 from eve_cli.settings import to_mapping
 from eve_cli.training import loop, session
-from eve_cli.training.loop import Event
+from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipes.align import AlignRecipe
 from eve_cli.training.session import Trained
 from eve_cli.training.settings import AlignSettings
@@ -55,12 +57,14 @@ class Alignment:
         self.settings = settings
         self.origin = check(settings)
         self.parts = bundle.load(self.origin)
-        self.parts.align = None if settings.random_init else self.parts.align
         self.parts.channels_last()
+        self.lora = _lora(settings, self.origin)
+        if settings.random_init or self.lora:
+            self.parts.align = None
         device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
-        self.editor = Editor(self.parts, device)
+        self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)
         torch.manual_seed(settings.seed)
-        make = Student.fresh if settings.random_init else Student
+        make = PictureStudent if self.lora else Student.fresh if settings.random_init else Student
         self.student = make(self.editor, settings.rank, settings.layers)
         self.first = EditTeacher(self.editor, settings.scales.get("edit"))
         self.teachers: dict[Teacher, float] = {}
@@ -68,16 +72,19 @@ class Alignment:
             kind, _, told = name.partition(":")
             teacher = registry.pick(TEACHERS, kind, "teacher")
             self.teachers[teacher(self.editor, settings.scales.get(kind), *([told] if told else []))] = weight
+        self.painter = next((t for t in self.teachers if isinstance(t, LoraTeacher)), None)
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
         self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
+        if self.lora:
+            self.inputs = PersonalInputs(self.inputs, self.lora.token, self.lora.kind)
         self.plan = Plan(
             count=settings.points,
-            frames=self.parts.settings.frames,
+            frames=1 if self.lora else self.parts.settings.frames,
             side=self.parts.settings.pixels,
             steps=settings.teacher_steps,
-            looked=min(settings.looked, self.parts.settings.frames),
+            looked=1 if self.lora else min(settings.looked, self.parts.settings.frames),
             seed=settings.seed,
-            model=identity(self.origin),
+            model=identity(self.origin) + (self.lora.sha256 if self.lora else ""),
             inputs=_inputs_identity(settings),
         )
         self.cache = settings.cache or POINTS
@@ -105,22 +112,50 @@ class Alignment:
                 self.plan,
                 self.cache,
                 samples=self.settings.adversarial_from < 1,
+                painter=self.painter,
                 progress=progress,
             )
+
+    def save(self, outcome: Outcome, out: Path) -> Path:
+        """The model with its alignment; or, of a LoRA, one LoRA that is it and its alignment together."""
+        record = session.record("align", self.settings, outcome, self.origin)
+        parts = self.student.editor.parts
+        for _, module in parts.modules():
+            module.to("cpu")
+        if self.lora:
+            joined = low_rank.joined(self.lora.weights, {k: v.cpu() for k, v in self.student.weights().items()})
+            told = {**self.lora.training, "align": record["align"]}
+            return lora.save(replace(self.lora, weights=joined, training=told), out / "lora")
+        parts.align = self.student.weights()
+        return bundle.save(parts, out / "model", record, dtype=session.stored_dtype(self.origin))
+
+
+def _lora(settings: AlignSettings, origin: Path) -> Lora | None:
+    """The LoRA among the teachers; ModelError if it was made for another backbone."""
+    for name in settings.weights:
+        kind, _, place = name.partition(":")
+        if kind == "lora":
+            found = lora.load(place)
+            found.check_fits(Path(place), settings.model, folder.read(origin))
+            return found
+    return None
 
 
 def check(settings: AlignSettings) -> Path:
     """The model's folder; UsageError, ModelError or InputError for what can be known to be wrong before loading."""
     origin = bundle.resolve(settings.model)
     have = folder.read(origin).parts
+    kinds = [name.partition(":")[0] for name in settings.weights]
     for part, what in (("edit", "edit adapter"), ("video", "video adapter")):
-        if part not in have:
+        if part not in have and not (part == "video" and "lora" in kinds):
             raise ModelError(f"The model {settings.model} has no {what}: train one first (eve train {part}).")
     if not settings.weights:
         raise UsageError("--teachers is empty: name one or more, such as edit,video.")
-    for name in settings.weights:
-        registry.pick(TEACHERS, name.partition(":")[0], "teacher")
-    _fit(origin)
+    for kind in kinds:
+        registry.pick(TEACHERS, kind, "teacher")
+    if "lora" in kinds and ("video" in kinds or kinds.count("lora") > 1 or "lora" in settings.weights):
+        raise UsageError("A LoRA is aligned with the edit adapter alone: --teachers edit,lora:FOLDER.")
+    _fit(origin, have)
     if settings.data == "world" and not settings.photos:
         return origin
     if settings.data != "world" and settings.photos:
@@ -130,14 +165,14 @@ def check(settings: AlignSettings) -> Path:
     return origin
 
 
-def _fit(origin: Path) -> None:
+def _fit(origin: Path, have: Sequence[str]) -> None:
     """ModelError if the adapters were made for another backbone, by their configs alone."""
     read = {
         p: json.loads((origin / folder.FOLDERS[p] / "config.json").read_text()) for p in ("backbone", "edit", "video")
     }
     widths = {part: list(config.get("block_out_channels") or []) for part, config in read.items()}
     for part, what in (("edit", "edit adapter"), ("video", "video adapter")):
-        if widths[part] != widths["backbone"]:
+        if part in widths and widths[part] != widths["backbone"]:
             raise ModelError(
                 f"The {what} of {origin} has channels {widths[part]} and the backbone {widths['backbone']}: "
                 "they were not made for each other; train the adapter on this backbone."
@@ -149,7 +184,7 @@ def run(
     on_event: Callable[[Event], None] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Trained:
-    """Aligns, and saves the model with its alignment as `model` in the run's folder.
+    """Aligns, and saves the model with its alignment as `model` in the run's folder (with a LoRA, that as `lora`).
 
     Interrupted runs go on with `resume`: prepared points, low-rank layers, discriminators and optimizers are kept.
     """
@@ -163,15 +198,7 @@ def run(
     outcome = loop.run(recipe, settings.loop(), out, on_event, resume=settings.resume, config=to_mapping(settings))
     if outcome.interrupted:
         return Trained(out, None, outcome)
-    model = out / "model"
-    if outcome.main:
-        parts = alignment.student.editor.parts
-        parts.align = align.weights(alignment.student.editor.need_student())
-        for _, module in parts.modules():
-            module.to("cpu")
-        record = session.record("align", settings, outcome, alignment.origin)
-        bundle.save(parts, model, record, dtype=session.stored_dtype(alignment.origin))
-    return Trained(out, model, outcome)
+    return Trained(out, alignment.save(outcome, out) if outcome.main else out, outcome)
 
 
 def home(settings: AlignSettings) -> Path:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
-from eve_cli.alignment.student import Student
+from eve_cli.alignment.student import PictureStudent, Student
 from eve_cli.data import inputs, looks
 from eve_cli.data.world import edits, render
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
-from eve_cli.models import bundle
+from eve_cli.models import bundle, lora, low_rank
 from eve_cli.models.editor import Editor
+from eve_cli.models.graft import image_tree
 from eve_cli.training import aligning, checkpoint
 from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
 from tests.tiny import tiny_bundle
@@ -135,7 +137,7 @@ def test_no_true_edit_can_be_reached(home: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_points_hold_no_edit() -> None:
-    assert set(inputs.Points.__dataclass_fields__) == {"frames", "instructions", "captions", "tasks"}
+    assert set(inputs.Points.__dataclass_fields__) == {"frames", "instructions", "captions", "tasks", "shown"}
     assert "output" not in inputs.ALLOWED and "edited" not in inputs.ALLOWED
 
 
@@ -314,3 +316,52 @@ def test_the_student_can_be_looked_at_without_its_layers(home: Path) -> None:
     with student.without():
         assert student.editor.student is student.editor.video
     assert student.editor.student is aligned
+
+
+@pytest.fixture(scope="module")
+def toy(home: Path) -> Path:
+    """A LoRA that does something."""
+    editor = Editor(bundle.load(home / "tiny"))
+    tree = image_tree(editor.backbone)
+    lora.add(tree, 2)
+    weights = {k: torch.randn_like(v) * 0.2 for k, v in lora.weights(tree).items()}
+    base = bundle.read(home / "tiny")
+    return lora.save(lora.Lora(weights, "<toy>", "subject", "tiny", base.backbone), home / "toy")
+
+
+@pytest.mark.parametrize("kind", ["subject", "style"])
+def test_a_lora_is_aligned_with_the_edit_adapter(home: Path, toy: Path, kind: Any) -> None:
+    teacher = lora.save(replace(lora.load(toy), kind=kind), home / f"toy-{kind}")
+    trained = aligning.run(settings(home, f"aligned-{kind}", teachers=f"edit,lora:{teacher}", steps=2))
+    assert trained.model == home / f"aligned-{kind}" / "lora"
+    before, after = lora.load(teacher), lora.load(trained.model)
+    assert after.rank == before.rank + SHORT["rank"] and after.token == "<toy>" and "align" in after.training
+
+
+def test_one_lora_does_what_two_do(home: Path, toy: Path) -> None:
+    editor = Editor(bundle.load(home / "tiny"), weights=lora.load(toy).weights)
+    student = PictureStudent(editor, 3, "attention+mlp")
+    for parameter in student.module.parameters():
+        parameter.data.normal_(std=0.2)
+    joined = low_rank.joined(lora.load(toy).weights, student.weights())
+    other = Editor(bundle.load(home / "tiny"), weights=joined)
+    noisy, t, text = torch.randn(2, 4, 4, 4), torch.tensor([300, 900]), editor.embed(["a red car", "make it snowy"])
+    with torch.no_grad():
+        made = [e.clean_image(noisy, t, text, styled=True) for e in (student.editor, other, editor)]
+    torch.testing.assert_close(made[0], made[1], rtol=1e-4, atol=1e-5)
+    assert (made[0] - made[2]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("teachers", ["edit,lora", "edit,video,lora:x", "lora:a,lora:b"])
+def test_a_lora_teaches_with_the_edit_adapter_alone(home: Path, teachers: str) -> None:
+    with pytest.raises(UsageError, match="edit,lora:FOLDER"):
+        aligning.check(settings(home, "x", teachers=teachers))
+
+
+def test_texts_of_a_subject_and_of_a_style_hold_its_token() -> None:
+    world = inputs.WorldInputs()
+    subject = inputs.PersonalInputs(world, "<toy>", "subject").points([0, 1], 1, 32)
+    assert all("<toy>" in text for text in subject.instructions + subject.captions)
+    style = inputs.PersonalInputs(world, "<ink>", "style").points([0, 1], 1, 32)
+    assert style.instructions == world.points([0, 1], 1, 32).instructions
+    assert all("<ink>" in text for text in style.shown + style.captions)

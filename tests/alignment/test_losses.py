@@ -16,7 +16,7 @@ def test_the_gradient_is_that_of_score_distillation_in_terms_of_noise() -> None:
     # w(t) (noise_teacher - noise) d noisy / d clean, with w such that c = alpha: w = sigma
     clean, target, noise = (latents(i) for i in range(3))
     t = torch.tensor([50, 400, 900])
-    alpha, sigma = SCHEDULE.at(t, clean)
+    _, sigma = SCHEDULE.at(t, clean)
     noisy = SCHEDULE.add_noise(clean, noise, t)
     expected = sigma * (SCHEDULE.to_noise(noisy, target, t) - noise)
     made = clean.clone().requires_grad_()

@@ -18,7 +18,7 @@ class Teacher(Protocol):
     """
 
     name: str
-    tree: Literal["backbone", "video"]
+    tree: Literal["backbone", "video", "styled"]
     """Which of its editor's trees it runs on."""
     editor: Editor
     guidance: float | None

@@ -1,0 +1,46 @@
+"""A LoRA for a subject or a style as a teacher: does the picture show it?"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from eve_cli.alignment.context import Context, per_frame
+from eve_cli.alignment.discriminators import ClipDiscriminator
+from eve_cli.alignment.features import Features
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.models.editor import Editor
+
+
+class LoraTeacher:
+    """Backbone and LoRA on lone frames, from the caption alone (EVE, section 4.4); the editor has the LoRA."""
+
+    name = "lora"
+    tree = "styled"
+
+    def __init__(self, editor: Editor, guidance: float | None = None, folder: str = "") -> None:
+        self.editor, self.guidance, self.folder = editor, guidance, folder
+
+    def view(self, clips: Tensor) -> Tensor:
+        return clips.flatten(0, 1)
+
+    def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
+        return self._guided(per_frame(context.text, context.frames))(noisy, t)
+
+    def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
+        return self.paint(noise.flatten(0, 1), per_frame(context.text, context.frames), steps)
+
+    def paint(self, noise: Tensor, text: Tensor, steps: int) -> Tensor:
+        """Pictures (n, c, h, w) of what texts (n, tokens, dim) say."""
+        return ddim(self._guided(text), self.editor.schedule, noise, self.editor.schedule.trailing(steps))
+
+    def shown(self, clips: Tensor, context: Context) -> Tensor:
+        return clips.flatten(0, 1)
+
+    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        return features(shown), (per_frame(context.text.mean(1), context.frames), 1)
+
+    def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
+        return ClipDiscriminator(features.dims, text)
+
+    def _guided(self, text: Tensor):
+        return self.editor.guided_image(text, self.guidance, styled=True)
