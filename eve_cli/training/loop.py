@@ -189,8 +189,9 @@ class _Loop:
         sums: dict[str, Tensor] = {}
         for part in range(s.accumulate):
             _seed(step_seed(s.seed, self.accelerator.process_index, self.step * s.accumulate + part, _LOOP_STREAM))
+            batch = to_device(next(drawn), self.device)  # drawn in full precision, in line as well as ahead
             with self.accelerator.autocast():
-                losses = self.recipe.step(to_device(next(drawn), self.device))
+                losses = self.recipe.step(batch)
             total = torch.stack([v.float() for k, v in losses.items() if not k.startswith("_")]).sum()
             self.accelerator.backward(total / s.accumulate)
             for name, value in (losses | {"loss": total}).items():

@@ -73,6 +73,16 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, unbro
     assert all(torch.equal(value, expected[key]) for key, value in weights(recipe).items())
 
 
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_batches_are_drawn_in_full_precision(tmp_path: Path, prefetch: int) -> None:
+    class Watching(Toy):
+        def batch(self, step: int, rank: int) -> dict[str, torch.Tensor]:
+            assert not torch.is_autocast_enabled("cpu")
+            return super().batch(step, rank)
+
+    loop.run(Watching(), settings(steps=2, precision="bf16", prefetch=prefetch), tmp_path)
+
+
 def test_ctrl_c_saves_the_step_in_hand(tmp_path: Path, unbroken: tuple) -> None:
     process = start(tmp_path, pause=0.02)
     wait_for(tmp_path / "checkpoints" / "step-00000010", process)
