@@ -53,8 +53,8 @@ def _command(words: str, command: Any) -> Iterator[str]:
     """A command's text, its form and its options; a group's commands follow."""
     children = getattr(command, "commands", None)
     yield _text(command)
-    if children and _alike(list(children.values())):
-        yield from _table_of_all(words, children)
+    if children and (shared := _shared(list(children.values()))):
+        yield from _table_of_all(words, children, shared)
     elif children:
         for name, child in children.items():
             yield f"\n### {words} {name}\n"
@@ -64,20 +64,23 @@ def _command(words: str, command: Any) -> Iterator[str]:
         yield from _table([(p, [_default(p)]) for p in _parameters(command)], ["default"])
 
 
-def _alike(children: list[Any]) -> bool:
-    """Whether commands take the same options, so that one table does for all."""
+def _shared(children: list[Any]) -> list[str]:
+    """The options that several commands have in common, if these are most of what each takes."""
     forms = [[_name(p) for p in _parameters(child)] for child in children]
-    return len(forms) > 2 and all(form == forms[0] for form in forms)
+    shared = [name for name in forms[0] if all(name in form for form in forms)]
+    return shared if len(forms) > 2 and 2 * len(shared) > max(map(len, forms)) else []
 
 
-def _table_of_all(words: str, children: dict[str, Any]) -> Iterator[str]:
+def _table_of_all(words: str, children: dict[str, Any], shared: list[str]) -> Iterator[str]:
+    tables = {name: {_name(p): p for p in _parameters(child)} for name, child in children.items()}
     for name, child in children.items():
-        yield f"{_usage(f'{words} {name}', child)}\n{_text(child)}"
-    yield "\nThey take the same options:\n"
-    columns = zip(*map(_parameters, children.values()), strict=True)
-    rows = [(same[0], [_default(p) for p in same]) for same in columns]
+        own = [p for key, p in tables[name].items() if key not in shared]
+        yield f"{_usage(f'{words} {name}', child)}\n{_text(child)}" + ("\n" if own else "")
+        yield from _table([(p, [_default(p)]) for p in own], ["default"])
+    yield "\nThey all take these options:\n"
+    rows = [(tables[next(iter(tables))][key], [_default(t[key]) for t in tables.values()]) for key in shared]
     yield from _table(
-        [(p, found[:1] if len(set(found)) == 1 else [" · ".join(found)]) for p, found in rows],
+        [(p, found[:1] if len(set(found)) == 1 else [" · ".join(each or "–" for each in found)]) for p, found in rows],
         [f"default ({' · '.join(children)})"],
     )
 

@@ -1,4 +1,4 @@
-"""`eve data check`, `show` and `world`: look at the data before you train, and write some."""
+"""`eve data check`, `show`, `world` and `novel`: look at the data before you train, and write some."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ DRAWS = ("pictures", "pairs", "clips")
 TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth or mark"
 
 Format = Literal["text", "json"]
+Kind = Literal["subject", "style"]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -97,6 +98,21 @@ def world(
     console.say("table", f"{table} · to train on: {rows}")
     told = {"path": str(folder), "edits": count, "table": str(table), "triplets": str(rows)}
     console.result(told if format == "json" else out, as_json=format == "json")
+
+
+@app.command("novel")
+def novel(
+    kind: Annotated[Kind, typer.Argument(help="subject (a toy robot) or style (two inks).", metavar="KIND")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not hold anything yet.")],
+    token: Annotated[str, typer.Option("--token", help="What the captions call it.")] = "<toy>",
+    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.", min=1)] = 12,
+    side: Annotated[int, typer.Option("--side", help="Height and width in pixels.", min=16, max=2048)] = 128,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+) -> None:
+    """Draw pictures of a subject or a style that no model of the world has seen, to train a LoRA with."""
+    from eve_cli.data.world import novel as drawing
+
+    console.result(drawing.write(out, kind, token, count, side, seed))
 
 
 def _pixels(size: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""`eve train codec|backbone|edit|video`: what people see of a training."""
+"""`eve train codec|backbone|edit|video|lora`: what people see of a training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Train one part of a model; the others stay as they are. The result is a whole model.",
+    help="Train one part of a model; the others stay as they are. The result is a whole model, or a LoRA.",
 )
 
 
@@ -53,7 +53,7 @@ class Shown:
         ends = [f"{s.steps} steps"] if s.steps else []
         ends += [f"{s.minutes:g} min"] if s.minutes else []
         self.say("model", f"{s.model} · training {self.part}")
-        self.say("data", s.data + (f" · {s.photo_share:.0%} photographs of {s.photos}" if s.photos else ""))
+        self.say("data", s.learned_from())
         start = f" · from step {event.step}" if event.kind == "resumed" else ""
         self.say("plan", f"{' or '.join(ends)} · batch {s.batch} · lr {s.lr:g} · {s.precision} · seed {s.seed}{start}")
         total, unit = (s.steps or 0, "steps") if s.minutes is None else (round(s.minutes * 60), "s")

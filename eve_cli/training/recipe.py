@@ -1,6 +1,7 @@
 """What the loop asks of a recipe, and the seeds that make every run repeatable."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -62,6 +63,13 @@ class Concluding(Protocol):
     """A recipe with a last thing to do to the trained weights, such as normalising latents."""
 
     def conclude(self) -> None: ...
+
+
+@runtime_checkable
+class Saving(Protocol):
+    """A recipe whose result is no whole model: it writes its own into the run's folder, with the run's record."""
+
+    def save(self, path: Path, record: Mapping[str, Any]) -> Path: ...
 
 
 @runtime_checkable

@@ -24,17 +24,18 @@ from eve_cli.models.parts import Parts
 from eve_cli.settings import from_mapping, to_mapping
 from eve_cli.training import loop
 from eve_cli.training.loop import Event, Outcome
-from eve_cli.training.recipe import Concluding, Recipe
+from eve_cli.training.recipe import Concluding, Recipe, Saving
 from eve_cli.training.recipes import RECIPES
 from eve_cli.training.settings import TrainSettings
 
 Settings = TypeVar("Settings", bound=TrainSettings)
 KEPT_SETTINGS = "settings.json"
+NOT_RECORDED = ("out", "resume", "quiet", "threads", "photos", "images")  # of this machine, not of the model
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave: the run's folder, the model in it (None if it was interrupted), and how it ended."""
+    """What a training gave: the run's folder, the model or LoRA in it (None if interrupted), and how it ended."""
 
     folder: Path
     model: Path | None
@@ -44,7 +45,7 @@ class Trained:
 def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] | None = None) -> Trained:
     """Trains one part of a model and saves the whole model as `model` in the run's folder; the other parts stay.
 
-    `part` is a row of `RECIPES`. In a run of several processes the first one saves.
+    `part` is a row of `RECIPES`; a LoRA is saved alone, as `lora`. In a run of several processes the first one saves.
     """
     out = home(part, settings)
     if settings.threads:
@@ -61,7 +62,11 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     if outcome.main:
         for _, module in parts.modules():
             module.to("cpu")
-        bundle.save(parts, model, record(part, settings, outcome, origin), dtype=stored_dtype(origin))
+        told = record(part, settings, outcome, origin)
+        if isinstance(recipe, Saving):
+            model = recipe.save(out, told[part])
+        else:
+            bundle.save(parts, model, told, dtype=stored_dtype(origin))
     return Trained(out, model, outcome)
 
 
@@ -89,7 +94,7 @@ def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
         raise UsageError("--photos are mixed into `--data world` only; put them into the folder instead.")
     pictures = photos.load(settings.photos, parts.settings.pixels) if settings.photos else None
     source = batches.open_source(settings.data, pictures, settings.photo_share)
-    return recipe(parts, settings.batch, settings.seed, source=source)
+    return recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
 
 
 def home(part: str, settings: TrainSettings) -> Path:
@@ -130,7 +135,7 @@ def write_settings(part: str, settings: TrainSettings, out: Path) -> None:
 def record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path | None) -> dict[str, Any]:
     """The model's training record with this run's row; rows of other parts stay."""
     before = dict(folder.read(origin).training) if origin is not None else {}
-    told = {k: v for k, v in to_mapping(settings).items() if k not in ("out", "resume", "quiet", "threads", "photos")}
+    told = {k: v for k, v in to_mapping(settings).items() if k not in NOT_RECORDED}
     losses = {name: round(value, 6) for name, value in outcome.losses.items()}
     row = {"steps": outcome.step, "seconds": round(outcome.seconds), "losses": losses, "settings": told}
     return before | {part: row}

@@ -73,6 +73,14 @@ class TrainSettings(LoopSettings):
         """The loop's part of the settings."""
         return LoopSettings(**{f.name: getattr(self, f.name) for f in fields(LoopSettings)})
 
+    def options(self) -> dict[str, Any]:
+        """What the recipe is told beyond its parts, its source, batch and seed."""
+        return {}
+
+    def learned_from(self) -> str:
+        """The data in words."""
+        return self.data + (f" · {self.photo_share:.0%} photographs of {self.photos}" if self.photos else "")
+
 
 @dataclass(frozen=True)
 class CodecSettings(TrainSettings):
@@ -105,6 +113,50 @@ class VideoSettings(TrainSettings):
 
     batch: int = setting(8, "Clips in one step of one process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
+
+
+@dataclass(frozen=True)
+class LoraSettings(TrainSettings):
+    """Train a LoRA: low-rank layers that know a subject or a style, from a few pictures, for `eve edit --lora`.
+
+    The model stays as it is. The result is a folder that diffusers' `load_lora_weights` reads too.
+    """
+
+    images: Path | None = setting(
+        None, "Folder of 8 to 16 pictures (needed); the caption of NAME.png is in NAME.txt, or made.", metavar="DIR"
+    )
+    token: str = setting("", "The word that asks for it (needed), such as `<toy>`; captions get it where they lack it.")
+    kind: Literal["subject", "style"] = setting("subject", "What the pictures share: a subject or a style.")
+    rank: int = setting(8, "Rank of the low-rank layers.", min=1)
+    prior: float = setting(
+        0.0, "Share of each batch from --data, so that other words keep their meaning.", min=0.0, max=0.9
+    )
+    steps: int | None = setting(300, "Stop after this many optimizer steps.")
+    batch: int = setting(8, "Samples in one step of one process.")
+    lr: float = setting(1e-3, "Learning rate after the warm-up.")
+    warmup: int = setting(20, "Steps over which the learning rate rises.", panel=MORE)
+    ema: float = setting(0.0, "Decay of the moving average of the weights; 0 turns it off.", panel=MORE)
+    preview_every: int = setting(
+        100, "Steps between preview pictures; 0 turns them off.", flags=("--sample-every", "--preview-every")
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resume:
+            return
+        if self.images is None:
+            raise UsageError("A LoRA is made of pictures: give their folder with --images.")
+        if not self.token.strip():
+            raise UsageError('A LoRA needs a word that asks for it: give one with --token, such as "<toy>".')
+        if self.model == "new":
+            raise UsageError("A LoRA is made for a trained model, and `new` is none: give --model a name or a folder.")
+
+    def options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("images", "token", "kind", "rank", "prior", "model")}
+
+    def learned_from(self) -> str:
+        prior = f" · {self.prior:.0%} {super().learned_from()}" if self.prior else ""
+        return f"{self.images} as {self.token}{prior}"
 
 
 @dataclass(frozen=True)
@@ -275,6 +327,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "backbone": BackboneSettings,
     "edit": EditSettings,
     "video": VideoSettings,
+    "lora": LoraSettings,
 }
 
 

@@ -6,4 +6,5 @@ RECIPES = {
     "backbone": "eve_cli.training.recipes.backbone:BackboneRecipe",
     "edit": "eve_cli.training.recipes.edit:EditRecipe",
     "video": "eve_cli.training.recipes.video:VideoRecipe",
+    "lora": "eve_cli.training.recipes.lora:LoraRecipe",
 }
