@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),
+    "align": ("eve_cli.cli.align:app", "Align the adapters of a model by Factorized Diffusion Distillation."),
+    "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
     "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
 }
 

@@ -17,6 +17,7 @@ NOISE_BIAS = 2.0
 PREVIEW_SEED = 20_000_001
 FIRST_DROPPED = 0.1
 TEXT_DROPPED = 0.15
+BOILING = 0.5  # weight of errors that change over time
 
 
 class VideoRecipe(common.LatentRecipe):
@@ -64,13 +65,13 @@ class VideoRecipe(common.LatentRecipe):
             text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
         clean = self.editor.clean_video(noisy, t, text, latents[: int(rest.sum()), 0]).float()
         error = (clean - latents) / schedule.at(t, clean)[1].clamp_min(0.05)
-        moved = ((clean - latents)[:, 1:] - (clean - latents)[:, :-1]).square().mean()
         noisiest = (t > 0.9 * schedule.steps).float()
         return {
             "velocity": error.square().mean(),
+            # errors that change from frame to frame are seen as boiling; for independent ones this is `velocity` again
+            "boiling": BOILING * 0.5 * (error[:, 1:] - error[:, :-1]).square().mean(),
             "_clean_at_noisiest": ((clean - latents).square().mean((1, 2, 3, 4)) * noisiest).sum().detach()
             / noisiest.sum().clamp_min(1),
-            "_difference": moved.detach(),
         }
 
     def preview(self, step: int) -> Tensor | None:
