@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.world import language as say
@@ -191,7 +190,7 @@ def video_rows(editor: Editor, count: int, keep: dict) -> list[Row]:
     clips = torch.cat(made)
     through = torch.cat([editor.decode(editor.encode(c)) for c in drawn.frames]).view_as(drawn.frames)
     keep["video"] = (drawn.frames[:3], clips[:3])
-    errors = {n: estimated_warp_error(c) for n, c in (("true", drawn.frames), ("codec", through), ("made", clips))}
+    errors = {n: truth.matched_warp_error(c) for n, c in (("true", drawn.frames), ("codec", through), ("made", clips))}
     moved = [(c[:, 1:] - c[:, :-1]).abs().flatten(1).mean(1) for c in (drawn.frames, clips)]
     ratio = errors["made"].mean() / errors["true"].mean()
     return [
@@ -200,23 +199,6 @@ def video_rows(editor: Editor, count: int, keep: dict) -> list[Row]:
         row("  of generated clips x1000", errors["made"] * 1000, f"{ratio:.2f} x true; bar 3"),
         row("motion of generated clips / of true ones", moved[1] / moved[0], "1 is as lively"),
     ]
-
-
-def estimated_warp_error(clips: Tensor) -> Tensor:
-    """Warp error along a block-matched flow of the clip's own (generated clips need not move as the true ones do)."""
-    n, f = clips.shape[:2]
-    now, then = clips[:, :-1].flatten(0, 1), clips[:, 1:].flatten(0, 1)
-    best = torch.full((len(now), *clips.shape[-2:]), torch.inf)
-    error = best.clone()
-    padded = F.pad(then, (4, 4, 4, 4), mode="replicate")
-    for dy in range(9):
-        for dx in range(9):
-            moved = padded[..., dy : dy + clips.shape[-2], dx : dx + clips.shape[-1]]
-            cost = (moved - now).square().mean(1)
-            smooth = F.avg_pool2d(cost.unsqueeze(1), 5, 1, 2).squeeze(1)
-            better = smooth < best
-            best, error = torch.where(better, smooth, best), torch.where(better, cost, error)
-    return error.view(n, f - 1, -1).mean((1, 2))
 
 
 def show(rows: list[Row]) -> None:
