@@ -5,26 +5,38 @@
 #
 # OUT      folder of the runs (default runs/mini)
 # PHOTOS   folder of photographs that are mixed into the drawn world (default: none; looks on real clips then suffer)
-# SCALE    multiplies all times (default 1: about 3 hours on 2 cores; 0.01 tries the whole way in minutes, for nothing good)
+# SCALE    multiplies all times (default 1: about 3 hours on 2 cores)
 # TARGET   where the bundle goes (default weights/mini)
+# QUICK    if set, two steps a part with small batches: the whole way in about a minute, for nothing good; OUT and TARGET
+#          are then runs/mini-quick and model/ in it
+# EVE      the command (default eve)
 #
 # The same on CPU and GPU. On a few cores pin the threads: export OMP_NUM_THREADS=2 GOMP_CPU_AFFINITY="0 1".
 set -eu
-OUT=${OUT:-runs/mini} SCALE=${SCALE:-1} TARGET=${TARGET:-weights/mini}
+OUT=${OUT:-runs/mini${QUICK:+-quick}} SCALE=${SCALE:-1} EVE=${EVE:-eve}
+TARGET=${TARGET:-${QUICK:+$OUT/model}} TARGET=${TARGET:-weights/mini}
 photos=${PHOTOS:+--photos "$PHOTOS"}
 
-minutes() { awk "BEGIN { print $1 * $SCALE }"; }
+ends() { [ -n "${QUICK:-}" ] && echo "--steps 2" || awk "BEGIN { print \"--minutes\", $1 * $SCALE }"; }
+
+# What a quick run changes, by part; the codec's latents are measured on hundreds of pictures, drawn a batch at a time.
+small() {
+    [ -n "${QUICK:-}" ] || return 0
+    case $1 in codec | decoder) batch=32 ;; *) batch=2 ;; esac
+    echo "--batch $batch --warmup 1 --ema 0 --preview-every 0 --prefetch 0 --keep 1"
+}
 
 # part, model to start from, minutes, and what else `eve train` takes
 stage() {
-    part=$1 model=$2 time=$(minutes "$3"); shift 3
+    part=$1 model=$2 end=$(ends "$3"); shift 3
     if [ -e "$OUT/$part/model/bundle.json" ]; then
         echo "$part: done before" >&2
     elif ls "$OUT/$part/checkpoints"/step-* >/dev/null 2>&1; then
-        eve train "$part" --out "$OUT/$part" --minutes "$time" --resume
+        # shellcheck disable=SC2086
+        $EVE train "$part" --out "$OUT/$part" $end --resume
     else
         # shellcheck disable=SC2086
-        eve train "$part" --model "$model" --out "$OUT/$part" --minutes "$time" $photos "$@"
+        $EVE train "$part" --model "$model" --out "$OUT/$part" $end $photos "$@" $(small "$part")
     fi
 }
 
