@@ -23,7 +23,6 @@ TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "
 UNKNOWN_TASK = len(TASKS)
 
 
-
 def task_labels(names: Sequence[str]) -> Tensor:
     """The label numbers (n,) of tasks; a name that is none of `TASKS` is the label for "unknown"."""
     return torch.tensor([TASKS.index(name) if name in TASKS else UNKNOWN_TASK for name in names])
