@@ -53,7 +53,8 @@ class LoraRecipe(common.LatentRecipe):
         model: str | Path,
     ) -> None:
         super().__init__(parts, batch, seed, source, CHUNK)
-        self.token, self.kind, self.model = token, kind, model
+        self.token, self.model = token, model
+        self.kind: Kind = kind
         self.pictures, self.captions = views(images, token, kind, parts.settings.pixels)
         self.latents, self.ids = common.encode(self.editor, self.pictures), parts.tokens(self.captions)
         with torch.random.fork_rng(devices=[]):
@@ -90,7 +91,7 @@ class LoraRecipe(common.LatentRecipe):
             text = self.parts.text_encoder(batch["ids"]).last_hidden_state
         out = self.editor.styled(noisy, t, encoder_hidden_states=text).sample.float()
         error = (out - schedule.target(batch["latents"], batch["noise"], t)).square().mean((1, 2, 3))
-        told = {"_pictures": error[: self.count - self.kept]} | ({"_prior": error[-self.kept :]} if self.kept else {})
+        told = {"_pictures": error[: -self.kept], "_prior": error[-self.kept :]} if self.kept else {}
         return {"velocity": error.mean()} | {name: value.mean().detach() for name, value in told.items()}
 
     def preview(self, step: int) -> Tensor | None:
