@@ -5,7 +5,7 @@
 #
 # OUT      folder of the runs (default runs/mini)
 # PHOTOS   folder of photographs that are mixed into the drawn world (default: none; looks on real clips then suffer)
-# SCALE    multiplies all times (default 1: about 3 hours on 2 cores)
+# SCALE    multiplies all times (default 1: about 4 hours on 2 cores)
 # TARGET   where the bundle goes (default weights/mini)
 # QUICK    if set, two steps a part with small batches: the whole way in about a minute, for nothing good; OUT and TARGET
 #          are then runs/mini-quick and model/ in it
@@ -43,7 +43,8 @@ stage() {
 stage codec    new                     12 --batch 16 --lr 1.5e-3 --ema 0.998 --photo-share 0.25
 stage backbone "$OUT/codec/model"      75 --batch 64 --lr 1.2e-3 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.1
 stage edit     "$OUT/backbone/model"   60 --batch 32 --lr 8e-4 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.22
-stage video    "$OUT/edit/model"       30 --batch 4 --lr 6e-4 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.15
+stage joint    "$OUT/edit/model"       60 --batch 32 --lr 7e-4 --warmup 150 --clip 0.4 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.5 --photo-share 0.2
+stage video    "$OUT/joint/model"      30 --batch 4 --lr 6e-4 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.15
 stage decoder  "$OUT/video/model"      10 --batch 16 --lr 8e-4 --ema 0.998 --photo-share 0.25
 
 mkdir -p "$(dirname "$TARGET")"

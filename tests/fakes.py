@@ -36,8 +36,8 @@ class FakeEditor:
         return (functional.interpolate(latents, scale_factor=8.0, mode="bilinear") / 2 + 0.5).clamp(0, 1)
 
     def condition(self, instruction: Sequence[str], caption: Sequence[str] | None = None) -> SimpleNamespace:
-        empty = torch.zeros(len(instruction), 1, 1)
-        return SimpleNamespace(text=empty, instruction=empty)
+        told = torch.tensor([float(bool(text)) for text in instruction]).view(-1, 1, 1)
+        return SimpleNamespace(text=told, instruction=told)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         return torch.zeros(len(texts), 1, 1)
@@ -47,6 +47,10 @@ class FakeEditor:
 
     def edited(self, source: Tensor, noisy: Tensor) -> Tensor:
         return source * self.gain + noisy * self.noisy
+
+    def clean_edit(self, noisy, t, text, instruction, source, task=None, *, styled=False):
+        self.calls.append("asked")
+        return torch.where(instruction.view(-1, 1, 1, 1) > 0, self.edited(source, noisy), source)
 
     def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False):
         self.calls.append("edit")

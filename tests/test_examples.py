@@ -14,7 +14,7 @@ from tests.clips import make_clip, pictures, read_clip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((REPOSITORY / "examples").glob("*.sh"))
-PARTS = ("codec", "backbone", "edit", "video", "decoder")
+PARTS = ("codec", "backbone", "edit", "joint", "video", "decoder")
 
 
 def run(script: str, **variables: object) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -34,6 +34,10 @@ class Guidance:
         """What the networks read, for `rows` frames or clips."""
         caption = None if self.caption is None else [self.caption] * rows
         return editor.condition([self.instruction] * rows, caption)
+
+    def idle(self) -> Guidance:
+        """The same with nothing asked for."""
+        return replace(self, instruction="", caption=None, task=None)
 
     def labels(self, editor: Editor, rows: int) -> Tensor | None:
         """The task's label number for `rows` frames or clips; None if no task was named."""

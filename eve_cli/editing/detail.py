@@ -4,6 +4,10 @@ At the model's size, with `change = after - before`, a local affine map of the s
 colour guide, He et al. 2013) is fitted to the change. What the map explains is a change of colour, light or haze: the
 source's detail goes through the same map, so that it darkens at night and fades in fog. What the map cannot explain is
 a change of structure: there the detail fades away. Residuals as small as the model's own error count as no change.
+
+A small model copies badly, and that looks like a change. Where it is known what the instruction does (`effect`: frames
+that the model sees without and with it), the map is fitted to that and then applied to the source, and what the two
+have in common is left alone. The edited frames then say only what stands where the map explains little.
 """
 
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ RADIUS = 3
 REGULARITY = 3e-4
 STRUCTURE = 0.15
 SPREAD = 6
+ASKED, DOUBT, SHARPNESS = 0.15, 0.5, 4
 ERROR_SCALE = 3.0
 ERROR_LIMIT = 0.12
 GAIN_LIMIT = 1.2
@@ -39,20 +44,33 @@ class Maps:
         return Maps(self.before[one], self.change[one], self.detail[one])
 
 
-def plan(before: Tensor, after: Tensor) -> Maps:
-    """The maps of frames (f, 3, h, w) in [0, 1], as the codec shows them and edited; zero where the two are equal."""
-    change = after - before
-    matrix, offset = fit_affine(before, change)
-    explained = (matrix * before[:, :, None]).sum(1) + offset
-    residual = change - explained
+def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
+    """The maps of frames (f, 3, h, w) in [0, 1], as the codec shows them and edited; zero where the two are equal.
+
+    `effect` (2, f, 3, h, w) are frames without and with the instruction.
+    """
+    left, right = (before, after) if effect is None else effect
+    matrix, offset = fit_affine(left, right - left)
+    residual = right - left - _mapped(matrix, offset, left)
     unexplained = residual.norm(dim=1, keepdim=True)
     error = ERROR_SCALE * unexplained.flatten(1).median(1).values.view(-1, 1, 1, 1)
     error = error.clamp(1e-6, ERROR_LIMIT)
-    change = _shrink(explained + _shrink(residual, error), error)
-    weight = structure_weight(unexplained, change.norm(dim=1, keepdim=True))[:, None]
+    weight = structure_weight(unexplained, (right - left).norm(dim=1, keepdim=True))
+    change = _mapped(matrix, offset, before) + residual * _fade(residual, error)
+    if effect is None:
+        share = _fade(change, error)
+    else:
+        share = asked(right - left, left - before)
+        change = weight * change + (1 - weight) * (after - before)
     identity = torch.eye(3, device=before.device).view(1, 3, 3, 1, 1)
-    detail = weight * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
-    return Maps(before, change, detail.flatten(1, 2))
+    detail = weight[:, None] * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
+    return Maps(before, share * change, (share[:, None] * detail).flatten(1, 2))
+
+
+def asked(difference: Tensor, error: Tensor) -> Tensor:
+    """How far a difference (f, 3, h, w) was asked for, (f, 1, h, w) in [0, 1], given the error in copying near by."""
+    least = ASKED + DOUBT * _length(error, 2)
+    return 1 - torch.exp(-((_length(difference, 1) / least) ** SHARPNESS))
 
 
 def fit_affine(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,6 +113,15 @@ def _box(values: Tensor, radius: int) -> Tensor:
     return functional.avg_pool2d(padded, 2 * radius + 1, 1)
 
 
-def _shrink(values: Tensor, size: Tensor) -> Tensor:
-    """Fades vectors that are shorter than `size` towards zero."""
-    return values * (1 - torch.exp(-((values.norm(dim=1, keepdim=True) / size) ** 2)))
+def _mapped(matrix: Tensor, offset: Tensor, values: Tensor) -> Tensor:
+    return (matrix * values[:, :, None]).sum(1) + offset
+
+
+def _length(vectors: Tensor, radius: int) -> Tensor:
+    """Root of the mean squared length within `radius` pixels, (f, 1, h, w)."""
+    return _box(vectors.square().sum(1, keepdim=True), radius).sqrt()
+
+
+def _fade(values: Tensor, size: Tensor) -> Tensor:
+    """Near 0 where vectors are shorter than `size`, near 1 where they are longer."""
+    return 1 - torch.exp(-((values.norm(dim=1, keepdim=True) / size) ** 2))

@@ -89,14 +89,20 @@ class RunFolder:
         """Whether a window is finished."""
         return self._window(index).is_file()
 
-    def save_window(self, index: int, latents: Tensor) -> None:
-        """Commits a window's edited latents (frames, c, h, w), overlap included."""
-        write_atomically(self._window(index), save({"latents": latents.cpu().contiguous()}))
+    def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
+        """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect (2, frames, ...)."""
+        content = {"latents": latents} | ({} if effect is None else {"effect": effect})
+        write_atomically(self._window(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
 
     def window(self, index: int) -> Tensor:
         """A finished window's edited latents."""
         with safe_open(self._window(index), "pt") as file:
             return file.get_tensor("latents")
+
+    def effect(self, index: int) -> Tensor | None:
+        """What the instruction does to a finished window (`effect.effect`), if that was looked at."""
+        with safe_open(self._window(index), "pt") as file:
+            return file.get_tensor("effect") if "effect" in file.keys() else None  # noqa: SIM118
 
     def remove(self) -> None:
         """Deletes the folder."""

@@ -42,9 +42,9 @@ def render(
         writer = _writer(request, plan["record"], reader.info)
         with writer:
             frames = iter(reader)
-            for before, after in small_pairs(plan, editor, folder):
+            for before, after, effect in small_frames(plan, editor, folder):
                 change += float((after - before).abs().mean()) * len(after) / total
-                finish = _finisher(request, before, after)
+                finish = _finisher(request, before, after, effect)
                 for number in range(len(after)):
                     frame = next(frames, None)
                     if frame is None:
@@ -86,23 +86,28 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
     return np.concatenate([once] * (1 + twice), axis=1)
 
 
-def small_pairs(plan: dict[str, Any], editor: Editor, folder: RunFolder) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each window, its new frames (f, 3, h, w) in [0, 1]: as the codec shows the source, and edited."""
+def small_frames(
+    plan: dict[str, Any], editor: Editor, folder: RunFolder
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """For each window, its new frames (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect."""
     for entry in plan["windows"]:
         window = Window(**entry)
         source = folder.source(window.new)
         edited = folder.window(window.index)[window.overlap :]
         before = editor.decode(source.to(editor.device)).float()
-        same = torch.equal(source, edited)
-        yield before, before if same else editor.decode(edited.to(editor.device)).float()
+        after = before if torch.equal(source, edited) else editor.decode(edited.to(editor.device)).float()
+        effect = folder.effect(window.index)
+        yield before, after, None if effect is None else to_floats(effect[:, window.overlap :].to(before.device))
 
 
-def _finisher(request: EditRequest, before: Tensor, after: Tensor) -> Callable[[int, Picture], tuple[Picture, Picture]]:
+def _finisher(
+    request: EditRequest, before: Tensor, after: Tensor, effect: Tensor | None
+) -> Callable[[int, Picture], tuple[Picture, Picture]]:
     """Gives source and result, uint8 (3, height, width), of a window's frame by its number and full-size picture."""
     if request.size == "model":
         sources, results = to_bytes(before).cpu().numpy(), to_bytes(after).cpu().numpy()
         return lambda number, rgb: (sources[number], results[number])
-    maps = detail.plan(before, after)
+    maps = detail.plan(before, after, effect)
 
     def finish(number: int, rgb: Picture) -> tuple[Picture, Picture]:
         source = to_floats(torch.from_numpy(rgb.copy()).to(before.device))[None]

@@ -13,7 +13,7 @@ from eve_cli.media import codecs, sources, stills
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-LORA_METHODS = ("eve", "per_frame")
+ADAPTER_METHODS = ("eve", "per_frame")
 # Settings that do not change a pixel of the result.
 SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline")
 
@@ -66,6 +66,9 @@ class EditRequest:
     )
     caption: str | None = setting(None, "What the result shows, in words; can help.", metavar="TEXT", panel="Edit")
     task: str | None = setting(None, f"Kind of edit: {', '.join(TASKS)} (default: none).", panel="Edit")
+    keep: Literal["auto", "on", "off"] = setting(
+        "auto", "Keep of the source what the instruction leaves alone (default: the model's).", panel="Edit"
+    )
     strength: float = setting(
         0.75, "For sdedit: the share of the noise to start from.", min=0.01, max=1.0, panel="Edit"
     )
@@ -161,8 +164,12 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
         (
-            r.lora is not None and r.method not in LORA_METHODS,
-            f"--lora goes with --method {' or '.join(LORA_METHODS)}, not with {r.method}.",
+            r.lora is not None and r.method not in ADAPTER_METHODS,
+            f"--lora goes with --method {' or '.join(ADAPTER_METHODS)}, not with {r.method}.",
+        ),
+        (
+            r.keep == "on" and r.method not in ADAPTER_METHODS,
+            f"--keep on goes with --method {' or '.join(ADAPTER_METHODS)}, not with {r.method}.",
         ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),

@@ -13,12 +13,13 @@ from torch import Tensor
 from eve_cli import registry
 from eve_cli.editing import record
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
+from eve_cli.editing.effect import effect
 from eve_cli.editing.fit import model_size, to_floats
 from eve_cli.editing.folder import BLOCK, RunFolder, write_atomically
 from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
-from eve_cli.editing.request import EditRequest, check_output, default_output
+from eve_cli.editing.request import ADAPTER_METHODS, EditRequest, check_output, default_output
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_windows, shots_between
 from eve_cli.errors import EveError, InputError
@@ -118,11 +119,13 @@ def look(
         cuts = (find_cuts or _default_cuts())(picture.numpy() for picture in folder.pixels(frames))
     window = request.window or max(settings.frames, request.overlap + 1)
     shots = shots_between(cuts, frames)
+    keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     request = request.changed(
         steps=request.steps or settings.steps,
         text_cfg=settings.text_cfg if request.text_cfg is None else request.text_cfg,
         video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
         window=window,
+        keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
     )
     kept = {
         "format": record.FORMAT,
@@ -155,7 +158,9 @@ def edit_windows(
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
             clip = _clip(model, folder, window, plan["request"]["window"], reference)
             edited = method.edit(model.editor, clip, guidance)
-            folder.save_window(window.index, edited[: len(window.frames)].float())
+            seen = effect(model.editor, clip, guidance) if request.keep == "on" else None
+            count = len(window.frames)
+            folder.save_window(window.index, edited[:count].float(), None if seen is None else seen[:, :count])
         watcher.progress("edit", window.index + 1, len(windows))
 
 

@@ -56,6 +56,9 @@ class BundleSettings:
     give both the same. Without a caption the backbone reads the instruction in all three."""
     first_frame: FirstFrameForm = "repeat"
     """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video)."""
+    keep: bool = False
+    """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
+    schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""
 

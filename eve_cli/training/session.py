@@ -75,11 +75,12 @@ def start(part: str, settings: TrainSettings) -> tuple[Parts, Path | None]:
     if settings.model == "new":
         from eve_cli.data.world.language import vocabulary
 
-        return mini.build(vocabulary(), edit=part == "edit", video=part == "video", seed=settings.seed), None
+        adapters = {"edit": part in ("edit", "joint"), "video": part == "video"}
+        return mini.build(vocabulary(), settings=mini.SETTINGS, seed=settings.seed, **adapters), None
     origin = bundle.resolve(settings.model)
     parts = bundle.load(origin)
     torch.manual_seed(settings.seed)
-    if part == "edit" and parts.edit is None:
+    if part in ("edit", "joint") and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.hint)
         parts.instruction_encoder = copy.deepcopy(parts.text_encoder)  # which has read few instructions, and is frozen
     if part == "video" and parts.video is None:

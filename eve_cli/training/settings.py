@@ -108,6 +108,11 @@ class EditSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
+class JointSettings(TrainSettings):
+    """Train the backbone and the edit adapter together. A video adapter must be trained again after it."""
+
+
+@dataclass(frozen=True)
 class VideoSettings(TrainSettings):
     """Train the video adapter: from a text and a first frame to a clip."""
 
@@ -326,6 +331,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "decoder": DecoderSettings,
     "backbone": BackboneSettings,
     "edit": EditSettings,
+    "joint": JointSettings,
     "video": VideoSettings,
     "lora": LoraSettings,
 }

@@ -168,8 +168,8 @@ from eve_cli.editing.request import EditRequest
 from tests.fakes import fake_load
 
 commit = folder.RunFolder.save_window
-def save_window(self, index, latents):
-    commit(self, index, latents)
+def save_window(self, index, *content):
+    commit(self, index, *content)
     if index == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 folder.RunFolder.save_window = save_window

@@ -41,6 +41,9 @@ class MiniSizes:
     max_frames: int = 32
 
 
+SETTINGS = BundleSettings(steps=5, text_cfg=1.0, keep=True)
+"""What measured best with the shipped weights (docs/experiments.md)."""
+
 TINY = MiniSizes(
     codec="kl",
     codec_channels=(8, 8, 8, 8),

@@ -5,6 +5,7 @@ RECIPES = {
     "decoder": "eve_cli.training.recipes.codec:DecoderRecipe",
     "backbone": "eve_cli.training.recipes.backbone:BackboneRecipe",
     "edit": "eve_cli.training.recipes.edit:EditRecipe",
+    "joint": "eve_cli.training.recipes.joint:JointRecipe",
     "video": "eve_cli.training.recipes.video:VideoRecipe",
     "lora": "eve_cli.training.recipes.lora:LoraRecipe",
 }

@@ -43,10 +43,9 @@ class AlignRecipe:
         teachers: Mapping[Teacher, float],
         rows: Mapping[str, Tensor],
         settings: AlignSettings,
-        truth: Tensor | None = None,
     ) -> None:
-        """`teachers` come with their weights (alpha, beta, ...); `truth` (SHOWN, 3, height, width) is for previews."""
-        self.student, self.teachers, self.rows, self.settings, self.truth = student, teachers, rows, settings, truth
+        """`teachers` come with their weights (alpha, beta, ...)."""
+        self.student, self.teachers, self.rows, self.settings = student, teachers, rows, settings
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
         self.modules: dict[str, nn.Module] = {"student": student.module}
         self.adversaries: dict[str, Adversary] = {}
@@ -222,7 +221,7 @@ class AlignRecipe:
     # Pictures
 
     def preview(self, step: int) -> Tensor | None:
-        """A strip a data point: source, teachers' samples where there are any, unaligned, aligned, and the truth."""
+        """A strip a data point: source, teachers' samples where there are any, unaligned, aligned; no truth is known."""
         count = min(SHOWN, len(self.rows["source"]))
         device = self.student.editor.device
         rows = {k: v[:count].to(device) for k, v in self.rows.items()}
@@ -238,8 +237,6 @@ class AlignRecipe:
             columns.append(self.student.make(context, noise, timesteps, False))
         columns.append(self.student.make(context, noise, timesteps, False))
         shown = [self.student.editor.decode(c[:, [0, -1]].flatten(0, 1).float()) for c in columns]
-        if self.truth is not None:
-            shown.append(self.truth[: 2 * count].to(device))
         return common.sheet([torch.stack([picture[i] for picture in shown]) for i in range(2 * count)])
 
 

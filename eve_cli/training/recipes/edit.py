@@ -79,8 +79,7 @@ class EditRecipe(common.LatentRecipe):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         schedule, t, target = self.editor.schedule, batch["t"], batch["target"]
         noisy = schedule.add_noise(target, batch["noise"], t)
-        with torch.no_grad():
-            text = self.parts.text_encoder(batch["text"]).last_hidden_state
+        text = self.parts.text_encoder(batch["text"]).last_hidden_state
         instruction = self.reader(batch["instruction"]).last_hidden_state
         clean = self.editor.clean_edit(noisy, t, text, instruction, batch["source"], batch["task"]).float()
         # an error of the clean latents is sigma times one of the velocity
