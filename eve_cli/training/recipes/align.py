@@ -221,7 +221,7 @@ class AlignRecipe:
     # Pictures
 
     def preview(self, step: int) -> Tensor | None:
-        """A strip a data point: source, teachers' samples where there are any, unaligned, aligned; no truth is known."""
+        """A strip a data point: source, teachers' samples if there are any, unaligned, aligned; no truth is known."""
         count = min(SHOWN, len(self.rows["source"]))
         device = self.student.editor.device
         rows = {k: v[:count].to(device) for k, v in self.rows.items()}
