@@ -28,6 +28,7 @@ from eve_cli.evaluation.probe import Probe, right, train
 from eve_cli.models.editor import Editor
 
 HELD = 2**41  # seeds from here on are drawn by no training
+DRAW = 1_000_000
 FRAME = [5]
 
 Row = tuple[str, float, float, float, str]
@@ -46,9 +47,9 @@ def probe_at(path: Path) -> Probe:
     return probe
 
 
-def codec_rows(editor: Editor, probe: Probe) -> list[Row]:
+def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
     """Round trips of held-out frames."""
-    scenes = [sample_scene(HELD + i, held_out=None) for i in range(256)]
+    scenes = [sample_scene(held + i, held_out=None) for i in range(256)]
     drawn = render(scenes, FRAME)
     frames = drawn.frames[:, 0]
     back = torch.cat([editor.decode(editor.encode(f)) for f in frames.split(64)])
@@ -63,11 +64,11 @@ def codec_rows(editor: Editor, probe: Probe) -> list[Row]:
     return rows
 
 
-def image_rows(editor: Editor, probe: Probe, count: int, cfg: float, keep: dict[str, Tensor]) -> list[Row]:
+def image_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: float, keep: dict[str, Tensor]) -> list[Row]:
     """Text to image: is what the caption names there, in its colour? Seen and held-out combinations apart."""
     rows = []
     for name, held_out, n in (("seen", False, count), ("held-out", True, count // 2)):
-        scenes = [sample_scene(HELD + 10_000 + i, held_out=held_out) for i in range(n)]
+        scenes = [sample_scene(held + 10_000 + i, held_out=held_out) for i in range(n)]
         captions = [say.caption(s, random.Random(f"caption {i}")) for i, s in enumerate(scenes)]
         made = torch.cat(
             [generate(editor, captions[i : i + 50], cfg, 20, i) for i in range(0, n, 50)],
@@ -118,12 +119,12 @@ def edit_frames(
     return editor.decode(ddim(denoise, editor.schedule, noise, editor.schedule.trailing(editor.settings.steps)))
 
 
-def edit_rows(editor: Editor, probe: Probe, count: int, cfg: tuple[float, float], keep: dict) -> list[Row]:
+def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[float, float], keep: dict) -> list[Row]:
     """The edit adapter on single frames by task, with the caption as a second column; then the unseen tasks."""
     rows, gathered = [], {}
     for task in (*ALIGNED_TASKS, *UNSEEN_TASKS):
         n = max(8, count // len(ALIGNED_TASKS))
-        edits = [sample_edit(HELD + 50_000 + i, task, held_out=None) for i in range(n)]
+        edits = [sample_edit(held + 50_000 + i, task, held_out=None) for i in range(n)]
         drawn = render_edit(edits, FRAME)
         values = {}
         for how in ("instruction", "caption"):
@@ -171,10 +172,10 @@ def added(answer, edits: list[WorldEdit]) -> Tensor:
 
 
 @torch.no_grad()
-def video_rows(editor: Editor, count: int, keep: dict) -> list[Row]:
+def video_rows(editor: Editor, held: int, count: int, keep: dict) -> list[Row]:
     """The video adapter: warp error of generated clips along the flow that their own first frame's scene would have."""
     frames = editor.settings.frames
-    scenes = [replace(sample_scene(HELD + 90_000 + i), weather="clear") for i in range(count)]
+    scenes = [replace(sample_scene(held + 90_000 + i), weather="clear") for i in range(count)]
     drawn = render(scenes, frames, truth=True)
     assert drawn.flow is not None and drawn.visible is not None
     captions = [say.caption(s, random.Random(f"clip {i}"), True, range(frames)) for i, s in enumerate(scenes)]
@@ -210,6 +211,7 @@ def show(rows: list[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--draw", type=int, default=1, help="which held-out scenes; settings are chosen on draw 0")
     parser.add_argument("--edits", type=int, default=280)
     parser.add_argument("--captions", type=int, default=200)
     parser.add_argument("--clips", type=int, default=32)
@@ -230,11 +232,12 @@ def main() -> None:
         editor.settings.video_cfg if args.video_cfg is None else args.video_cfg,
     )
     probe, keep, started, rows = probe_at(args.probe), {}, time.time(), []
+    held = HELD + args.draw * DRAW
     jobs = {
-        "codec": lambda: codec_rows(editor, probe),
-        "image": lambda: image_rows(editor, probe, args.captions, args.image_cfg, keep),
-        "edit": lambda: edit_rows(editor, probe, args.edits, cfg, keep),
-        "video": lambda: video_rows(editor, args.clips, keep),
+        "codec": lambda: codec_rows(editor, probe, held),
+        "image": lambda: image_rows(editor, probe, held, args.captions, args.image_cfg, keep),
+        "edit": lambda: edit_rows(editor, probe, held, args.edits, cfg, keep),
+        "video": lambda: video_rows(editor, held, args.clips, keep),
     }
     for name in args.only.split(","):
         with torch.no_grad():
