@@ -10,13 +10,15 @@
 # PHOTOS   folder of photographs that are mixed into the drawn world (default: none)
 # TARGET   where the model of the first seed goes (default: it stays in OUT)
 # EACH     held-out edits of each of the seven tasks to measure on (default 40)
-# QUICK    if set, two steps and one edit of each task, for nothing good; OUT is then runs/align-mini-quick
+# QUICK    if set, two steps and one edit, for nothing good; OUT is then runs/align-mini-quick
 # EVE      the command (default eve)
 set -eu
 OUT=${OUT:-runs/align-mini${QUICK:+-quick}} MODEL=${MODEL:-mini} SEEDS=${SEEDS:-0} EVE=${EVE:-eve}
 EACH=${EACH:-${QUICK:+1}} EACH=${EACH:-40}
 photos=${PHOTOS:+--photos "$PHOTOS" --photo-share 0.2}
 small=${QUICK:+--steps 2 --points 4 --batch 2 --teacher-steps 2 --preview-every 0 --adversarial-from 0 --warmup 1}
+
+less=${QUICK:+--steps 2 --tasks local --no-controls}
 
 aligned=
 for seed in $SEEDS; do
@@ -32,7 +34,8 @@ for seed in $SEEDS; do
     aligned=$aligned${aligned:+,}seed$seed=$run/model
 done >&2
 
-$EVE bench alignment --model "$MODEL" --aligned "$aligned" --each "$EACH" --out "$OUT/bench" ${QUICK:+--steps 2}
+# shellcheck disable=SC2086
+$EVE bench alignment --model "$MODEL" --aligned "$aligned" --each "$EACH" --out "$OUT/bench" $less
 
 if [ -n "${TARGET:-}" ]; then
     mkdir -p "$(dirname "$TARGET")"

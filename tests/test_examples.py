@@ -49,3 +49,8 @@ def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.Capt
     assert app.run([*words, "-o", str(result), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["output"] == str(result)
     assert read_clip(result).shape == (6, 3, 64, 72)
+
+    aligned = run("align_mini.sh", QUICK=1, OUT=tmp_path / "align", MODEL=bundle, TARGET=tmp_path / "aligned")
+    assert aligned.returncode == 0, aligned.stderr
+    assert "| seed0 |" in aligned.stdout and Path(aligned.stdout.splitlines()[-1]) == tmp_path / "aligned"
+    assert folder.read(tmp_path / "aligned").training["align"]["steps"] == 2
