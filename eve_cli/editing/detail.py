@@ -18,8 +18,8 @@ from torch.nn import functional
 
 RADIUS = 3
 REGULARITY = 3e-4
-STRUCTURE = 0.15
-SPREAD = 6
+STRUCTURE, SPREAD = 0.15, 6
+STRUCTURE_OF_EFFECT = 0.25
 ASKED, DOUBT, SHARPNESS = 0.1, 0.5, 4
 ERROR_SCALE = 3.0
 ERROR_LIMIT = 0.12
@@ -55,12 +55,13 @@ def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
     unexplained = residual.norm(dim=1, keepdim=True)
     error = ERROR_SCALE * unexplained.flatten(1).median(1).values.view(-1, 1, 1, 1)
     error = error.clamp(1e-6, ERROR_LIMIT)
-    weight = structure_weight(unexplained, (right - left).norm(dim=1, keepdim=True))
     change = _mapped(matrix, offset, before) + residual * _fade(residual, error)
     if effect is None:
         share = _fade(change, error)
+        weight = structure_weight(unexplained, (share * change).norm(dim=1, keepdim=True))
     else:
         share = asked(right - left, left - before)
+        weight = _box(torch.exp(-((unexplained / STRUCTURE_OF_EFFECT) ** 2)), 1)
         change = weight * change + (1 - weight) * (after - before)
     identity = torch.eye(3, device=before.device).view(1, 3, 3, 1, 1)
     detail = weight[:, None] * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
