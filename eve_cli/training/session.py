@@ -75,8 +75,9 @@ def start(part: str, settings: TrainSettings) -> tuple[Parts, Path | None]:
     if settings.model == "new":
         from eve_cli.data.world.language import vocabulary
 
-        adapters = {"edit": part in ("edit", "joint"), "video": part == "video"}
-        return mini.build(vocabulary(), settings=mini.SETTINGS, seed=settings.seed, **adapters), None
+        edit, video = part in ("edit", "joint"), part == "video"
+        parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)
+        return parts, None
     origin = bundle.resolve(settings.model)
     parts = bundle.load(origin)
     torch.manual_seed(settings.seed)
