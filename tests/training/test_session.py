@@ -26,6 +26,7 @@ FOLDERS = {
     "decoder": {"vae"},
     "backbone": {"unet", "text_encoder"},
     "edit": {"controlnet", "instruction_encoder"},
+    "joint": {"unet", "text_encoder", "controlnet", "instruction_encoder"},
     "video": {"motion_adapter"},
 }
 
