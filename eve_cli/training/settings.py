@@ -173,9 +173,9 @@ class AlignSettings(TrainSettings):
     """
 
     recipe: str = setting("mini", "Where the settings start from: mini, or paper (as EVE prints them).")
-    teachers: str = setting("edit=0.5,video=0.5", "Who judges, each with its weight (alpha and beta).")
+    teachers: str = setting("edit=0.65,video=0.35", "Who judges, each with its weight (alpha and beta).")
     steps: int | None = setting(
-        300, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
+        200, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
     )
     batch: int = setting(4, "Clips in one step of one process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
@@ -194,9 +194,9 @@ class AlignSettings(TrainSettings):
     )
     distillation: str = setting("sds", "What a teacher's score becomes: sds, or dmd (with a model of the student).")
     distill: float = setting(2.5, "Weight of the distillation (lambda); 0 leaves it out.", min=0.0)
-    adversarial: float = setting(0.05, "Weight of the discriminators' losses.", min=0.0)
+    adversarial: float = setting(0.1, "Weight of the discriminators' losses.", min=0.0)
     adversarial_from: float = setting(
-        0.6, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
+        0.5, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
     )
     features: str = setting("backbone", "What discriminators read: backbone, or dino:FOLDER.", panel=MORE)
     timesteps: str = setting(
@@ -204,7 +204,7 @@ class AlignSettings(TrainSettings):
     )
     free_first: bool = setting(False, "Draw the first timestep from its bin too, as printed in EVE.", panel=MORE)
     one_step: bool = setting(False, "Send the gradient through one random step, not all k.", panel=MORE)
-    t_range: str = setting("edit=0.02-0.98,video=0.02-0.98", "Range of timesteps at which teachers judge.", panel=MORE)
+    t_range: str = setting("edit=0.02-0.6,video=0.02-0.6", "Range of timesteps at which teachers judge.", panel=MORE)
     guidance: str = setting("", "Teachers' guidance, as edit=2,video=1 (default: the model's own).", panel=MORE)
     weighting: Literal["alpha", "dreamfusion", "uniform"] = setting(
         "alpha", "c(t) of the distillation: alpha, dreamfusion or uniform.", panel=MORE
@@ -280,6 +280,8 @@ class AlignSettings(TrainSettings):
 ALIGN_RECIPES: dict[str, dict[str, Any]] = {
     "mini": {},
     "paper": {
+        "teachers": "edit=0.5,video=0.5",
+        "t_range": "edit=0.02-0.98,video=0.02-0.98",
         "steps": 1500,
         "batch": 1,
         "accumulate": 64,
