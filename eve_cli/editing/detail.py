@@ -51,11 +51,11 @@ def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
     """
     left, right = (before, after) if effect is None else effect
     matrix, offset = fit_affine(left, right - left)
-    residual = right - left - _mapped(matrix, offset, left)
+    residual = right - left - (_mapped(matrix, left) + offset)
     unexplained = residual.norm(dim=1, keepdim=True)
     error = ERROR_SCALE * unexplained.flatten(1).median(1).values.view(-1, 1, 1, 1)
     error = error.clamp(1e-6, ERROR_LIMIT)
-    change = _mapped(matrix, offset, before) + residual * _fade(residual, error)
+    change = _mapped(matrix, before) + offset + residual * _fade(residual, error)
     if effect is None:
         share = _fade(change, error)
         weight = structure_weight(unexplained, (share * change).norm(dim=1, keepdim=True))
@@ -82,7 +82,7 @@ def fit_affine(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     shared = [_box(guide[:, c : c + 1] * target, RADIUS) - mean_guide[:, c : c + 1] * mean_target for c in channels]
     left = torch.stack(spread, 1).permute(0, 3, 4, 1, 2) + REGULARITY * torch.eye(3, device=guide.device)
     matrix = torch.linalg.solve(left, torch.stack(shared, 1).permute(0, 3, 4, 1, 2)).permute(0, 3, 4, 1, 2)
-    offset = mean_target - (matrix * mean_guide[:, :, None]).sum(1)
+    offset = mean_target - _mapped(matrix, mean_guide)
     return _box(matrix.flatten(1, 2), RADIUS).view_as(matrix), _box(offset, RADIUS)
 
 
@@ -114,8 +114,9 @@ def _box(values: Tensor, radius: int) -> Tensor:
     return functional.avg_pool2d(padded, 2 * radius + 1, 1)
 
 
-def _mapped(matrix: Tensor, offset: Tensor, values: Tensor) -> Tensor:
-    return (matrix * values[:, :, None]).sum(1) + offset
+def _mapped(matrix: Tensor, values: Tensor) -> Tensor:
+    """Colours (f, 3, h, w) through the matrix of their place (f, 3 in, 3 out, h, w)."""
+    return (matrix * values[:, :, None]).sum(1)
 
 
 def _length(vectors: Tensor, radius: int) -> Tensor:
