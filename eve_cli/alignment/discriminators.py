@@ -22,10 +22,10 @@ def _linear(inputs: int, outputs: int) -> nn.Module:
 
 
 class Projection(nn.Sequential):
-    """Tokens (n, tokens, dim) to (n, tokens, WIDTH)."""
+    """Tokens (n, tokens, dim) to (n, tokens, WIDTH); they are not normalised, since their size tells what is blurred."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__(nn.LayerNorm(dim), _linear(dim, INNER), nn.GELU(), _linear(INNER, WIDTH))
+        super().__init__(_linear(dim, INNER), nn.GELU(), _linear(INNER, WIDTH))
 
 
 class Mixing(nn.Module):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli import registry
@@ -14,6 +15,7 @@ from eve_cli.models.editor import Editor
 
 FEATURES = {
     "backbone": "eve_cli.alignment.features:BackboneFeatures",
+    "latents": "eve_cli.alignment.features:LatentFeatures",
     "dino": "eve_cli.alignment.features:DinoFeatures",
 }
 QUIET = 0.1  # noise level, as a share of the timesteps, at which the backbone reads latents
@@ -31,7 +33,7 @@ class Features(Protocol):
 
 
 def open_features(name: str, editor: Editor) -> Features:
-    """The features that `--features` names: `backbone`, or `dino:FOLDER`."""
+    """The features that `--features` names: `latents`, `backbone`, or `dino:FOLDER`."""
     kind, _, folder = name.partition(":")
     return registry.pick(FEATURES, kind, "features")(editor, folder)
 
@@ -66,6 +68,22 @@ class BackboneFeatures:
         assert unet.mid_block is not None
         found.append(unet.mid_block(hidden, time, encoder_hidden_states=words))
         return [level.flatten(2).transpose(1, 2).float() for level in found]
+
+
+class LatentFeatures:
+    """The latents themselves, each place with its eight neighbours, whole and at half the size: blur shows here."""
+
+    def __init__(self, editor: Editor, folder: str = "") -> None:
+        if folder:
+            raise UsageError(f"--features latents takes no folder, but was given {folder}.")
+        channels = editor.backbone.config["in_channels"]
+        self.dims = (9 * channels, 9 * channels)
+
+    def __call__(self, latents: Tensor) -> list[Tensor]:
+        return [
+            F.unfold(F.pad(level, (1, 1, 1, 1), mode="replicate"), 3).transpose(1, 2)
+            for level in (latents.float(), F.avg_pool2d(latents.float(), 2))
+        ]
 
 
 class DinoFeatures:

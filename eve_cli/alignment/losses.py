@@ -12,7 +12,8 @@ from eve_cli.diffusion.schedule import Schedule
 
 Weighting = Literal["alpha", "dreamfusion", "uniform"]
 GeneratorLoss = Literal["raw", "paper"]
-WEIGHTINGS = get_args(Weighting)
+Part = Literal["all", "mean", "change"]
+WEIGHTINGS, PARTS = get_args(Weighting), get_args(Part)
 SMALLEST = 1e-4
 
 
@@ -53,6 +54,14 @@ def matching(made: Tensor, teacher: Tensor, fake: Tensor) -> Tensor:
     scale = (made.detach() - teacher).abs().mean(dims, keepdim=True).clamp_min(SMALLEST)
     gradient = (fake - teacher) / scale
     return 0.5 * (made - (made.detach() - gradient.to(made.dtype)).detach()).square().mean()
+
+
+def part(error: Tensor, which: Part) -> Tensor:
+    """What a teacher judges of an error of clips (b, f, ...): all, its mean over the frames, or what changes from it."""
+    if which == "all":
+        return error
+    mean = error.mean(1, keepdim=True)
+    return mean.expand_as(error) if which == "mean" else error - mean
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:

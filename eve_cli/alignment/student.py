@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -20,6 +20,9 @@ from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
 from eve_cli.models.graft import image_tree
 from eve_cli.models.low_rank import Tree, Where
+
+
+Visit = Callable[[Tensor, Tensor, Tensor], None]
 
 
 class Student:
@@ -80,19 +83,29 @@ class Student:
         )
 
     def make(
-        self, context: Context, noise: Tensor, timesteps: Tensor, checkpointing: bool = False, end: int | None = None
+        self,
+        context: Context,
+        noise: Tensor,
+        timesteps: Tensor,
+        checkpointing: bool = False,
+        end: int | None = None,
+        visit: Visit | None = None,
     ) -> Tensor:
         """Clean latents (b, f, c, h, w) from noise over falling `timesteps` (k, b), without guidance.
 
         The gradient flows through all k steps; with `checkpointing`, memory holds the activations of one at a time.
         With `end` the clip is what step `end` makes, and the gradient flows through that step alone (Self-Forcing).
+        `visit(noisy, t, clean)` is told of each step that has a gradient.
         """
 
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             if not checkpointing or not torch.is_grad_enabled():
-                return self.clean(noisy, t, context).float()
-            made = checkpoint(lambda n, t: self.clean(n, t, context).float(), noisy, t, use_reentrant=False)
+                made = self.clean(noisy, t, context).float()
+            else:
+                made = checkpoint(lambda n, t: self.clean(n, t, context).float(), noisy, t, use_reentrant=False)
             assert isinstance(made, Tensor)
+            if visit is not None and torch.is_grad_enabled():
+                visit(noisy, t, made)
             return made
 
         schedule = self.editor.schedule

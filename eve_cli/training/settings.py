@@ -194,11 +194,24 @@ class AlignSettings(TrainSettings):
     )
     distillation: str = setting("sds", "What a teacher's score becomes: sds, or dmd (with a model of the student).")
     distill: float = setting(2.5, "Weight of the distillation (lambda); 0 leaves it out.", min=0.0)
+    follow: float = setting(
+        0.0, "Weight of following, at each of the student's own steps, the teachers that see the input.", min=0.0
+    )
+    own_score: float = setting(
+        0.0,
+        "Share of the student's own score that is taken off the teachers', against blur (0-1).",
+        panel=MORE,
+        min=0.0,
+        max=1.0,
+    )
+    judged: str = setting(
+        "", "What a teacher judges: all, mean (what lasts) or change, as video=change (default: all).", panel=MORE
+    )
     adversarial: float = setting(0.1, "Weight of the discriminators' losses.", min=0.0)
     adversarial_from: float = setting(
         0.5, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
     )
-    features: str = setting("backbone", "What discriminators read: backbone, or dino:FOLDER.", panel=MORE)
+    features: str = setting("backbone", "What discriminators read: latents, backbone or dino:FOLDER.", panel=MORE)
     timesteps: str = setting(
         "bins", "The student's timesteps: bins (k-bin sampling), even (always the same) or any.", panel=MORE
     )
@@ -223,6 +236,7 @@ class AlignSettings(TrainSettings):
     teacher_steps: int = setting(10, "Steps in which teachers make their samples.", panel=MORE, min=1)
     looked: int = setting(3, "Frames of a clip that the frame discriminator looks at.", panel=MORE, min=1)
     discriminator_lr: float = setting(1e-3, "Learning rate of the discriminators.", panel=MORE)
+    discriminator_steps: int = setting(1, "Steps they learn for each of the student's.", panel=MORE, min=1)
     warm_discriminator: float = setting(0.1, "Share of the run for which they learn before they judge.", panel=MORE)
     r1: float = setting(1e-5, "Weight of the discriminators' gradient penalty.", panel=MORE)
     paper_generator_loss: bool = setting(
@@ -247,9 +261,9 @@ class AlignSettings(TrainSettings):
             if getattr(self, name) not in choices:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
-        if not self.distill and self.adversarial_from >= 1:
-            raise UsageError("--distill 0 and --adversarial-from 1 leave nothing to learn from.")
-        _ = self.weights, self.ranges, self.scales  # to be told at once what is wrong
+        if not self.distill and not self.follow and self.adversarial_from >= 1:
+            raise UsageError("--distill 0, --follow 0 and --adversarial-from 1 leave nothing to learn from.")
+        _ = self.weights, self.ranges, self.scales, self.parts  # to be told at once what is wrong
 
     @property
     def weights(self) -> dict[str, float]:
@@ -260,6 +274,17 @@ class AlignSettings(TrainSettings):
     def scales(self) -> dict[str, float]:
         """The teachers' guidance, where it was given."""
         return {k: 1.0 if v is None else v for k, v in _pairs("--guidance", self.guidance).items()}
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The part that a teacher judges, by teacher, where it is not all."""
+        found = {}
+        for item in filter(None, self.judged.split(",")):
+            name, _, part = item.strip().partition("=")
+            if part not in ("all", "mean", "change"):
+                raise UsageError(f"--judged must look like edit=mean,video=change, not {item!r}.")
+            found[name] = part
+        return found
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:

@@ -187,7 +187,9 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
         {"one_step": True, "timesteps": "any", "layers": "all"},
         {"distill": 0.0, "timesteps": "even", "accumulate": 2, "free_first": True},
         {"teachers": "edit", "paper_generator_loss": True, "normalise": False},
-        {"teachers": "video=1", "guidance": "edit=2,video=1.5"},
+        {"teachers": "video=1", "guidance": "edit=2,video=1.5", "judged": "video=change"},
+        {"follow": 1.0, "own_score": 0.5, "features": "latents", "discriminator_steps": 2, "distill": 1.0},
+        {"follow": 1.0, "one_step": True, "distill": 0.0, "adversarial_from": 1.0},
     ],
 )
 def test_every_way_to_align_runs(home: Path, changes: dict[str, Any]) -> None:
@@ -220,6 +222,36 @@ def test_the_gradient_goes_through_all_steps_or_one(home: Path) -> None:
     noise.grad = None
     alignment.student.make(context, noise, batch["timesteps"], end=2).sum().backward()
     assert noise.grad is None
+
+
+def recipe_of(home: Path, **changes: Any) -> aligning.AlignRecipe:
+    alignment = aligning.Alignment(settings(home, "x", **changes))
+    rows = alignment.prepare(lambda done, of: None)
+    return aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+
+
+def gradients(recipe: aligning.AlignRecipe) -> list[torch.Tensor]:
+    recipe.step(recipe.batch(0, 0))["fdd"].backward()
+    return [p.grad for p in recipe.parameters() if p.grad is not None]
+
+
+def test_following_asks_the_teachers_that_see_the_input(home: Path) -> None:
+    off = {"distill": 0.0, "adversarial_from": 1.0, "follow": 1.0}
+    assert any(g.any() for g in gradients(recipe_of(home, teachers="edit", **off)))
+    assert not any(g.any() for g in gradients(recipe_of(home, teachers="video", **off)))
+
+
+def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(home: Path) -> None:
+    # with its own score taken off whole, the score of a teacher who makes what the student makes is nothing
+    recipe = recipe_of(home, teachers="edit", adversarial_from=1.0, own_score=1.0, normalise=False)
+    context = recipe.context(recipe.batch(0, 0))
+    (teacher,) = recipe.teachers
+    teacher.clean = lambda noisy, t, c: recipe.student.clean(  # type: ignore[method-assign]
+        noisy.view_as(context.source), t.view(len(context.source), -1)[:, 0], c
+    ).flatten(0, 1)
+    assert max(float(g.abs().max()) for g in gradients(recipe)) < 1e-6
+    recipe.settings = replace(recipe.settings, own_score=0.0)
+    assert max(float(g.abs().max()) for g in gradients(recipe)) > 1e-4
 
 
 def test_the_first_step_starts_from_pure_noise_and_every_bin_is_drawn_from(home: Path) -> None:
@@ -280,6 +312,7 @@ def test_bad_rows_are_named(tmp_path: Path, line: str, words: str) -> None:
         ({"t_range": "edit=0.9-0.1"}, UsageError, "rise"),
         ({"layers": "some"}, UsageError, "--layers must be one of"),
         ({"distill": 0.0, "adversarial_from": 1.0}, UsageError, "nothing to learn"),
+        ({"judged": "video=motion"}, UsageError, "--judged must look like"),
         ({"data": "nowhere.jsonl"}, InputError, "does not exist"),
         ({"model": "nowhere"}, ModelError, "no model named"),
     ],

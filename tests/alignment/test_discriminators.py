@@ -101,6 +101,17 @@ def test_the_backbones_features_are_levels_that_a_gradient_goes_through() -> Non
     assert all(p.grad is None for p in editor.backbone.parameters())
 
 
+def test_the_latents_show_how_much_detail_there_is() -> None:
+    read = open_features("latents", Editor(tiny_parts()))
+    latents = torch.randn(2, 4, 4, 4, requires_grad=True)
+    levels = read(latents)
+    assert tuple(level.shape[-1] for level in levels) == read.dims == (36, 36)
+    assert [level.shape[1] for level in levels] == [16, 4]
+    torch.testing.assert_close(levels[0][:, 5].view(2, 4, 3, 3), latents[:, :, 0:3, 0:3])  # row 1, column 1
+    levels[1].sum().backward()
+    assert latents.grad is not None and latents.grad.all()
+
+
 def test_dino_reads_decoded_frames(dino: Path) -> None:
     editor = Editor(tiny_parts())
     read = open_features(f"dino:{dino}", editor)
@@ -113,7 +124,13 @@ def test_dino_reads_decoded_frames(dino: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("dino", UsageError), ("dino:/nowhere", ModelError), ("backbone:x", UsageError), ("x", UsageError)],
+    [
+        ("dino", UsageError),
+        ("dino:/nowhere", ModelError),
+        ("backbone:x", UsageError),
+        ("latents:x", UsageError),
+        ("x", UsageError),
+    ],
 )
 def test_features_that_are_none(name: str, kind: type[Exception]) -> None:
     with pytest.raises(kind):

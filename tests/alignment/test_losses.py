@@ -45,6 +45,14 @@ def test_no_gradient_reaches_the_teacher() -> None:
     assert target.grad is None
 
 
+def test_what_lasts_and_what_changes_are_the_whole() -> None:
+    error = torch.randn(2, 5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    lasting, changing = losses.part(error, "mean"), losses.part(error, "change")
+    torch.testing.assert_close(lasting + changing, losses.part(error, "all"))
+    torch.testing.assert_close(changing.mean(1), torch.zeros(2, 3, 2, 2))
+    assert torch.equal(lasting[:, 0], lasting[:, 4])
+
+
 def test_matching_points_from_the_fake_to_the_teacher() -> None:
     made, teacher, fake = latents(0).requires_grad_(), latents(1), latents(2)
     losses.matching(made, teacher, fake).backward()

@@ -20,6 +20,8 @@ class Teacher(Protocol):
     name: str
     tree: Literal["backbone", "video", "styled"]
     """Which of its editor's trees it runs on."""
+    sees_source: bool
+    """Whether it knows the input clip, and so is right in much noise too."""
     editor: Editor
     guidance: float | None
     """Guidance on the texts; None is the model's own."""

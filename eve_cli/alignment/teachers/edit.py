@@ -16,6 +16,7 @@ class EditTeacher:
 
     name = "edit"
     tree = "backbone"
+    sees_source = True
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance

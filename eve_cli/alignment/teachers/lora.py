@@ -16,6 +16,7 @@ class LoraTeacher:
 
     name = "lora"
     tree = "styled"
+    sees_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None, folder: str = "") -> None:
         self.editor, self.guidance, self.folder = editor, guidance, folder

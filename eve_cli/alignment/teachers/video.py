@@ -16,6 +16,7 @@ class VideoTeacher:
 
     name = "video"
     tree = "video"
+    sees_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance

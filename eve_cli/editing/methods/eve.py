@@ -40,7 +40,7 @@ class Eve:
             editor.schedule,
             clip.noise(guidance.seed)[None],
             editor.schedule.trailing(guidance.steps),
-            correct=hold_to(reference[None], guidance.steps),
+            correct=hold_to(reference[None], guidance.steps) if len(clip.reference) else None,
             progress=clip.progress,
         )[0]
 

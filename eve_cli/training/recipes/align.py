@@ -113,6 +113,8 @@ class AlignRecipe:
             row[f"t_{teacher.name}"] = (
                 (low + (high - low) * torch.rand(views, generator=g)) * (schedule.steps - 1)
             ).long()
+            if s.own_score:
+                row[f"t_{teacher.name}"] = row[f"t_{teacher.name}"][:1].expand(views)
             row[f"noise_{teacher.name}"] = torch.randn(row["source"].shape, generator=g)
         return row
 
@@ -122,7 +124,10 @@ class AlignRecipe:
         s = self.settings
         context = self.context(batch)
         end = int(batch["end"]) if s.one_step else None
-        made = self.student.make(context, batch["noise"], batch["timesteps"], s.checkpointing, end)
+        steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        made = self.student.make(
+            context, batch["noise"], batch["timesteps"], s.checkpointing, end, lambda *step: steps.append(step)
+        )
         fighting = bool(self.adversaries) and self.progress >= s.adversarial_from
         # the gradients by the clip first, each in a graph of its own; then one way back through the student
         leaf = made.detach().requires_grad_(True)
@@ -142,11 +147,29 @@ class AlignRecipe:
                 told[f"_{name}_{teacher.name}"] = value.detach()
                 told[f"_gradient_{name}_{teacher.name}"] = gradient.norm() * len(leaf) ** 0.5
         told |= self._signs(made.detach(), batch)
-        return {"fdd": _carry(made, total) + value_of_all, **told}
+        fdd = _carry(made, total) + value_of_all
+        if s.follow:
+            fdd = fdd + s.follow * sum(self._follow(context, *step, told) for step in steps)
+        return {"fdd": fdd, **told}
 
     def context(self, batch: Batch) -> Context:
         """What everybody is told of a batch."""
         return Context.of(self.student.editor, batch)
+
+    def _follow(self, context: Context, noisy: Tensor, t: Tensor, clean: Tensor, told: dict[str, Tensor]) -> Tensor:
+        """How far the student's clean latents at one of its own steps are from what the teachers make of the same
+        noisy ones (on-policy distillation: Agarwal et al. 2024, for language models)."""
+        s, loss = self.settings, clean.new_zeros(())
+        for teacher, share in self.teachers.items():
+            if not teacher.sees_source:  # in much noise it would make up another clip
+                continue
+            view = teacher.view(noisy.detach())
+            with torch.no_grad():
+                wanted = teacher.clean(view, t.repeat_interleave(len(view) // len(t)), context).float()
+            error = losses.part(clean - wanted.view_as(clean), s.parts.get(teacher.name, "all")).square().mean()
+            told[f"_follow_{teacher.name}"] = told.get(f"_follow_{teacher.name}", 0.0) + error.detach()
+            loss = loss + share * error
+        return loss
 
     def _distill(
         self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch, told: dict[str, Tensor]
@@ -162,6 +185,12 @@ class AlignRecipe:
             for _ in range(s.score_steps):
                 told[f"_score_{teacher.name}"] = score.learn(view.detach(), context)
             return losses.matching(view, wanted, score.clean(noisy, t, context).float())
+        if s.own_score:
+            with torch.no_grad():
+                own = self.student.clean(noisy.view_as(clips), t.view(len(clips), -1)[:, 0], context).float()
+            wanted = wanted + s.own_score * (view.detach() - own.view_as(view))
+        error = losses.part((view.detach() - wanted).view_as(clips), s.parts.get(teacher.name, "all"))
+        wanted = view.detach() - error.reshape(view.shape)
         return losses.distillation(view, wanted, losses.weight(schedule, t, view, s.weighting), s.normalise)
 
     def _adversarial(
@@ -173,7 +202,8 @@ class AlignRecipe:
         with torch.no_grad():
             shown, more = teacher.evidence(real.view_as(teacher.shown(clips, context)), context, self.features)
         fake, _ = teacher.evidence(teacher.shown(clips, context), context, self.features)
-        learned = adversary.learn(shown, fake, more)
+        for _ in range(self.settings.discriminator_steps):
+            learned = adversary.learn(shown, fake, more)
         told[f"_discriminator_{teacher.name}"], told[f"_right_{teacher.name}"] = learned["loss"], learned["right"]
         return adversary.loss(fake, more) if fighting else clips.new_zeros(())
 
