@@ -22,7 +22,7 @@ def _linear(inputs: int, outputs: int) -> nn.Module:
 
 
 class Projection(nn.Sequential):
-    """Tokens (n, tokens, dim) to (n, tokens, WIDTH); they are not normalised, since their size tells what is blurred."""
+    """Tokens (n, tokens, dim) to (n, tokens, WIDTH); not normalised, since their size tells what is blurred."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(_linear(dim, INNER), nn.GELU(), _linear(INNER, WIDTH))

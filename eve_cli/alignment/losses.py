@@ -57,7 +57,7 @@ def matching(made: Tensor, teacher: Tensor, fake: Tensor) -> Tensor:
 
 
 def part(error: Tensor, which: Part) -> Tensor:
-    """What a teacher judges of an error of clips (b, f, ...): all, its mean over the frames, or what changes from it."""
+    """What a teacher judges of an error of clips (b, f, ...): all, the mean over the frames, or the rest."""
     if which == "all":
         return error
     mean = error.mean(1, keepdim=True)

@@ -21,7 +21,6 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.graft import image_tree
 from eve_cli.models.low_rank import Tree, Where
 
-
 Visit = Callable[[Tensor, Tensor, Tensor], None]
 
 
