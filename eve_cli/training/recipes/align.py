@@ -202,8 +202,7 @@ class AlignRecipe:
         with torch.no_grad():
             shown, more = teacher.evidence(real.view_as(teacher.shown(clips, context)), context, self.features)
         fake, _ = teacher.evidence(teacher.shown(clips, context), context, self.features)
-        for _ in range(self.settings.discriminator_steps):
-            learned = adversary.learn(shown, fake, more)
+        learned = [adversary.learn(shown, fake, more) for _ in range(self.settings.discriminator_steps)][-1]
         told[f"_discriminator_{teacher.name}"], told[f"_right_{teacher.name}"] = learned["loss"], learned["right"]
         return adversary.loss(fake, more) if fighting else clips.new_zeros(())
 
