@@ -17,7 +17,10 @@ METRICS = {
     "viclip_b16": "eve_cli.evaluation.metrics.viclip:InternvidB16",
     "assd": "eve_cli.evaluation.metrics.assd:Assd",
     "editverse": "eve_cli.evaluation.metrics.editverse:Editverse",
-    "vbench": "eve_cli.evaluation.metrics.vbench:Vbench",
+    "editverse_pick": "eve_cli.evaluation.metrics.pick_score:Pick672",
+    "vbench_flicker": "eve_cli.evaluation.metrics.vbench:Flicker",
+    "vbench_background": "eve_cli.evaluation.metrics.vbench:Background",
+    "vbench_subject": "eve_cli.evaluation.metrics.vbench:Subject",
     "world_clip": "eve_cli.evaluation.metrics.world_clip:WorldClip",
     "world_viclip": "eve_cli.evaluation.metrics.world_viclip:WorldViclip",
 }
