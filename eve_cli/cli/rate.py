@@ -22,10 +22,14 @@ def make(settings: MakeSettings) -> None:
     drafted = making.draft(settings)
     console.say("in", f"{', '.join(drafted.systems)} · {len(drafted.items)} edits in common")
     if drafted.left_out:
-        console.say("note", f"{drafted.left_out} edits are left out: not all systems have them, or the source is missing")
+        console.say(
+            "note", f"{drafted.left_out} edits are left out: not all systems have them, or the source is missing"
+        )
     seen = min(settings.each or len(drafted.trials), len(drafted.trials))
     raters = settings.raters * seen / len(drafted.trials)
-    console.say("plan", f"{len(drafted.trials)} trials, {seen} a rater, and {len(drafted.checks)} catch trials for each")
+    console.say(
+        "plan", f"{len(drafted.trials)} trials, {seen} a rater, and {len(drafted.checks)} catch trials for each"
+    )
     console.say("power", power.told(settings.mode, drafted.rated, raters, len(drafted.systems)))
     writer = making.Writer(settings, drafted)
     bar = console.Progress("video", writer.videos, "videos")

@@ -117,4 +117,3 @@ def _append(path: Path, line: Mapping[str, Any]) -> None:
         file.write(b"\n" * torn + json.dumps(line, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-

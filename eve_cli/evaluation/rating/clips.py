@@ -20,7 +20,7 @@ def rate(path: Path) -> Fraction | None:
 
 
 def encode(source: Path, target: Path, longest: int, fps: Fraction) -> Fraction:
-    """Write a clip for the page, at most `longest` pixels a side; its length in seconds. Pictures get the rate `fps`."""
+    """Write a clip for the page, at most `longest` pixels a side; its length in seconds. Pictures get `fps`."""
     with VideoReader(source) as reader:
         info = reader.info
     scale = min(1.0, longest / max(info.width, info.height))

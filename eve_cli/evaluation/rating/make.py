@@ -128,7 +128,9 @@ class Writer:
         wanted += [(name, path, "") for shown in made.trials for name, path in shown.edits]
         # Each side of a catch trial is a file of its own: equal names would tell.
         wanted += [
-            (name, path, f"{n}.{place}") for n, shown in enumerate(made.checks) for place, (name, path) in enumerate(shown.edits)
+            (name, path, f"{n}.{place}")
+            for n, shown in enumerate(made.checks)
+            for place, (name, path) in enumerate(shown.edits)
         ]
         self._rng = random.Random(f"{settings.seed} names")
         distinct = list(dict.fromkeys(wanted))
@@ -228,4 +230,6 @@ class Writer:
             length = self._lengths[self._names[SOURCE, shown.item.source, ""]]
             for name, path in shown.edits:
                 uneven[name] += abs(self._lengths[self._names[name, path, ""]] - length) > UNEVEN * length
-        return [f"{name}: {n} edits are not as long as their source; raters will see it" for name, n in uneven.items() if n]
+        return [
+            f"{name}: {n} edits are not as long as their source; raters will see it" for name, n in uneven.items() if n
+        ]

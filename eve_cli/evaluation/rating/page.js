@@ -149,8 +149,9 @@ function stage(trial) {
   });
   $("edits").replaceChildren(...figures);
   $("edits").style.setProperty("--columns", figures.length > 3 ? Math.ceil(figures.length / 2) : figures.length);
-  $("stage").className = figures.length === 1 ? "one" : "";
+  $("stage").className = ["", "one", "two"][figures.length] || "";
   const source = $("source").querySelector("video");
+  source.onloadedmetadata = () => $("stage").classList.toggle("wide", source.videoWidth >= source.videoHeight);
   source.src = trial.source;
   clock = new Clock([source, ...figures.map((figure) => figure.firstChild)], trial.fps, heard);
 }
@@ -186,6 +187,7 @@ function heard() {
 function finish(title, text) {
   if (clock) clock.end();
   clock = null;
+  $("retract").hidden = !state.undo;
   $("goodbye").textContent = title;
   $("told").textContent = text;
   show("end");
@@ -218,6 +220,7 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("blur", () => { blurs += 1; });
 $("leave").onclick = () => finish("See you later.", "Your answers so far are kept. Go on under the same name.");
+$("retract").onclick = () => send("undo");
 $("again").onclick = () => { state = null; show("welcome"); };
 $("begin").addEventListener("submit", async (event) => {
   event.preventDefault();

@@ -50,8 +50,5 @@ def told(mode: str, items: int, raters: float, systems: int) -> str:
     where = " for each two systems" if mode == "pairwise" and systems > 2 else ""
     if math.isnan(share):
         return f"{seen}{worth}{where}: too few to show anything; {votes_needed(0.75, chance)} show a share of 75 %"
-    return f"{seen}{worth}{where}: a true share of {100 * share:.0f} % or more shows, in 4 studies of 5 ({_chance(chance)})"
-
-
-def _chance(chance: float) -> str:
-    return f"chance is {100 * chance:.0f} %"
+    shows = f"a true share of {100 * share:.0f} % or more shows in 4 studies of 5"
+    return f"{seen}{worth}{where}: {shows} (chance is {100 * chance:.0f} %)"

@@ -88,7 +88,9 @@ class TallySettings:
     """
 
     study: Path = setting(help="Folder of the study.", argument=True, metavar="STUDY")
-    out: Path | None = setting(None, "Folder of the results (default: the study).", flags=("--out", "-o"), metavar="DIR")
+    out: Path | None = setting(
+        None, "Folder of the results (default: the study).", flags=("--out", "-o"), metavar="DIR"
+    )
     least: float = setting(0.0, "Leave out raters who pass a smaller share of catch trials.", min=0.0, max=1.0)
     draws: int = setting(2000, "Bootstrap draws.", min=100)
     seed: int = setting(0, "Draws the bootstrap.", min=0)
