@@ -18,8 +18,8 @@ class Pair:
     """One edit of one source video. Empty texts are not known; `edited` is None where no edit was handed in.
 
     `video` names the source video, by which statistics are grouped. `mask` is white where the edit may act;
-    `reference` is the true edit. Paths are files that can be read as a clip, or folders of pictures. `truth` is what the
-    world knows of its edit (`eve_cli.data.world.export.truth`).
+    `reference` is the true edit. Paths are files that can be read as a clip, or folders of pictures. `truth` is what
+    the world knows of its edit (`eve_cli.data.world.export.truth`).
     """
 
     id: str
