@@ -104,4 +104,6 @@ def _parquet(file: Path) -> list[dict[str, Any]]:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return value.strip() if isinstance(value, str) else json.dumps(value) if isinstance(value, dict | list) else str(value)
+    return (
+        value.strip() if isinstance(value, str) else json.dumps(value) if isinstance(value, dict | list) else str(value)
+    )

@@ -126,7 +126,7 @@ def from_plus(table: Path, data: Path, edits: Mapping[str, Path], given: str = "
 def from_manifest(file: Path, edits: Mapping[str, Path] | None = None, given: str = "") -> EvalSet:
     """A table with a row an edit; paths are relative to it. A column `method` names several methods' edits.
 
-    Rows without an `edited` clip find it in the folders of `edits`, by their id.
+    With `edits`, the edits are those of its folders, found by the rows' ids, and not the table's.
     """
     rows = tables.read(file)
     columns = _matched(file, rows, COLUMNS, given)
@@ -177,7 +177,7 @@ def _methods(pairs: Sequence[Pair], edits: Mapping[str, Path], find: Find) -> di
         return {"edits": pairs}
     found: dict[str, Sequence[Pair]] = {}
     for name, folder in edits.items():
-        found[name] = [replace(pair, edited=find(folder, pair) or pair.edited) for pair in pairs]
+        found[name] = [replace(pair, edited=find(folder, pair)) for pair in pairs]
         if not any(pair.edited for pair in found[name]):
             raise InputError(
                 f"{folder}: no edit was found here; {pairs[0].id} was looked for first. See docs/evaluation.md for the "

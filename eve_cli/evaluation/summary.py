@@ -81,13 +81,12 @@ def verdict(low: float, high: float, better: int) -> str:
 
 def _published(asked: EvalSet, results: Results, methods: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Published values of the same recipe on the same data; only where nothing is missing."""
-    if not asked.whole:
-        return {}
-    return {
-        column.name: dict(column.anchors[asked.name])
-        for column in results.columns
-        if asked.name in column.anchors and all(m[column.name]["n"] == m[column.name]["of"] for m in methods.values())
-    }
+    data, found = asked.name.lower(), {}
+    for column in results.columns:
+        complete = all(method[column.name]["n"] == method[column.name]["of"] for method in methods.values())
+        if asked.whole and complete and data in column.anchors:
+            found[column.name] = dict(column.anchors[data])
+    return found
 
 
 def warnings(results: Results, seed: int = 0) -> list[str]:
