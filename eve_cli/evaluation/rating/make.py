@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import combinations, cycle
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
 from eve_cli.errors import InputError, OutputError, UsageError
 from eve_cli.evaluation.rating import clips, study, systems
 from eve_cli.evaluation.rating.settings import MakeSettings
-from eve_cli.evaluation.rating.study import Plan, Trial
+from eve_cli.evaluation.rating.study import OBVIOUS, SAME, Plan, Trial
 from eve_cli.evaluation.rating.systems import Item
 
-OBVIOUS, SAME = "obvious", "same"
+LEAST_CHECKS = 3  # two obvious ones, with the better clip on different sides, and one of equal clips
 SOURCE, WRECKED = "(source)", "(wrecked)"
 UNEVEN = 0.1  # share by which an edit may be longer or shorter than its source
 
@@ -68,7 +69,7 @@ def draft(settings: MakeSettings) -> Draft:
     trials = [trial for group in _groups(items, tuple(found), needed) for trial in _balanced(group, needed, rng)]
     rng.shuffle(trials)
     seen = min(settings.each or len(trials), len(trials))
-    checks = _checks(trials, items, max(2, round(settings.catch * seen)) if settings.catch else 0, rng)
+    checks = _checks(trials, items, max(LEAST_CHECKS, round(settings.catch * seen)) if settings.catch else 0, rng)
     return Draft(tuple(found), items, left_out, trials, checks)
 
 
@@ -94,7 +95,8 @@ def _checks(trials: Sequence[Shown], items: Sequence[Item], count: int, rng: ran
 
     Where one edit is scored, the wreck must score low, and the source itself must score high as kept.
     """
-    found = []
+    found: list[Shown] = []
+    places = count_from(rng.randrange(9))  # the better clip moves on by one place each time
     for kind, trial in zip(cycle((OBVIOUS, SAME)), rng.sample(trials, min(count, len(trials))), strict=False):
         shown, item = len(trial.edits), trial.item
         real = trial.edits[0] if shown > 1 else (SOURCE, item.source)
@@ -103,7 +105,7 @@ def _checks(trials: Sequence[Shown], items: Sequence[Item], count: int, rng: ran
         if kind == SAME:
             found.append(Shown(item, (real,) * shown, kind))
         else:
-            place = rng.randrange(shown)
+            place = next(places) % shown
             edits = tuple(real if n == place and shown > 1 else wreck for n in range(shown))
             found.append(Shown(item, edits, kind, (place,) if shown > 1 else ()))
     return found

@@ -86,7 +86,7 @@ class Clock {
   }
 }
 
-let state = null, clock = null, busy = false, enabled = false, since = 0, blurs = 0;
+let state = null, clock = null, busy = false, enabled = false, since = 0, blurs = 0, trouble = "";
 
 async function call(path, body) {
   const reply = await fetch(path, {
@@ -100,14 +100,20 @@ async function call(path, body) {
 
 async function send(path, more) {
   if (busy || !state) return;
-  busy = true;
+  wait(true);
+  trouble = "";
   try {
     draw(await call(path, { rater: state.rater, trial: state.trial && state.trial.id, ...more }));
   } catch (error) {
-    const offline = error instanceof TypeError;
-    $("hint").textContent = offline ? "No reply. Your earlier answers are kept; try again." : error.message;
+    trouble = error instanceof TypeError ? "No reply. Your earlier answers are kept; try again." : error.message;
+    ask();
   }
-  busy = false;
+  wait(false);
+}
+
+function wait(now) {
+  busy = now;
+  $("answer").setAttribute("aria-busy", String(now));
 }
 
 function answer(choice) {
@@ -180,8 +186,8 @@ function heard() {
   enabled = clock.seen;
   for (const button of $("choices").children) button.disabled = !enabled;
   $("playing").textContent = clock.playing ? "Pause" : "Play";
-  $("hint").textContent = clock.failed ? "A video here does not play. Press N to pass over it."
-    : enabled ? "" : clock.wanted ? "Watch once, then answer." : "Paused. Press space to play.";
+  $("hint").textContent = trouble || (clock.failed ? "A video here does not play. Press N to pass over it."
+    : enabled ? "" : clock.wanted ? "Watch once, then answer." : "Paused. Press space to play.");
 }
 
 function finish(title, text) {

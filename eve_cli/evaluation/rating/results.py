@@ -14,9 +14,9 @@ import numpy as np
 from eve_cli.evaluation.rating import power
 from eve_cli.evaluation.rating.agreement import krippendorff
 from eve_cli.evaluation.rating.bradley_terry import strengths
-from eve_cli.evaluation.rating.make import OBVIOUS
 from eve_cli.evaluation.rating.resample import Array, Resampler
 from eve_cli.evaluation.rating.settings import TallySettings
+from eve_cli.evaluation.rating.study import OBVIOUS
 from eve_cli.evaluation.rating.tally import Count, Vote
 from eve_cli.evaluation.statistics import Interval, cluster_bootstrap, sign_test, wilson
 

@@ -72,7 +72,7 @@ class Guard:
             await self._app({**scope, "path": scope["path"][len(root) :] or "/", "root_path": ""}, receive, guarded)
 
     def _refusal(self, scope: Scope) -> int:
-        """The status to refuse with, or 0. A foreign Host is a page elsewhere whose name points here (DNS rebinding)."""
+        """The status to refuse with, or 0; a foreign Host means a page elsewhere whose name points here."""
         found = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if found.get(b"host", "").rpartition(":")[0] not in HOSTS:
             return 421
@@ -164,6 +164,7 @@ class Server:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((ADDRESS, port))
+            self._socket.listen(128)  # from here on who asks is answered, if not at once
         except OSError as error:
             self._socket.close()
             raise OutputError(f"Port {port} is taken; --port 0 takes any free one.") from error

@@ -17,6 +17,7 @@ from eve_cli.evaluation.rating.modes import MODES, Mode, Question
 from eve_cli.media.atomic import AtomicFile
 
 FORMAT = 1
+OBVIOUS, SAME = "obvious", "same"  # catch trials: one side is clearly better, or all sides are the same clip
 PLAN, KEY, MEDIA = "plan.json", "key.json", "m"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,11 @@ from eve_cli.evaluation.rating.results import Row
 from eve_cli.evaluation.rating.tally import Count, Vote
 from eve_cli.media.atomic import AtomicFile
 
-COLUMNS = [
-    "study",
-    "rater",
-    "item",
-    "video",
-    "task",
-    "question",
-    "left",
-    "right",
-    "shown",
-    "choice",
-    "winner",
-    "rt_ms",
-    "replays",
-    "blurs",
-    "order",
-    "catch",
-    "passed",
-    "ts",
-]
+COLUMNS = (
+    *("study", "rater", "item", "video", "task", "question", "left", "right", "shown", "choice", "winner"),
+    *("rt_ms", "replays", "blurs", "order", "catch", "passed", "ts"),
+)
+BOTH = "95 % (videos, raters)"
 NOTE = """
 Wilson's interval takes votes as independent, which those on one video or of one rater are not; the 95 % column beside
 it draws source videos and raters anew. p is of the exact sign test on votes, ties left out. A majority is of the raters
@@ -84,18 +69,20 @@ def _row(study: str, vote: Vote) -> Row:
     row = {name: value for name, value in vars(vote).items() if name in COLUMNS and value is not None}
     if len(vote.shown) == 2:
         row |= {"left": vote.shown[0], "right": vote.shown[1]}
-    return row | {
-        "study": study,
-        "shown": "|".join(vote.shown),
-        "passed": "" if vote.passed is None else int(vote.passed),
-    }
+    if vote.passed is not None:
+        row["passed"] = int(vote.passed)
+    return row | {"study": study, "shown": "|".join(vote.shown)}
 
 
 def markdown(found: Row) -> str:
     """The summary as people read it."""
     raters = found["raters"]
-    kept = sum(rater["kept"] for rater in raters)
-    parts = [f"# Study {found['study']}", _facts(found, kept, len(raters)), *_TABLES[found["mode"]](found)]
+    voted = [rater for rater in raters if rater["votes"]]
+    parts = [
+        f"# Study {found['study']}",
+        _facts(found, sum(rater["kept"] for rater in voted), len(voted)),
+        *_TABLES[found["mode"]](found),
+    ]
     parts += [_raters(raters), NOTE.strip()]
     return "\n\n".join(filter(None, parts))
 
@@ -109,74 +96,63 @@ def _facts(found: Row, kept: int, raters: int) -> str:
         f"Agreement (α): {agreement}.",
     ]
     if found["places"]:
-        share, low, high = found["places"]["first"]
-        lines.append(f"The first place was chosen in {_share(share)} % of votes ({_range(low, high, _share)}).")
+        first = found["places"]["first"]
+        lines.append(f"The first place was chosen in {_share(first[0])} % of votes ({_range(first, _share)}).")
     return "  \n".join(lines)
 
 
 def _pairwise(found: Row) -> list[str]:
-    head = [
-        "",
-        "question",
-        "votes",
-        "wins–losses–ties",
-        "wins %",
-        "Wilson",
-        "95 % (videos, raters)",
-        "p",
-        "majorities",
-        "α",
-    ]
-    rows = []
-    for row in found["pairs"]:
-        lead = [f"{row['a']} over {row['b']}", row["question"], row["n"]]
-        whole = [f"**{_share(row['share'])}**", _range(*row["cluster"][1:], _share)]
-        if "p" not in row:
-            rows.append([*lead, "", whole[0], "", whole[1], "", "", ""])
-            continue
-        most = row["majority"]
-        counts = f"{row['wins']}–{row['losses']}–{row['ties']}"
-        decided = f"{most['wins']}–{most['losses']} of {most['items']}, p {_p(most['p'])}"
-        wilson = _range(*row["wilson"][1:], _share)
-        rows.append([*lead, counts, whole[0], wilson, whole[1], _p(row["p"]), decided, _number(row["alpha"])])
-    tables = [_markdown(head, rows)]
+    head = ["", "question", "votes", "wins–losses–ties", "wins %", "Wilson", BOTH, "p", "majorities", "α"]
+    tables = [_markdown(head, [_duel(row) for row in found["pairs"]])]
     if found["bradley_terry"]:
         scores = [
-            [row["question"], row["system"], f"{row['score'][0]:.0f}", _range(*row["score"][1:], lambda x: f"{x:.0f}")]
+            [row["question"], row["system"], f"{row['score'][0]:.0f}", _range(row["score"], lambda x: f"{x:.0f}")]
             for row in found["bradley_terry"]
         ]
-        tables += ["## Bradley–Terry", _markdown(["question", "system", "score", "95 %"], scores)]
+        tables += ["## Bradley–Terry", _markdown(["question", "system", "score", BOTH], scores)]
     return tables
 
 
+def _duel(row: Row) -> list[Any]:
+    lead = [f"{row['a']} over {row['b']}", row["question"], row["n"]]
+    share, interval = f"**{_share(row['share'])}**", _range(row["cluster"], _share)
+    if "p" not in row:  # the mean of the questions
+        return [*lead, "", share, "", interval, "", "", ""]
+    most = row["majority"]
+    counts = f"{row['wins']}–{row['losses']}–{row['ties']}"
+    decided = f"{most['wins']}–{most['losses']} of {most['items']}, p {_p(most['p'])}"
+    wilson = _range(row["wilson"], _share)
+    return [*lead, counts, share, wilson, interval, _p(row["p"]), decided, _number(row["alpha"])]
+
+
 def _best(found: Row) -> list[str]:
-    head = ["question", "system", "votes", "best %", "chance", "Wilson", "95 % (videos, raters)"]
-    return [
-        _markdown(
-            head,
-            [
-                [row["question"], row["system"], row["n"], f"**{_share(row['share'])}**", _share(row["chance"])]
-                + [_range(*row[name][1:], _share) for name in ("wilson", "cluster")]
-                for row in found["best"]
-            ],
-        )
+    rows = [
+        [
+            *(row["question"], row["system"], row["n"], f"**{_share(row['share'])}**", _share(row["chance"])),
+            *(_range(row[name], _share) for name in ("wilson", "cluster")),
+        ]
+        for row in found["best"]
     ]
+    return [_markdown(["question", "system", "votes", "best %", "chance", "Wilson", BOTH], rows)]
 
 
 def _scores(found: Row) -> list[str]:
     scores = [
-        [row["system"], row["question"], row["n"], row["edits"], _number(row["mean"]), _number(row["sd"])]
-        + [_range(*row["cluster"][1:], _number)]
+        [
+            *(row["system"], row["question"], row["n"], row["edits"], _number(row["mean"]), _number(row["sd"])),
+            _range(row["cluster"], _number),
+        ]
         for row in found["scores"]
     ]
     success = [
-        [row["system"], row["edits"], row["successes"], f"**{_share(row['share'])}**"]
-        + [_range(*row[name][1:], _share) for name in ("wilson", "cluster")]
+        [
+            *(row["system"], row["edits"], row["successes"], f"**{_share(row['share'])}**"),
+            *(_range(row[name], _share) for name in ("wilson", "cluster")),
+        ]
         for row in found["success"]
     ]
-    head = ["system", "question", "votes", "edits", "mean", "SD of edits", "95 % (videos, raters)"]
     return [
-        _markdown(head, scores),
+        _markdown(["system", "question", "votes", "edits", "mean", "SD of edits", BOTH], scores),
         "## Success (all mean scores above 2)",
         _markdown(["system", "edits", "successes", "%", "Wilson", "95 % (videos)"], success),
     ]
@@ -214,7 +190,8 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _range(low: float | None, high: float | None, form: Any) -> str:
+def _range(interval: Sequence[float | None], form: Callable[[float], str]) -> str:
+    _, low, high = interval
     return "–" if low is None or high is None else f"{form(low)} to {form(high)}"
 
 

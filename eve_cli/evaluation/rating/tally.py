@@ -10,9 +10,8 @@ from typing import Any
 from eve_cli.errors import InputError
 from eve_cli.evaluation.rating import answers, study
 from eve_cli.evaluation.rating.answers import Log
-from eve_cli.evaluation.rating.make import OBVIOUS
 from eve_cli.evaluation.rating.settings import TallySettings
-from eve_cli.evaluation.rating.study import Plan
+from eve_cli.evaluation.rating.study import OBVIOUS, Plan
 from eve_cli.evaluation.statistics import Interval, wilson
 
 LOW, HIGH, KEPT = 2, 4, "preserve"  # a wreck scores at most 2; a source shown as its own edit is kept, at least 4
@@ -98,7 +97,6 @@ def _votes(plan: Plan, key: Mapping[str, Any], log: Log) -> list[Vote]:
         names = tuple(key["media"][name]["system"] for name in shown)
         winner = "" if plan.rules.scores else names[choice - 1] if choice else "tie"
         check = key["checks"].get(trial)
-        measured = {name: line.get(name) for name in ("rt_ms", "replays", "blurs")}
         found.append(
             Vote(
                 rater=log.rater,
@@ -111,7 +109,9 @@ def _votes(plan: Plan, key: Mapping[str, Any], log: Log) -> list[Vote]:
                 order=order,
                 catch=check["kind"] if check else "",
                 passed=_passed(plan, check, line["question"], shown, choice) if check else None,
-                **measured,
+                rt_ms=line.get("rt_ms"),
+                replays=line.get("replays"),
+                blurs=line.get("blurs"),
                 ts=str(line.get("ts", "")),
             )
         )
