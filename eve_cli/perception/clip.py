@@ -1,4 +1,4 @@
-"""CLIP as frozen eyes: frames and texts to features that can be compared, from a local folder (transformers' layout)."""
+"""CLIP as frozen eyes: frames and texts to features that can be compared, from a folder in transformers' layout."""
 
 from __future__ import annotations
 

@@ -49,27 +49,30 @@ def estimate(now: Tensor, then: Tensor) -> Tensor:
 
 def search(first: Tensor, second: Tensor, flow: Tensor, reach: int) -> Tensor:
     """A better flow: around each point's own, the shift whose window differs least, to a part of a pixel."""
+
+    def cost(along: Tensor) -> Tensor:
+        apart = (warp(second, along) - first).abs().mean(1, keepdim=True)
+        return F.avg_pool2d(apart, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+
     side = 2 * reach + 1
     shifts = [(dx, dy) for dy in range(-reach, reach + 1) for dx in range(-reach, reach + 1)]
     costs = []
     for dx, dy in shifts:
-        moved = warp(second, flow + flow.new_tensor([dx, dy]).view(1, 2, 1, 1))
-        cost = (moved - first).abs().mean(1, keepdim=True)
-        cost = F.avg_pool2d(cost, WINDOW, 1, WINDOW // 2, count_include_pad=False).squeeze(1)
-        costs.append(cost + STAYING * (dx * dx + dy * dy) ** 0.5)
-    table = torch.stack(costs, 1)
+        moved = flow + flow.new_tensor([dx, dy]).view(1, 2, 1, 1)
+        costs.append(cost(moved) + STAYING * (dx * dx + dy * dy) ** 0.5)
+    table = torch.cat(costs, 1)
     best = table.argmin(1, keepdim=True)
     column, row = best % side, best // side
     at = table.gather(1, best)
-    step = []
+    whole, parts = flow + torch.cat([column, row], 1) - reach, []
     for line, stride in ((column, 1), (row, side)):
         inner = (line > 0) & (line < side - 1)
         low = table.gather(1, (best - stride * inner).clamp(0, side * side - 1))
         high = table.gather(1, (best + stride * inner).clamp(0, side * side - 1))
         bend = (low + high - 2 * at).clamp_min(1e-6)
-        part = ((low - high) / (2 * bend)).clamp(-0.5, 0.5)
-        step.append((line - reach).to(flow.dtype) + torch.where(inner, part, 0))
-    return flow + torch.cat(step, 1)
+        parts.append(torch.where(inner, ((low - high) / (2 * bend)).clamp(-0.5, 0.5), 0))
+    finer = whole + torch.cat(parts, 1)
+    return torch.where(cost(finer) < cost(whole), finer, whole)
 
 
 def warp(pictures: Tensor, flow: Tensor) -> Tensor:

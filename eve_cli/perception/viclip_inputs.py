@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def middles(count: int, wanted: int) -> list[int]:
     """The middle frame of each of `wanted` equal parts; the last one again where there are too few (VBench)."""
     parts = min(count, wanted)
     edges = [index * count // parts for index in range(parts + 1)]
-    found = [(low + high - 1) // 2 for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    found = [(low + high - 1) // 2 for low, high in pairwise(edges)]
     return found + [found[-1]] * (wanted - parts)
 
 

@@ -20,7 +20,8 @@ METRICS = {
     "editverse_pick": "eve_cli.evaluation.metrics.pick_score:Pick672",
     "vbench_flicker": "eve_cli.evaluation.metrics.vbench:Flicker",
     "vbench_background": "eve_cli.evaluation.metrics.vbench:Background",
-    "vbench_subject": "eve_cli.evaluation.metrics.vbench:Subject",
+    "vbench_subject": "eve_cli.evaluation.metrics.dino:Subject",
+    "editverse_dino": "eve_cli.evaluation.metrics.dino:Consecutive",
     "world_clip": "eve_cli.evaluation.metrics.world_clip:WorldClip",
     "world_viclip": "eve_cli.evaluation.metrics.world_viclip:WorldViclip",
 }

@@ -70,9 +70,9 @@ class Cache:
 class Judged:
     """An edit as the metrics see it: frames (n, 3, height, width) uint8, all of the same number and size.
 
-    `mask` (n, height, width) is 1 where the edit was asked to act, `reference` is the true edit. `world` holds what only
-    the world knows: `flow` (n - 1, 2, height, width) of the true edit in pixels from a frame to the next, and `visible`
-    (n - 1, height, width).
+    `mask` (n, height, width) is 1 where the edit was asked to act, `reference` is the true edit. `world` holds what
+    only the world knows: `flow` (n - 1, 2, height, width) of the true edit in pixels from a frame to the next, and
+    `visible` (n - 1, height, width).
     """
 
     pair: Pair

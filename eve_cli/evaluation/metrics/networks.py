@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.errors import ModelError
@@ -34,10 +35,15 @@ def _viclip(path: Path, name: str, preparation: str, device: str) -> ViclipEyes:
 
 
 class WithClip:
-    """What metrics on a CLIP share; `square` first resizes frames to that side, as the TGVE script does."""
+    """What metrics on a CLIP share.
+
+    `square` first resizes frames to that side, as the TGVE script does; `longest` first shrinks them to that longer
+    side.
+    """
 
     checkpoint = "clip-l14"
     square: int | None = 480
+    longest: int | None = None
     projected = True
     needs: frozenset[str] = frozenset({"weights"})
 
@@ -50,17 +56,14 @@ class WithClip:
 
     def open(self) -> None:
         self.eyes = _clip(self.weights.find(self.checkpoint), self.weights.words(self.checkpoint), self.device)
-        self.stamp = f"{self.weights.stamp(self.checkpoint)} square={self.square} projected={self.projected}"
+        self.stamp = f"{self.weights.stamp(self.checkpoint)} {self.square} {self.longest} {self.projected}"
 
     def look(self, clip: Judged, frames: Tensor) -> Tensor:
         """Unit features (n, dim) of frames."""
-        return clip.seen(
-            frames, self.stamp, lambda these: self.eyes.look(self.ready(these), self.square, self.projected)
-        )
+        return clip.seen(frames, self.stamp, self._look)
 
-    def ready(self, frames: Tensor) -> Tensor:
-        """Frames as a recipe wants them before anything else."""
-        return frames
+    def _look(self, frames: Tensor) -> Tensor:
+        return self.eyes.look(shrunk(frames, self.longest), self.square, self.projected)
 
     def read(self, clip: Judged, text: str) -> Tensor:
         """Unit features (1, dim) of a text; a note where its end is lost."""
@@ -102,3 +105,13 @@ class WithViclip:
         if text not in self.texts:
             self.texts[text] = self.eyes.read([text])
         return self.texts[text]
+
+
+def shrunk(frames: Tensor, longest: int | None) -> Tensor:
+    """uint8 frames whose longer side is at most `longest` pixels."""
+    long = max(frames.shape[-2:])
+    if longest is None or long <= longest:
+        return frames
+    size = [round(side * longest / long) for side in frames.shape[-2:]]
+    small = F.interpolate(frames.float(), size, mode="bicubic", antialias=True, align_corners=False)
+    return small.round().clamp(0, 255).to(frames.dtype)

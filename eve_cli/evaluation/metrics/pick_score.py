@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from eve_cli.evaluation.metrics.base import Column, Judged
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.perception import pickscore
@@ -48,15 +45,7 @@ class PickScore(WithClip):
 class Pick672(PickScore):
     """EditVerse's: frames no larger than 672 pixels, not made square."""
 
-    square = None
+    square, longest = None, 672
     columns = (
         Column("editverse_pick", "editverse/pick672", "logit", 1, "18-22", "PickScore of frames of at most 672 pixels"),
     )
-
-    def ready(self, frames: Tensor) -> Tensor:
-        long = max(frames.shape[-2:])
-        if long <= 672:
-            return frames
-        size = [round(side * 672 / long) for side in frames.shape[-2:]]
-        small = F.interpolate(frames.float(), size, mode="bicubic", antialias=True, align_corners=False)
-        return small.round().clamp(0, 255).to(frames.dtype)

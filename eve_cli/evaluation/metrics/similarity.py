@@ -18,10 +18,10 @@ def all_pairs(features: Tensor) -> float:
     return float((rows.sum(0).square().sum() - n) / (n * (n - 1))) if n > 1 else torch.nan
 
 
-def consecutive(features: Tensor) -> float:
-    """The mean cosine of each frame and the next; NaN for one frame. Drifts hardly count: never compare with others."""
+def consecutive(features: Tensor, least: float = -1.0) -> float:
+    """The mean cosine of each frame and the next, none below ``least``; NaN for one frame. Drifts hardly count."""
     rows = F.normalize(features.double(), dim=-1)
-    return float((rows[1:] * rows[:-1]).sum(-1).mean()) if len(rows) > 1 else torch.nan
+    return float((rows[1:] * rows[:-1]).sum(-1).clamp_min(least).mean()) if len(rows) > 1 else torch.nan
 
 
 def with_first(features: Tensor) -> float:

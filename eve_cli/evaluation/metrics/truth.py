@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.metrics.base import Column, Judged, Plain, unit
@@ -53,9 +57,18 @@ class Truth(Plain):
         found["true_psnr"] = truth.psnr(output, wanted)
         if clip.world is None or len(clip.edited) < 2:
             clip.note(f"{', '.join(IN_TIME)}: the true flow is not known")
-            return {name: float(row) for name, row in found.items()} | dict.fromkeys(IN_TIME, torch.nan)
+            return told(clip, found) | dict.fromkeys(IN_TIME, torch.nan)
         flow, visible = clip.world["flow"].unsqueeze(0), clip.world["visible"].unsqueeze(0)
         found["warp_excess_true"] = truth.warp_excess(wanted, output, flow, visible) * 1e3
         found["flicker_true"] = truth.flicker(wanted, output, flow, visible) * 1e2
         found["success"] = truth.success(source, wanted, output, flow, visible)
-        return {name: float(row) for name, row in found.items()}
+        return told(clip, found)
+
+
+def told(clip: Judged, found: Mapping[str, Tensor]) -> dict[str, float]:
+    """The values as numbers; a note names those that cannot be measured on this edit."""
+    numbers = {name: float(row) for name, row in found.items()}
+    empty = [name for name, number in numbers.items() if math.isnan(number)]
+    if empty:
+        clip.note(f"{', '.join(empty)}: nothing to measure (all is changed, nothing is, or it stands still)")
+    return numbers
