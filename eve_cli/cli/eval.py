@@ -62,6 +62,9 @@ def judged(asked: EvalSet, settings: JudgeSettings) -> Outcome:
 
     try:
         return evaluate(asked, settings, sys.argv[1:], update)
+    except KeyboardInterrupt:
+        console.say("stop", "what is judged is kept; the same command goes on with --resume")
+        raise
     finally:
         bar.close()
 
@@ -70,7 +73,9 @@ def report(outcome: Outcome, settings: JudgeSettings) -> None:
     """Prints the table; CheckFailed if some edits could not be judged and that is not allowed."""
     from eve_cli.evaluation import summary
 
-    console.result(outcome.told if settings.json else summary.markdown(outcome.told), as_json=settings.json)
+    console.result(
+        outcome.told if settings.json else summary.markdown(outcome.told, tasks=False), as_json=settings.json
+    )
     console.say("page", str(outcome.folder / "index.html"))
     failed = outcome.results.failed
     if failed and not settings.allow_partial:

@@ -68,11 +68,10 @@ def table_in(data: Path) -> Path:
     """The csv of a data folder, or the csv itself."""
     if data.is_file():
         return data
-    found = sorted(data.glob("*.csv"))
-    named = [path for path in found if "tgve" in path.name.lower()] or found
-    if not named:
+    found = sorted(data.glob("*.csv"), key=lambda path: ("loveu" not in path.name.lower(), path.name))
+    if not found:
         raise InputError(f"{data}: there is no LOVEU-TGVE-2023_Dataset.csv in this folder.")
-    return named[0]
+    return found[0]
 
 
 def read(file: Path) -> Listing:

@@ -83,7 +83,7 @@ class Loader:
             source=None if source is None else self._fitted(source, length, size),
             reference=None if reference is None else self._fitted(reference, length, size),
             mask=None if mask is None else as_mask(mask.frames, length, size),
-            fps=(edited.fps or (source.fps if source else None)),
+            fps=edited.fps if source is None else source.fps,
             cache=self.cache,
         )
         if source is None:

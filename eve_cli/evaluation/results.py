@@ -83,10 +83,10 @@ def read(folder: Path) -> Results:
         columns = [Column(**{**column, "anchors": {}}) for column in told["columns"]]
         found: dict[str, list[Row]] = {}
         for cells in _csv_rows(folder / PER_EDIT):
-            values = {column.name: float(cells[column.name]) for column in columns}
-            facts = {name: cells[name] for name in FACTS} | {"frames": int(cells["frames"])}
-            notes = [cells["notes"]] if cells["notes"] else []
-            found.setdefault(cells["method"], []).append(Row(**facts, values=values, notes=notes, error=cells["error"]))
+            row = Row(cells["method"], cells["id"], cells["video"], cells["task"], int(cells["frames"]))
+            row.values = {column.name: float(cells[column.name]) for column in columns}
+            row.notes, row.error = [cells["notes"]] if cells["notes"] else [], cells["error"]
+            found.setdefault(row.method, []).append(row)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}: these are not the results of an evaluation ({error!r} in its files).") from None
     return Results(columns, found)

@@ -24,6 +24,8 @@ from eve_cli.evaluation.weights import Weights
 
 SCORES, FEATURES = "scores.jsonl", "features"
 Progress = Callable[[int, int], None]
+# The columns of EVE's tables, and of the official script of TGVE.
+GROUPS = {"tgve": ["clip_frame", "clip_text", "pick_score"], "eve": ["pick_score", "clip_frame", "viclip"]}
 # What a pair must have for a metric, and how its absence is told.
 ABSENT = {
     "source": "no source is there",
@@ -47,10 +49,9 @@ class Judges:
 
 
 def judges(asked: str, weights: Weights, device: str, pairs: Sequence[Pair]) -> Judges:
-    """The metrics that `asked` names ("all", or names separated by commas), for these pairs; loads no network."""
-    names = list(METRICS) if asked == "all" else [name.strip() for name in asked.split(",") if name.strip()]
+    """The metrics that `asked` names (metrics and groups, separated by commas), for these pairs; loads no network."""
     ready, not_run = {}, {}
-    for name in names:
+    for name in named(asked):
         metric: Metric = registry.pick(METRICS, name, "metric")(weights, device)
         lacking = set.intersection(*(missing_of(metric, pair) for pair in pairs)) if pairs else set()
         reason = ABSENT[sorted(lacking)[0]] if lacking else metric.missing()
@@ -62,6 +63,17 @@ def judges(asked: str, weights: Weights, device: str, pairs: Sequence[Pair]) -> 
     if twice := {name for name in found if found.count(name) > 1}:
         raise UsageError(f"Several of these metrics have a column {min(twice)}; name fewer with --metrics.")
     return Judges(ready, not_run)
+
+
+def named(asked: str) -> list[str]:
+    """Metrics and groups as metrics, each once: `all`, `core` (those without a network), and the rows of GROUPS."""
+    found: list[str] = []
+    for name in filter(None, (part.strip() for part in asked.split(","))):
+        if name == "core":
+            found += [each for each in METRICS if "weights" not in registry.load(METRICS[each]).needs]
+        else:
+            found += METRICS if name == "all" else GROUPS.get(name, [name])
+    return list(dict.fromkeys(found))
 
 
 def missing_of(metric: Metric, pair: Pair) -> set[str]:

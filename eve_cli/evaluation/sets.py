@@ -54,8 +54,8 @@ class EvalSet:
         return replace(self, methods={name: pairs[:count] for name, pairs in self.methods.items()}, whole=False)
 
     def with_copy(self) -> EvalSet:
-        """The same with the row that every table should have: the input as it is."""
-        if COPIED in self.methods:
+        """The same with the row that every table should have: the input as it is; not where no source is there."""
+        if COPIED in self.methods or not any(pair.source.exists() for pair in self.pairs):
             return self
         copied = [replace(pair, edited=pair.source, notes="") for pair in self.pairs]
         return replace(self, methods={**self.methods, COPIED: copied})
@@ -134,15 +134,15 @@ def from_manifest(file: Path, edits: Mapping[str, Path] | None = None, given: st
         columns = {"source": columns["video"]} | {k: v for k, v in columns.items() if k != "video"}
     if "source" not in columns:
         tables.match(file, list(rows[0]), COLUMNS, given, ("source",))
-    methods: dict[str, list[Pair]] = {}
+    listed: dict[str, list[Pair]] = {}
     for number, row in enumerate(rows, 1):
         cell = {name: row.get(column, "") for name, column in columns.items()}
         if not cell["source"]:
             raise InputError(f"{file}, row {number}: the source is empty.")
-        methods.setdefault(cell.get("method") or "edits", []).append(_pair(file, cell))
-    methods = {name: unique(_numbered(pairs)) for name, pairs in methods.items()}
-    if len(methods) == 1 and edits:
-        methods = dict(in_folders(next(iter(methods.values())), edits))
+        listed.setdefault(cell.get("method") or "edits", []).append(_pair(file, cell))
+    methods: Mapping[str, Sequence[Pair]] = {name: unique(_numbered(pairs)) for name, pairs in listed.items()}
+    if edits:
+        methods = in_folders(next(iter(methods.values())), edits)
     _check_same(file, methods)
     return EvalSet(file.name, methods, notes=[_told(file, columns)], files=[file])
 
@@ -153,12 +153,20 @@ def in_folders(pairs: Sequence[Pair], edits: Mapping[str, Path]) -> Mapping[str,
 
 
 def _pair(file: Path, cell: Mapping[str, str]) -> Pair:
-    paths = {name: file.parent / Path(cell[name]).expanduser() if cell.get(name) else None for name in FILES}
-    source = paths.pop("source")
-    assert source is not None
-    video = cell.get("video") or source.stem
-    texts = {name: cell.get(name, "") for name in ("instruction", "input_caption", "output_caption")}
-    return Pair(id=cell.get("id", ""), video=video, task=cell.get("task", ""), source=source, **paths, **texts)
+    paths = {name: file.parent / Path(cell[name]).expanduser() for name in FILES if cell.get(name)}
+    return Pair(
+        id=cell.get("id", ""),
+        video=cell.get("video") or paths["source"].stem,
+        task=cell.get("task", ""),
+        source=paths["source"],
+        edited=paths.get("edited"),
+        instruction=cell.get("instruction", ""),
+        input_caption=cell.get("input_caption", ""),
+        output_caption=cell.get("output_caption", ""),
+        mask=paths.get("mask"),
+        reference=paths.get("reference"),
+        truth=paths.get("truth"),
+    )
 
 
 def _numbered(pairs: Sequence[Pair]) -> list[Pair]:

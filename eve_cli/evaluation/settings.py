@@ -61,7 +61,7 @@ class AlignmentBenchSettings:
 class JudgeSettings:
     """How edits are judged, whoever made them."""
 
-    metrics: str = setting("all", "Metrics to run, as preservation,warp (default: all that can; see `eve eval ls`).")
+    metrics: str = setting("all", "Metrics, as preservation,warp, or groups: all, core (no networks), tgve, eve.")
     weights: Path | None = setting(None, "Folder of the metrics' networks (default: the Hub's cache).", metavar="DIR")
     download: bool = setting(False, "Fetch missing networks from the Hub.", flags=("--download",))
     device: str = setting("auto", "auto, cpu, cuda.")

@@ -117,9 +117,12 @@ def _by_cluster(
         raise ValueError(f"{len(flat)} values have {len(clusters)} clusters")
     numbers: dict[Hashable, int] = {}
     finite = np.isfinite(flat)
-    index = [numbers.setdefault(name, len(numbers)) for name, good in zip(clusters, finite, strict=True) if good]
-    sums = np.bincount(index, flat[finite], minlength=len(numbers)) if index else np.zeros(0)
-    return sums, np.bincount(index, minlength=len(numbers)).astype(float) if index else np.zeros(0)
+    names = [name for name, good in zip(clusters, finite, strict=True) if good]
+    index = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=int)
+    sums, counts = np.zeros(len(numbers)), np.zeros(len(numbers))
+    np.add.at(sums, index, flat[finite])
+    np.add.at(counts, index, 1.0)
+    return sums, counts
 
 
 @lru_cache(maxsize=4)

@@ -106,8 +106,8 @@ def warnings(results: Results, seed: int = 0) -> list[str]:
     return found
 
 
-def markdown(told: Mapping[str, Any]) -> str:
-    """The tables of summary.md: all methods beside each other, then each method by task."""
+def markdown(told: Mapping[str, Any], tasks: bool = True) -> str:
+    """The tables of summary.md: all methods beside each other, then with `tasks` each method by task."""
     columns = [Column(**column) for column in told["columns"]]
     data, parts = told["data"], []
     parts.append(f"{data['name']}: {data['edits']} edits of {data['videos']} videos\n")
@@ -115,16 +115,24 @@ def markdown(told: Mapping[str, Any]) -> str:
     if told["against"]:
         parts.append(f"\n▲ better, ▼ worse than {told['reference']}: the paired difference is clear of zero.")
     parts.append("Means with 95 % intervals (bootstrap over source videos).")
-    if len(data["tasks"]) > 1:
+    if tasks and len(data["tasks"]) > 1:
         parts += [f"\n### {name} by task\n\n{_by_task(told, name, columns)}" for name in told["methods"]]
     for title, lines in (
         ("Warnings", told["warnings"]),
-        ("Not run", [f"not run: {name}: {reason}" for name, reason in told["not_run"].items()]),
+        ("Not run", [f"not run: {line}" for line in not_run(told)]),
         ("Not judged", [f"{row['method']} {row['id']}: {row['reason']}" for row in told["failed"][:20]]),
     ):
         if lines:
             parts.append(f"\n### {title}\n\n" + "\n".join(f"- {line}" for line in lines))
     return "\n".join(parts) + "\n"
+
+
+def not_run(told: Mapping[str, Any]) -> list[str]:
+    """A line for each reason why metrics did not run."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in told["not_run"].items():
+        reasons.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _overall(told: Mapping[str, Any], columns: Sequence[Column]) -> str:
@@ -172,7 +180,7 @@ def number(value: float | None, digits: int) -> str:
 
 def decimals(values: Sequence[float | None]) -> int:
     """How many decimals tell values of this size apart: about four digits in all."""
-    largest = max((abs(value) for value in values if _is_number(value)), default=0.0)
+    largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
     return 3 if largest == 0 else min(6, max(1, 3 - math.floor(math.log10(largest))))
 
 

@@ -16,6 +16,7 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.evaluation import compare, evaluate, judging, results, run, sets
 from eve_cli.evaluation.evaluate import Outcome
 from eve_cli.evaluation.settings import EvalSettings
+from eve_cli.evaluation.weights import Weights
 from tests.evaluation.judged import Light, grey, manifest
 
 
@@ -52,6 +53,21 @@ def test_the_same_input_gives_the_same_csv(tmp_path: Path) -> None:
     assert "not run: far: weights missing" in (tmp_path / "x/summary.md").read_text()
     read = results.read(tmp_path / "x")
     assert read.values("edits", "lighter") == [10, 20, 30] and read.columns[0].recipe == "test/light"
+
+
+def test_groups_are_metrics_and_no_metric_comes_twice() -> None:
+    assert run.named("core,light") == ["light", "far"] and run.named("tgve,clip_text, far")[-1] == "far"
+    assert run.named("all") == ["light", "far"]
+
+
+def test_without_sources_what_needs_none_is_judged(tmp_path: Path) -> None:
+    pair = replace(sets.from_manifest(manifest(tmp_path, "a")).pairs[0], source=tmp_path / "gone")
+    asked = sets.EvalSet("x", {"edits": [pair]}).with_copy()
+    assert list(asked.methods) == ["edits"]
+    loaded = judging.Loader().load("edits", pair)
+    assert loaded.clip is not None and loaded.clip.source is None and "is not there" in loaded.clip.notes[0]
+    found = run.judges("light", Weights(), "cpu", asked.pairs)
+    assert found.not_run == {"light": "no source is there"} and not found.ready
 
 
 def test_what_fails_is_nan_with_a_reason(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.report.plots import FOLDER
 from eve_cli.evaluation.results import PAGE, Results, Row, plain, write_text
 from eve_cli.evaluation.sets import EvalSet
-from eve_cli.evaluation.summary import ARROWS, decimals, number
+from eve_cli.evaluation.summary import ARROWS, decimals, not_run, number
 
 Shown = Mapping[tuple[str, str], Mapping[str, str]]  # (method, id) -> source, edited, reference -> address
-FIRST_PLOTS = 5
+FIRST_PLOTS = 4
 SORT = ("edit_acc", "viclip_dir", "world_viclip_dir", "clip_text", "rest_psnr")  # the first that a run has
 
 
@@ -36,7 +36,7 @@ def write(
         "warnings": _list(told["warnings"], "box warn"),
         "table": _overall(told),
         "tasks": "".join(_by_task(told, name) for name in told["methods"]) if len(data["tasks"]) > 1 else "",
-        "notrun": _folded("Not run", _list([f"{k}: {why}" for k, why in told["not_run"].items()], "box")),
+        "notrun": _folded("Not run", _list(not_run(told), "box")),
         "plots": _plots(folder, plots),
         "data": embedded.replace("<", "\\u003c"),  # so that no text can end the script
     }
@@ -84,7 +84,7 @@ def _first(shown: Sequence[Mapping[str, str]], name: str) -> str:
 def _overall(told: Mapping[str, Any]) -> str:
     published = any(told["published"].values())
     head = ["metric", "recipe", "", *told["methods"], *(["published"] if published else [])]
-    rows = []
+    rows, failed = [], {row["method"] for row in told["failed"]}
     for each in told["columns"]:
         column = Column(**each)
         digits = decimals([method[column.name]["mean"] for method in told["methods"].values()])
@@ -92,7 +92,7 @@ def _overall(told: Mapping[str, Any]) -> str:
         cells += [f'<td class="recipe">{escape(column.recipe)}</td><td>{ARROWS[column.better]}</td>']
         for name, method in told["methods"].items():
             mark = told["against"].get(name, {}).get(column.name, {}).get("verdict", "tie")
-            cells.append(_cell(method[column.name], digits, mark))
+            cells.append(_cell(method[column.name], digits, mark, name in failed))
         if published:
             others = told["published"].get(column.name, {})
             cells.append(f"<td>{escape(' · '.join(f'{who} {value:g}' for who, value in others.items()))}</td>")
@@ -101,11 +101,12 @@ def _overall(told: Mapping[str, Any]) -> str:
     return _table(head, rows) + (against if told["against"] else "")
 
 
-def _cell(found: Mapping[str, Any], digits: int, mark: str) -> str:
+def _cell(found: Mapping[str, Any], digits: int, mark: str, failed: bool) -> str:
     if not found["n"]:
         return "<td>–</td>"
     sign = {"better": ' <span class="better">▲</span>', "worse": ' <span class="worse">▼</span>'}.get(mark, "")
-    count = "" if found["n"] == found["of"] else f' <span class="worse">{found["n"]}/{found["of"]}</span>'
+    kind = "worse" if failed else "range"
+    count = "" if found["n"] == found["of"] else f' <span class="{kind}">{found["n"]}/{found["of"]}</span>'
     spread = ""
     if found["low"] is not None and found["low"] == found["low"]:
         spread = f' <span class="range">[{number(found["low"], digits)}, {number(found["high"], digits)}]</span>'

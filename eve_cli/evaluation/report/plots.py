@@ -9,20 +9,34 @@ from typing import Any
 
 from eve_cli.evaluation.report.canvas import COLOURS, FAINT, INK, Canvas
 from eve_cli.evaluation.results import Results
-from eve_cli.evaluation.summary import ARROWS, decimals, number
+from eve_cli.evaluation.statistics import cluster_bootstrap
+from eve_cli.evaluation.summary import decimals, number
 
 FOLDER = "plots"
+BETTER = {1: "higher is better", -1: "lower is better", 0: ""}
 LEFT, TOP, BOTTOM, PLOT = 62, 44, 34, 180  # room around the axes, and their height, in units
 # Columns of which the first that a run has is an axis: how much of the edit is made, and how much is left alone.
 EDIT = ("edit_acc", "viclip_dir", "world_viclip_dir", "clip_text", "change_in", "change_all")
+KEY = (
+    "success",
+    "edit_acc",
+    "pick_score",
+    "viclip_dir",
+    "viclip_out",
+    "clip_text",
+    "clip_frame",
+    "rest_psnr",
+    "warp_own",
+)
 PRESERVATION = ("bg_psnr", "kept_psnr", "rest_psnr")
 
 
 def write(folder: Path, told: Mapping[str, Any], results: Results) -> list[str]:
-    """All plots of a run; their names without ending, the scatter first."""
+    """All plots of a run; their names without ending, the scatter first, then the key columns."""
     home = folder / FOLDER
     home.mkdir(exist_ok=True)
-    drawn = {"edit-preservation": trade(results, told), **{c["name"]: bars(told, c) for c in told["columns"]}}
+    columns = sorted(told["columns"], key=lambda c: KEY.index(c["name"]) if c["name"] in KEY else len(KEY))
+    drawn = {"edit-preservation": trade(results), **{c["name"]: bars(told, c) for c in columns}}
     names = []
     for name, canvas in drawn.items():
         if canvas is not None:
@@ -68,7 +82,7 @@ def bars(told: Mapping[str, Any], column: Mapping[str, Any]) -> Canvas | None:
     width = LEFT + len(groups) * (len(methods) * wide + 18) + 12
     canvas = Canvas(max(width, 420), TOP + PLOT + BOTTOM + 18)
     axis = Axis(ends, TOP + PLOT, TOP, zero=True)
-    _title(canvas, f"{name} {ARROWS[column['better']]}   {column['recipe']}", methods)
+    _title(canvas, " · ".join(filter(None, (name, column["recipe"], BETTER[column["better"]]))), methods)
     _grid(canvas, axis, vertical=False)
     x = LEFT + 10.0
     for group, cells in groups.items():
@@ -85,8 +99,8 @@ def bars(told: Mapping[str, Any], column: Mapping[str, Any]) -> Canvas | None:
     return canvas
 
 
-def trade(results: Results, told: Mapping[str, Any]) -> Canvas | None:
-    """Every edit, and every method's mean with intervals: how much is edited against how much is left alone."""
+def trade(results: Results) -> Canvas | None:
+    """Every edit that has both values, and their means with intervals: what is edited against what is left alone."""
     names = [column.name for column in results.columns]
     edit = next((name for name in EDIT if name in names), None)
     keep = next((name for name in PRESERVATION if name in names), None)
@@ -94,7 +108,7 @@ def trade(results: Results, told: Mapping[str, Any]) -> Canvas | None:
         return None
     points = {
         method: [
-            (x, y, row.id)
+            (x, y, row)
             for x, y, row in zip(results.values(method, keep), results.values(method, edit), rows, strict=True)
             if _finite(x) and _finite(y)
         ]
@@ -103,20 +117,25 @@ def trade(results: Results, told: Mapping[str, Any]) -> Canvas | None:
     every = [point for found in points.values() for point in found]
     if not every:
         return None
-    canvas = Canvas(520, 400)
-    x_axis, y_axis = Axis([p[0] for p in every], LEFT, 500), Axis([p[1] for p in every], 350, TOP)
+    low, right, backwards = TOP + PLOT, 500, list(reversed(list(enumerate(points.items()))))  # the first on top
+    canvas = Canvas(right + 10, low + BOTTOM + 18)
+    x_axis, y_axis = Axis([p[0] for p in every], LEFT, right), Axis([p[1] for p in every], low, TOP)
     _title(canvas, f"{edit} against {keep}", list(points))
-    _grid(canvas, x_axis, vertical=True, low=350)
-    _grid(canvas, y_axis, vertical=False, right=500)
-    canvas.text(280, 386, keep, "middle")
-    for i, (method, found) in enumerate(points.items()):
-        for x, y, name in found:
-            canvas.dot(x_axis.at(x), y_axis.at(y), 2, COLOURS[i % len(COLOURS)], f"{method} {name}")
-    for i, method in enumerate(points):
-        x, y = told["methods"][method][keep], told["methods"][method][edit]
-        if _finite(x["mean"]) and _finite(y["mean"]):
-            canvas.dot(x_axis.at(x["mean"]), y_axis.at(y["mean"]), 7, INK)
-            canvas.dot(x_axis.at(x["mean"]), y_axis.at(y["mean"]), 6, COLOURS[i % len(COLOURS)], method)
+    _grid(canvas, x_axis, vertical=True, low=low)
+    _grid(canvas, y_axis, vertical=False, right=right)
+    canvas.text((LEFT + right) / 2, low + 30, keep, "middle")
+    for i, (method, found) in backwards:
+        for x, y, row in found:
+            canvas.dot(x_axis.at(x), y_axis.at(y), 2, COLOURS[i % len(COLOURS)], f"{method} {row.id}")
+    for i, (method, found) in backwards:
+        if found:
+            videos = [row.video for _, _, row in found]
+            x, y = (cluster_bootstrap([point[k] for point in found], videos) for k in (0, 1))
+            if _finite(x.low) and _finite(y.low):
+                canvas.line(x_axis.at(x.low), y_axis.at(y.mean), x_axis.at(x.high), y_axis.at(y.mean))
+                canvas.line(x_axis.at(x.mean), y_axis.at(y.low), x_axis.at(x.mean), y_axis.at(y.high))
+            canvas.dot(x_axis.at(x.mean), y_axis.at(y.mean), 6, INK)
+            canvas.dot(x_axis.at(x.mean), y_axis.at(y.mean), 5, COLOURS[i % len(COLOURS)], method)
     return canvas
 
 
