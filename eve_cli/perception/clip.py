@@ -13,6 +13,7 @@ import transformers
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers.utils import logging
 
 from eve_cli.errors import ModelError
 
@@ -38,9 +39,7 @@ class Clip:
         """
         home = processor or folder
         try:
-            model = CLIPModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="sdpa"
-            )
+            model = load_quietly(CLIPModel, folder)
             tokenizer = CLIPTokenizer.from_pretrained(home, local_files_only=True)
             return cls(model.to(device), tokenizer, image_processor(home), batch)  # pyright: ignore
         except Exception as error:  # transformers raises anything from OSError to RuntimeError
@@ -76,12 +75,31 @@ class Clip:
 
     def cut(self, text: str) -> bool:
         """Whether a text is too long to be read to its end."""
-        return len(self.tokenizer(text)["input_ids"]) > self.context
+        return len(self.tokenizer(text, verbose=False)["input_ids"]) > self.context
 
     @property
     def context(self) -> int:
         """The number of tokens that a text may have, its start and end among them."""
-        return min(int(self.model.config.text_config.max_position_embeddings), self.tokenizer.model_max_length)
+        config: Any = self.model.config.text_config
+        return min(int(config.max_position_embeddings), self.tokenizer.model_max_length)
+
+
+def load_quietly(kind: Any, folder: Path, **options: Any) -> Any:
+    """A network of transformers from a folder's safetensors in full precision, without progress bars.
+
+    ModelError where tensors are missing, which transformers would fill with chance.
+    """
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        options |= {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+        model, told = kind.from_pretrained(folder, output_loading_info=True, **options)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    if told["missing_keys"]:
+        raise ModelError(f"it lacks {len(told['missing_keys'])} tensors, such as {min(told['missing_keys'])}")
+    return model
 
 
 def features(found: Any) -> Tensor:
@@ -91,7 +109,8 @@ def features(found: Any) -> Tensor:
 
 def image_processor(folder: Path) -> Any:
     """CLIP's image processor by Pillow, from preprocessor_config.json or from the newer processor_config.json."""
-    kind = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
+    name = "CLIPImageProcessorPil" if hasattr(transformers, "CLIPImageProcessorPil") else "CLIPImageProcessor"
+    kind = getattr(transformers, name)  # before 5 the one by Pillow had the plain name
     old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
     if not old.is_file() and not new.is_file():
         raise ModelError(f"{folder} has neither {old.name} nor {new.name}.")

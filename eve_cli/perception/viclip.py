@@ -53,7 +53,7 @@ class VideoTower(nn.Module):
             num_hidden_layers=sizes.layers,
             num_attention_heads=sizes.heads,
             hidden_act="quick_gelu",
-            attn_implementation="sdpa",
+            attn_implementation="sdpa",  # pyright: ignore[reportCallIssue]
         )
         self.encoder = CLIPEncoder(config)  # pyright: ignore[reportArgumentType]
         self.post_layernorm = nn.LayerNorm(width)
@@ -88,7 +88,7 @@ class Viclip(nn.Module):
                 num_attention_heads=sizes.text_heads,
                 max_position_embeddings=sizes.context,
                 hidden_act="quick_gelu",
-                attn_implementation="sdpa",
+                attn_implementation="sdpa",  # pyright: ignore[reportCallIssue]
                 bos_token_id=sizes.vocabulary - 2,
                 eos_token_id=sizes.vocabulary - 1,
                 pad_token_id=0,

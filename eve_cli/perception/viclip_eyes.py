@@ -40,7 +40,7 @@ class ViclipEyes:
         with torch.device("meta"):
             model = Viclip(sizes)
         model.load_state_dict({k: v.float() for k, v in from_file(state).items()}, strict=True, assign=True)
-        positions = model.text.text_model.embeddings
+        positions: Any = model.text.text_model.embeddings
         positions.position_ids = torch.arange(sizes.context).view(1, -1)  # which no file holds
         return cls(model.to(device), tokenizer(path.parent, sizes.context), preparation)
 
@@ -64,7 +64,7 @@ class ViclipEyes:
 
     def cut(self, text: str) -> bool:
         """Whether a text is too long to be read to its end."""
-        return len(self.words(text).input_ids) > self.model.sizes.context
+        return len(self.words(text, verbose=False).input_ids) > self.model.sizes.context
 
     @staticmethod
     def _unit(found: Tensor) -> Tensor:

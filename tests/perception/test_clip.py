@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from eve_cli.errors import ModelError
 from eve_cli.perception.clip import Clip, features
@@ -76,3 +77,10 @@ def test_an_incomplete_folder_is_one_sentence(gone: str, tmp_path) -> None:
     (folder / gone).unlink()
     with pytest.raises(ModelError, match=r"no usable CLIP \([^\n]+$"):
         Clip.load(folder)
+
+
+def test_missing_tensors_are_not_filled_with_chance(tmp_path) -> None:
+    path = clip_folder(tmp_path / "clip") / "model.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if "class_embedding" not in k}, path, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"it lacks 1 tensors, such as vision_model.embeddings.class_embedding"):
+        Clip.load(path.parent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from eve_cli.errors import ModelError
 from eve_cli.evaluation.metrics.base import Column, Judged, undefined
 from eve_cli.evaluation.metrics.similarity import consecutive, with_first
 from eve_cli.evaluation.weights import Weights
-from eve_cli.perception.clip import first_line
+from eve_cli.perception.clip import first_line, load_quietly
 from eve_cli.perception.viclip_inputs import IMAGENET
 
 AT_ONCE = 16
@@ -29,6 +29,7 @@ class Subject:
         Column("vbench_subject", "vbench/subject", "cos", 1, "0-1", "likeness of frames by DINO, VBench's way"),
     )
     network: Any = ViTModel
+    options: Mapping[str, Any] = {"add_pooling_layer": False}
     short, cut, antialias = 224, None, False
     formula: Callable[[Tensor], float] = staticmethod(with_first)
 
@@ -41,7 +42,7 @@ class Subject:
     def open(self) -> None:
         folder = self.weights.find(self.checkpoint)
         try:
-            model = self.network.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            model = load_quietly(self.network, folder, **self.options)
         except Exception as error:  # transformers raises anything from OSError to RuntimeError
             raise ModelError(f"{folder} holds no usable DINO ({first_line(error)}).") from error
         self.model = model.eval().to(self.device)
@@ -90,6 +91,7 @@ class Consecutive(Subject):
         ),
     )
     network: Any = Dinov2Model
+    options: Mapping[str, Any] = {}
     short, cut, antialias = 256, 224, True
     formula = staticmethod(lambda features: consecutive(features, least=0.0))
 
