@@ -25,7 +25,8 @@ class RunByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=RunByDefault, add_completion=False, help="Measure methods and models against each other.")
+HELP = "Measure methods and models against each other. Options without a command are those of `run`."
+app = typer.Typer(cls=RunByDefault, add_completion=False, help=HELP)
 
 
 @app.callback(invoke_without_command=True)

@@ -30,7 +30,7 @@ def write(path: Path, frames: Tensor, fps: float) -> None:
     height, width = (_even(side, max(frames.shape[-2:])) for side in frames.shape[-2:])
     if (height, width) != tuple(frames.shape[-2:]):
         frames = F.interpolate(frames.float(), (height, width), mode="bilinear", antialias=True).round().byte()
-    with VideoWriter(path, size=(width, height), fps=fps, crf=18, preset="fast") as writer:
+    with VideoWriter(path, size=(width, height), fps=fps, crf=14, preset="fast") as writer:
         for picture in frames.contiguous().numpy():
             writer.write(picture)
 

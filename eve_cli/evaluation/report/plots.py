@@ -130,7 +130,7 @@ def trade(results: Results) -> Canvas | None:
     for i, (method, found) in backwards:
         if found:
             videos = [row.video for _, _, row in found]
-            x, y = (cluster_bootstrap([point[k] for point in found], videos) for k in (0, 1))
+            x, y = (cluster_bootstrap(of, videos) for of in ([p[0] for p in found], [p[1] for p in found]))
             if _finite(x.low) and _finite(y.low):
                 canvas.line(x_axis.at(x.low), y_axis.at(y.mean), x_axis.at(x.high), y_axis.at(y.mean))
                 canvas.line(x_axis.at(x.mean), y_axis.at(y.low), x_axis.at(x.mean), y_axis.at(y.high))
