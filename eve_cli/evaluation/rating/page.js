@@ -106,7 +106,8 @@ async function send(path, more) {
     draw(await call(path, { rater: state.rater, trial: state.trial && state.trial.id, ...more }));
   } catch (error) {
     trouble = error instanceof TypeError ? "No reply. Your earlier answers are kept; try again." : error.message;
-    ask();
+    if (state.trial) ask();
+    else $("told").textContent = trouble;
   }
   wait(false);
 }
@@ -154,12 +155,27 @@ function stage(trial) {
     return figure;
   });
   $("edits").replaceChildren(...figures);
-  $("edits").style.setProperty("--columns", figures.length > 3 ? Math.ceil(figures.length / 2) : figures.length);
-  $("stage").className = ["", "one", "two"][figures.length] || "";
   const source = $("source").querySelector("video");
-  source.onloadedmetadata = () => $("stage").classList.toggle("wide", source.videoWidth >= source.videoHeight);
+  source.onloadedmetadata = arrange;
   source.src = trial.source;
   clock = new Clock([source, ...figures.map((figure) => figure.firstChild)], trial.fps, heard);
+}
+
+// Puts the edits below the source, beside it, or all in one column: where they are largest.
+function arrange() {
+  const edits = $("edits").children.length, across = edits > 3 ? Math.ceil(edits / 2) : edits;
+  const source = $("source").querySelector("video"), stage = $("stage");
+  const aspect = source.videoWidth / source.videoHeight || 1;
+  const size = (columns, rows) => Math.min(stage.clientWidth / columns / aspect, stage.clientHeight / rows);
+  const part = (share) => `minmax(0, ${share}fr)`;
+  const [best] = [
+    { tall: size(across, Math.ceil(edits / across) * 1.8), form: `${part(4)} ${part(5)} / ${part(1)}`, across },
+    { tall: size(edits + 1, 1), form: `${part(1)} / repeat(${edits + 1}, ${part(1)})`, across: 0 },
+    { tall: size(1, edits + 1), form: `${part(1)} ${part(edits)} / ${part(1)}`, across: 1 },
+  ].sort((a, b) => b.tall - a.tall);
+  stage.style.gridTemplate = best.form;
+  $("edits").style.display = best.across ? "grid" : "contents";
+  $("edits").style.gridTemplateColumns = `repeat(${best.across}, ${part(1)})`;
 }
 
 function ask() {
@@ -224,6 +240,7 @@ document.querySelectorAll("nav button").forEach((button) => {
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) { blurs += 1; if (clock) clock.pause(); }
 });
+addEventListener("resize", arrange);
 addEventListener("blur", () => { blurs += 1; });
 $("leave").onclick = () => finish("See you later.", "Your answers so far are kept. Go on under the same name.");
 $("retract").onclick = () => send("undo");

@@ -105,7 +105,7 @@ def _routes(desk: Desk, media: Path, html: str) -> Starlette:
 
     def video(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in desk.plan.media:  # a name of the plan is never a path
+        if name not in desk.plan.media or not (media / name).is_file():  # a name of the plan is never a path
             raise HTTPException(404)
         return FileResponse(media / name, media_type="video/mp4")
 

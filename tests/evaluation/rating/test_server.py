@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +178,16 @@ def test_two_at_the_same_time_leave_one_answer_each(visitor: Visitor) -> None:
         thread.join()
     assert sorted(replies) == [200, 200, 409, 409]
     assert (visitor.folder / "answers-twin.jsonl").read_bytes().count(b'"answer"') == 1
+
+
+def test_the_command_serves_until_ctrl_c_and_says_what_came_in(visitor: Visitor) -> None:
+    words = [sys.executable, "-m", "eve_cli", "rate", "serve", str(visitor.folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        own = Visitor(visitor.folder, process.stdout.readline().strip())
+        assert own.host.startswith("127.0.0.1:") and len(own.token) >= 32 and own.token != visitor.token
+        assert json.loads(own.ask("start", "POST", {"rater": "command"})[2])["rater"] == "command"
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "Traceback" not in told
+    assert f"eve rate tally {visitor.folder}" in told.splitlines()[-1]
