@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,9 @@ def compare(one: str, other: str, seed: int = 0) -> dict[str, Any]:
             skipped.append(f"{column.name}: {'not in' if match is None else 'another recipe in'} {name_b}")
             continue
         pairs = [(rows_a[i], rows_b[i]) for i in shared]
+        if not any(all(map(math.isfinite, (x.values[column.name], y.values[column.name]))) for x, y in pairs):
+            skipped.append(f"{column.name}: no edit has a value in both")
+            continue
         tasks = {
             task: [pair for pair in pairs if pair[0].task == task] for task in dict.fromkeys(p[0].task for p in pairs)
         }

@@ -209,7 +209,9 @@ def _matched(
 
 
 def _told(file: Path, columns: Mapping[str, str]) -> str:
-    return f"{file.name}: " + ", ".join(f"{name} <- {column}" for name, column in columns.items())
+    return f"{file.name}: " + ", ".join(
+        name if name == column else f"{name} <- {column}" for name, column in columns.items()
+    )
 
 
 def _absent(data: Path, name: str) -> Path:

@@ -108,13 +108,15 @@ def warnings(results: Results, seed: int = 0) -> list[str]:
 
 def markdown(told: Mapping[str, Any], tasks: bool = True) -> str:
     """The tables of summary.md: all methods beside each other, then with `tasks` each method by task."""
-    columns = [Column(**column) for column in told["columns"]]
+    columns, empty = with_values(told)
     data, parts = told["data"], []
     parts.append(f"{data['name']}: {data['edits']} edits of {data['videos']} videos\n")
     parts.append(_overall(told, columns))
     if told["against"]:
         parts.append(f"\n▲ better, ▼ worse than {told['reference']}: the paired difference is clear of zero.")
     parts.append("Means with 95 % intervals (bootstrap over source videos).")
+    if empty:
+        parts.append(f"Without any value here: {', '.join(empty)}.")
     if tasks and len(data["tasks"]) > 1:
         parts += [f"\n### {name} by task\n\n{_by_task(told, name, columns)}" for name in told["methods"]]
     for title, lines in (
@@ -125,6 +127,13 @@ def markdown(told: Mapping[str, Any], tasks: bool = True) -> str:
         if lines:
             parts.append(f"\n### {title}\n\n" + "\n".join(f"- {line}" for line in lines))
     return "\n".join(parts) + "\n"
+
+
+def with_values(told: Mapping[str, Any]) -> tuple[list[Column], list[str]]:
+    """The columns in which any method has a value, and the names of the others."""
+    columns = [Column(**column) for column in told["columns"]]
+    full = [column for column in columns if any(method[column.name]["n"] for method in told["methods"].values())]
+    return full, [column.name for column in columns if column not in full]
 
 
 def not_run(told: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from eve_cli.cli import app
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.evaluation import compare, evaluate, judging, results, run, sets
 from eve_cli.evaluation.evaluate import Outcome
+from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.settings import EvalSettings
 from eve_cli.evaluation.weights import Weights
 from tests.evaluation.judged import Light, grey, manifest
@@ -187,3 +188,12 @@ def test_the_record_says_how_and_keeps_no_secret(tmp_path: Path) -> None:
     kept = results.read_json(tmp_path / "x/run.json")
     assert kept["columns"][0]["recipe"] == "test/light" and kept["data"]["files"][0]["name"] == "pairs.jsonl"
     assert len(kept["data"]["files"][0]["sha256"]) == 64 and "torch" in kept["versions"]
+
+
+def test_every_metric_is_listed_with_its_recipes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["eval", "ls", "--weights", str(tmp_path), "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in listed] == list(METRICS)
+    names = [column["name"] for each in listed for column in each["columns"]]
+    assert len(set(names)) == len(names)
+    assert all(column["recipe"] and column["better"] in (-1, 0, 1) for each in listed for column in each["columns"])

@@ -10,12 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from eve_cli.evaluation.metrics.base import Column
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.report.plots import FOLDER
 from eve_cli.evaluation.results import PAGE, Results, Row, plain, write_text
 from eve_cli.evaluation.sets import EvalSet
-from eve_cli.evaluation.summary import ARROWS, decimals, not_run, number
+from eve_cli.evaluation.summary import ARROWS, decimals, not_run, number, with_values
 
 Shown = Mapping[tuple[str, str], Mapping[str, str]]  # (method, id) -> source, edited, reference -> address
 FIRST_PLOTS = 4
@@ -85,8 +84,8 @@ def _overall(told: Mapping[str, Any]) -> str:
     published = any(told["published"].values())
     head = ["metric", "recipe", "", *told["methods"], *(["published"] if published else [])]
     rows, failed = [], {row["method"] for row in told["failed"]}
-    for each in told["columns"]:
-        column = Column(**each)
+    columns, empty = with_values(told)
+    for column in columns:
         digits = decimals([method[column.name]["mean"] for method in told["methods"].values()])
         cells = [f'<td title="{escape(column.help)}">{escape(column.name)}</td>']
         cells += [f'<td class="recipe">{escape(column.recipe)}</td><td>{ARROWS[column.better]}</td>']
@@ -98,7 +97,8 @@ def _overall(told: Mapping[str, Any]) -> str:
             cells.append(f"<td>{escape(' · '.join(f'{who} {value:g}' for who, value in others.items()))}</td>")
         rows.append("".join(cells))
     against = f'<p class="soft">▲ better, ▼ worse than {escape(told["reference"])}, clear of zero.</p>'
-    return _table(head, rows) + (against if told["against"] else "")
+    absent = f'<p class="soft">Without any value here: {escape(", ".join(empty))}.</p>' if empty else ""
+    return _table(head, rows) + (against if told["against"] else "") + absent
 
 
 def _cell(found: Mapping[str, Any], digits: int, mark: str, failed: bool) -> str:
@@ -115,11 +115,11 @@ def _cell(found: Mapping[str, Any], digits: int, mark: str, failed: bool) -> str
 
 def _by_task(told: Mapping[str, Any], method: str) -> str:
     tasks, rows = told["data"]["tasks"], []
-    for each in told["columns"]:
-        found = told["methods"][method][each["name"]]
+    for column in with_values(told)[0]:
+        found = told["methods"][method][column.name]
         digits = decimals([found["mean"]])
         cells = "".join(f"<td>{number(found['tasks'][task]['mean'], digits)}</td>" for task in tasks)
-        rows.append(f"<td>{escape(each['name'])}</td><td>{ARROWS[each['better']]}</td>{cells}")
+        rows.append(f"<td>{escape(column.name)}</td><td>{ARROWS[column.better]}</td>{cells}")
     return _folded(f"{method} by task", f'<div class="box scroll">{_table(["metric", "", *tasks], rows)}</div>')
 
 
