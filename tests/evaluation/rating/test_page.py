@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -142,10 +143,12 @@ def test_all_videos_keep_one_clock_under_every_key(tmp_path: Path, new_page: Any
         def videos(what: str) -> list[Any]:
             return page.evaluate(f"[...document.querySelectorAll('video')].map((video) => video.{what})")
 
+        apart = []
         for _ in range(5):
             page.wait_for_timeout(70)
             times = videos("currentTime")
-            assert len(times) == 3 and max(times) - min(times) < 0.15
+            apart.append(max(times) - min(times))
+        assert len(times) == 3 and median(apart) < 0.1  # a busy machine may stall a frame
         page.keyboard.press(" ")
         assert videos("paused") == [True] * 3 and page.inner_text("#playing") == "Play"
         page.keyboard.press("r")

@@ -112,6 +112,17 @@ def test_edits_that_a_system_lacks_are_left_out_and_counted(tmp_path: Path) -> N
 
 
 @fast
+def test_folders_of_results_belong_to_a_manifest(tmp_path: Path) -> None:
+    words = manifests(tmp_path, SYSTEMS["pairwise"], 2)
+    folders = [f"{name}={tmp_path / name}" for name in SYSTEMS["pairwise"]]
+    settings = MakeSettings(folders, data=Path(words[0].partition("=")[2]))
+    (tmp_path / "theirs" / "v1.style.mkv").unlink()
+    drafted = make.draft(settings)
+    assert (drafted.systems, len(drafted.items), drafted.left_out) == (SYSTEMS["pairwise"], 3, 1)
+    assert drafted.items[0].edits == {name: tmp_path / name / "v0.style.mkv" for name in drafted.systems}
+
+
+@fast
 def test_answers_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "answers-ann.jsonl").write_text("{}\n")
