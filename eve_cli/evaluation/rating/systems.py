@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from eve_cli.errors import InputError, UsageError
@@ -47,14 +47,7 @@ def _read(name: str, path: Path, data: Path | None) -> Mapping[str, Sequence[Pai
     if data is None:
         raise UsageError(f"{path} is a folder; --data must say what its clips are edits of.")
     edits = {name or path.resolve().name: path}
-    found = (sets.from_tgve if data.is_dir() else sets.from_manifest)(data, edits).methods
-    return {system: [_within(path, pair) for pair in pairs] for system, pairs in found.items()}
-
-
-def _within(folder: Path, pair: Pair) -> Pair:
-    """The pair without an edit that is not the folder's own: a manifest may name another system's."""
-    own = pair.edited is not None and pair.edited.is_relative_to(folder)
-    return pair if own else replace(pair, edited=None)
+    return (sets.from_tgve if data.is_dir() else sets.from_manifest)(data, edits).methods
 
 
 def join(systems: Mapping[str, Sequence[Pair]], least: int) -> tuple[list[Item], int]:
