@@ -123,18 +123,20 @@ class Editing:
     def _made(self, entry: Entry, pairs: Sequence[Pair]) -> list[Pair]:
         home = self.settings.out / EDITS / safe_name(entry.name)
         home.mkdir(parents=True, exist_ok=True)
+        files = [home / f"{safe_name(pair.id)}.mkv" for pair in pairs]
+        missing = [file for file in files if not file.is_file()]
         made = []
-        for number, pair in enumerate(pairs):
-            file = home / f"{safe_name(pair.id)}.mkv"
+        for number, (pair, file) in enumerate(zip(pairs, files, strict=True)):
             try:
-                if not file.is_file():
+                if file in missing:
                     session.edit(self._request(entry, pair, file, number), load=self._load)
                 made.append(replace(pair, edited=file))
             except (OutOfMemory, ModelError, UsageError):
                 raise
             except EveError as error:
                 made.append(replace(pair, edited=None, notes=f"the edit failed: {error}"))
-            self.progress(entry.name, number + 1, len(pairs))
+            if file in missing:
+                self.progress(entry.name, missing.index(file) + 1, len(missing))
         return made
 
     def _request(self, entry: Entry, pair: Pair, file: Path, number: int) -> EditRequest:
