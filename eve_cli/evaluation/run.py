@@ -97,7 +97,7 @@ class Run:
     videos: bool = True
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     hashes: dict[Path, str] = field(default_factory=dict)
-    salt: str = ""  # what else the scores depend on: the weights
+    salt: str = ""  # the networks that are here, on which the scores of some metrics depend
 
     def score(self, asked: EvalSet, judges: Judges, progress: Progress = lambda done, of: None) -> Results:
         """Every edit of every method by every metric; what the folder holds already is not computed again."""
@@ -171,11 +171,14 @@ class Run:
         """The key of each metric's scores of an edit -> the metric."""
         content = [self._hash(path) for path in (pair.source, pair.edited, pair.mask, pair.reference, pair.truth)]
         texts = [pair.task, pair.instruction, pair.input_caption, pair.output_caption]
-        told = [content, texts, self.rule.align, self.rule.max_frames, self.salt]
+        told = [content, texts, self.rule.align, self.rule.max_frames]
         return {
-            _sha(json.dumps([*told, name, [column.recipe for column in metric.columns]])): name
+            _sha(json.dumps([*told, name, [column.recipe for column in metric.columns], self._networks(metric)])): name
             for name, metric in judges.ready.items()
         }
+
+    def _networks(self, metric: Metric) -> str:
+        return self.salt if "weights" in metric.needs else ""
 
     def shown(self, pair: Pair) -> dict[str, Path]:
         """Where the videos of an edit lie for the page: source, edited, reference."""
