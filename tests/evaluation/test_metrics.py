@@ -10,7 +10,6 @@ from torch import Tensor
 
 from benchmarks.faults import FAULTS
 from eve_cli.data.world.edits import render_edit, sample_edit
-from eve_cli.evaluation import honesty
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.metrics.base import NEEDS, Cache, Column, Judged, Plain, fingerprint
 from eve_cli.evaluation.pairs import Pair
@@ -152,16 +151,3 @@ def test_fingerprints_tell_values_and_shapes_apart() -> None:
     other[1, 0, 0, 0] = 1
     assert len({fingerprint(f) for f in (frames, other, frames.view(4, 3, 2, 4))}) == 3
     assert fingerprint(frames) == fingerprint(frames.clone())
-
-
-def test_doing_nothing_is_told() -> None:
-    still = {"clip_frame": 0.985, "clip_text_gain": 0.001, "viclip_unchanged": 0.0, "change_all": 0.4}
-    real = {"clip_frame": 0.92, "clip_text_gain": 1.5, "viclip_unchanged": 0.0, "change_all": 20.0}
-    [said] = honesty.warnings([still] * 3)
-    assert "clip_frame is high (0.985)" in said and "doing nothing looks like this" in said
-    assert honesty.warnings([real] * 3) == [] and honesty.warnings([]) == []
-    lively = still | {"clip_frame": 0.93}
-    assert honesty.warnings([lively], copied=[{"clip_frame": 0.93}]) and not honesty.warnings([lively])
-    none = honesty.warnings([real | {"viclip_unchanged": 1.0}, real])
-    assert none == ["50% of the edits change nothing that viclip sees: dir 0."]
-    assert honesty.warnings([{"change_all": 0.0}]) == ["Every edit is its source, unchanged."]

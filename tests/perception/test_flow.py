@@ -37,3 +37,10 @@ def test_still_pictures_have_none() -> None:
     frame = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(1))
     found, visible = flow.between(frame, frame)
     assert found.abs().max() < 0.05 and visible.min() == 1
+
+
+def test_the_median_is_that_of_nine() -> None:
+    found = torch.randn(2, 2, 6, 9, generator=torch.Generator().manual_seed(2))
+    padded = torch.nn.functional.pad(found, (1, 1, 1, 1), mode="replicate")
+    nine = padded.unfold(2, 3, 1).unfold(3, 3, 1).flatten(-2)
+    assert torch.equal(flow.median(found), nine.median(-1).values)

@@ -14,7 +14,7 @@ class Flicker(Plain):
 
     columns = (
         Column("flicker", "core/light-flicker-excess", "levels", -1, "", "unsteadiness of the frames' mean colour"),
-        Column("motion_ratio_source", "core/motion-ratio", "x", 0, "0-", "change from frame to frame, source 1"),
+        Column("motion_ratio_source", "core/motion-ratio", "x", 0, "0 up", "change from frame to frame, source 1"),
     )
 
     def score(self, clip: Judged) -> dict[str, float]:

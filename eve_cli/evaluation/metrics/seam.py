@@ -16,8 +16,8 @@ class Seam(Plain):
     """
 
     columns = (
-        Column("seam", "core/seam", "x", -1, "0-", "largest step of the edit from frame to frame beside the median"),
-        Column("seam_after", "core/seam-after", "frame", 0, "0-", "number of the frame before that step"),
+        Column("seam", "core/seam", "x", -1, "0 up", "largest step of the edit from frame to frame beside the median"),
+        Column("seam_after", "core/seam-after", "frame", 0, "0 up", "number of the frame before that step"),
     )
 
     def score(self, clip: Judged) -> dict[str, float]:

@@ -9,7 +9,7 @@ from eve_cli.evaluation.metrics.base import Column, Judged, Plain, unit
 class Sharpness(Plain):
     """Root mean square of what differs from its surroundings, as a ratio; styles may well have more or less."""
 
-    columns = (Column("sharpness", "core/detail-ratio", "x", 0, "0-", "fine detail beside the source; 1: as much"),)
+    columns = (Column("sharpness", "core/detail-ratio", "x", 0, "0 up", "fine detail beside the source; 1: as much"),)
 
     def score(self, clip: Judged) -> dict[str, float]:
         assert clip.source is not None

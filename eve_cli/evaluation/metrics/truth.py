@@ -19,20 +19,20 @@ class Truth(Plain):
 
     needs = frozenset({"source", "truth"})
     columns = (
-        Column("edit_acc", "world/edit-acc", "", 1, "-1", "1 perfect, 0 untouched, below 0 worse than untouched"),
+        Column("edit_acc", "world/edit-acc", "", 1, "to 1", "1 perfect, 0 untouched, below 0 worse than untouched"),
         Column("edit_amount", "world/edit-amount", "x", 0, "", "how much of the edit is made; 1: whole"),
         Column("edit_direction", "world/edit-dir", "cos", 1, "-1-1", "whether what changed is what was asked"),
         Column("edit_colour", "world/edit-colour", "levels", -1, "0-255", "error of the changed region's mean colour"),
         Column("bg_psnr", "world/bg-psnr", "dB", 1, "0-100", "PSNR against the true edit outside the change"),
         Column("bg_ssim", "world/bg-ssim", "", 1, "-1-1", "SSIM against the true edit outside the change"),
         Column("colour_bias", "world/colour-bias", "levels", -1, "0-255", "error of the mean colour outside"),
-        Column("motion_ratio", "world/motion-ratio", "x", 0, "0-", "change from frame to frame beside the true edit"),
-        Column("detail_ratio", "world/detail-ratio", "x", 0, "0-", "fine detail beside the true edit"),
+        Column("motion_ratio", "world/motion-ratio", "x", 0, "0 up", "change from frame to frame beside the true edit"),
+        Column("detail_ratio", "world/detail-ratio", "x", 0, "0 up", "fine detail beside the true edit"),
         Column("true_psnr", "world/psnr", "dB", 1, "0-100", "PSNR of all pixels against the true edit"),
         Column(
             "warp_excess_true", "world/warp-excess", "x1e-3", -1, "", "warp error along the edited world's true flow"
         ),
-        Column("flicker_true", "world/flicker", "x1e-2", -1, "0-", "change over time of what is wrong"),
+        Column("flicker_true", "world/flicker", "x1e-2", -1, "0 up", "change over time of what is wrong"),
         Column("success", "world/success", "share", 1, "0-1", "every bound of the world's success is kept"),
     )
 

@@ -22,8 +22,8 @@ class Warp(Plain):
     """
 
     columns = (
-        Column("warp", "core/warp-srcflow", "x1e-3", -1, "0-", "warp error of the edit along the source's flow"),
-        Column("warp_source", "core/warp-source", "x1e-3", 0, "0-", "warp error of the source along its own flow"),
+        Column("warp", "core/warp-srcflow", "x1e-3", -1, "0 up", "warp error of the edit along the source's flow"),
+        Column("warp_source", "core/warp-source", "x1e-3", 0, "0 up", "warp error of the source along its own flow"),
         Column("warp_excess", "core/warp-excess", "x1e-3", -1, "", "the edit's above the source's own"),
         Column("warp_outside", "core/warp-excess-outside", "x1e-3", -1, "", "the same outside the edit's region"),
         Column("warp_own", "core/warp-excess-ownflow", "x1e-3", -1, "", "the edit's along its own flow, likewise"),
