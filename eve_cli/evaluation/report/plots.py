@@ -101,7 +101,10 @@ def bars(told: Mapping[str, Any], column: Mapping[str, Any]) -> Canvas | None:
 
 def trade(results: Results) -> Canvas | None:
     """Every edit that has both values, and their means with intervals: what is edited against what is left alone."""
-    names = [column.name for column in results.columns]
+    columns = [column.name for column in results.columns]
+    names = [
+        name for name in columns if any(_finite(v) for method in results.rows for v in results.values(method, name))
+    ]
     edit = next((name for name in EDIT if name in names), None)
     keep = next((name for name in PRESERVATION if name in names), None)
     if edit is None or keep is None:
