@@ -22,7 +22,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),
     "align": ("eve_cli.cli.align:app", "Align the adapters of a model by Factorized Diffusion Distillation."),
+    "eval": ("eve_cli.cli.eval:app", "Judge edits as the field does, with intervals, and compare runs."),
     "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
+    "rate": ("eve_cli.cli.rate:app", "Let people judge edits, blind, and count what they say."),
     "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
 }
 

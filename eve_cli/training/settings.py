@@ -121,6 +121,21 @@ class VideoSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
+class EyesSettings(TrainSettings):
+    """Train the eyes that judge edits of the world, a small CLIP and a small ViCLIP, with the words of a model.
+
+    They are saved beside the run's record with the share of clips, never seen before, of which each tells an attribute.
+    """
+
+    batch: int = setting(48, "Clips in one step of one process, in pairs.")
+    ema: float = setting(0.995, "Decay of the moving average of the weights; 0 turns it off.", panel=MORE)
+    weight_decay: float = setting(0.02, "AdamW weight decay of matrices and kernels.", panel=MORE)
+    preview_every: int = setting(
+        0, "Steps between preview pictures; there are none.", flags=("--sample-every", "--preview-every"), panel=MORE
+    )
+
+
+@dataclass(frozen=True)
 class LoraSettings(TrainSettings):
     """Train a LoRA: low-rank layers that know a subject or a style, from a few pictures, for `eve edit --lora`.
 
@@ -360,6 +375,7 @@ SETTINGS: dict[str, type[TrainSettings]] = {
     "edit": EditSettings,
     "joint": JointSettings,
     "video": VideoSettings,
+    "eyes": EyesSettings,
     "lora": LoraSettings,
 }
 

@@ -20,7 +20,7 @@ from eve_cli.training.loop import Outcome
 from eve_cli.training.recipes import RECIPES
 from eve_cli.training.settings import SETTINGS, TrainSettings
 
-WHOLE = [part for part in RECIPES if part != "lora"]  # the result is a whole model; test_lora.py has the other
+WHOLE = [part for part in RECIPES if part not in ("lora", "eyes")]  # the result is a whole model
 FOLDERS = {
     "codec": {"vae"},
     "decoder": {"vae"},

@@ -7,5 +7,6 @@ RECIPES = {
     "edit": "eve_cli.training.recipes.edit:EditRecipe",
     "joint": "eve_cli.training.recipes.joint:JointRecipe",
     "video": "eve_cli.training.recipes.video:VideoRecipe",
+    "eyes": "eve_cli.training.recipes.eyes:EyesRecipe",
     "lora": "eve_cli.training.recipes.lora:LoraRecipe",
 }

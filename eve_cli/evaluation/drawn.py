@@ -1,0 +1,64 @@
+"""Edits of the world as files to be edited and judged: the source, the true edit, and all that the renderer knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from eve_cli.data.world.edits import WorldEdit, render_edit
+from eve_cli.data.world.export import pictures, truth
+from eve_cli.evaluation.alignment import Test
+from eve_cli.evaluation.pairs import Pair
+from eve_cli.evaluation.results import write_text
+from eve_cli.evaluation.sets import EvalSet
+from eve_cli.media.atomic import AtomicFile
+from eve_cli.media.pictures import PictureFolder
+
+TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
+
+
+def draw(folder: Path, test: Test) -> EvalSet:
+    """The held-out edits of a test below a folder, as lossless pictures; what is there already is not drawn again.
+
+    A manifest beside them lets edits made elsewhere be judged against the same truth.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = [_one(folder, number, edit, test) for number, edit in enumerate(test.edits())]
+    lines = []
+    for pair in pairs:
+        texts = {name: getattr(pair, name) for name in ("id", "task", "instruction", "input_caption", "output_caption")}
+        assert pair.reference and pair.truth
+        paths = {name: str(getattr(pair, name).relative_to(folder)) for name in ("source", "reference", "truth")}
+        lines.append(json.dumps({**texts, "video": pair.video, **paths}))
+    write_text(folder / MANIFEST, "\n".join(lines) + "\n")
+    return EvalSet("world", {"edits": pairs}, files=[folder / MANIFEST])
+
+
+def _one(folder: Path, number: int, edit: WorldEdit, test: Test) -> Pair:
+    name = f"{number:04d}.{edit.task}"
+    home = folder / name
+    if not (home / TRUTH).is_file():
+        home.mkdir(exist_ok=True)
+        drawn = render_edit([edit], test.frames, test.side, truth=True)
+        for part, frames in (("source", drawn.source[0]), ("reference", drawn.edited[0])):
+            written = PictureFolder(str(home / part))
+            for picture in pictures(frames):
+                written.write(picture)
+            written.commit()
+        file = AtomicFile(str(home / TRUTH))
+        save_file(truth(edit, drawn), file.path)
+        file.commit()
+    return Pair(
+        id=name,
+        video=name,  # every edit has a scene of its own
+        task=edit.task,
+        source=home / "source",
+        edited=None,
+        instruction=edit.instruction,
+        input_caption=edit.source_caption,
+        output_caption=edit.caption,
+        reference=home / "reference",
+        truth=home / TRUTH,
+    )

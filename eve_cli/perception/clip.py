@@ -1,0 +1,143 @@
+"""CLIP as frozen eyes: frames and texts to features that can be compared, from a folder in transformers' layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import transformers
+from PIL import Image
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers.utils import logging
+
+from eve_cli.errors import ModelError
+
+CONTEXT = 77  # tokens of a text, where the tokenizer names no sensible length
+
+
+class Clip:
+    """Frames and texts to unit features (n, dim), float32 on the CPU; nothing of it learns.
+
+    Frames are uint8 (n, 3, height, width), prepared by the Pillow image processor: torchvision's resizes differently,
+    and its being installed must not move a score.
+    """
+
+    def __init__(self, model: CLIPModel, tokenizer: Any, processor: Any, batch: int = 32) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer, self.processor, self.batch = tokenizer, processor, batch
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu", processor: Path | None = None, batch: int = 32) -> Clip:
+        """From a folder with config.json, model.safetensors and a tokenizer; ModelError if it holds no CLIP.
+
+        `processor` is the folder of the tokenizer and the image processor where that is another one.
+        """
+        home = processor or folder
+        try:
+            model = load_quietly(CLIPModel, folder)
+            tokenizer = CLIPTokenizer.from_pretrained(home, local_files_only=True)
+            return cls(model.to(device), tokenizer, image_processor(home), batch)  # pyright: ignore
+        except Exception as error:  # transformers raises anything from OSError to RuntimeError
+            raise ModelError(f"{folder} holds no usable CLIP ({first_line(error)}): try `eve eval doctor`.") from error
+
+    @property
+    def scale(self) -> float:
+        """exp(logit_scale), by which cosines are multiplied to give logits."""
+        return float(self.model.logit_scale.exp().float())
+
+    @torch.inference_mode()
+    def look(self, frames: Tensor, square: int | None = None, projected: bool = True) -> Tensor:
+        """Unit features of frames; `square` first resizes them to that side (Pillow's bicubic, as the TGVE script).
+
+        Without `projected`, the vision tower's pooled output before its projection.
+        """
+        return torch.cat([self._look(piece, square, projected) for piece in frames.split(self.batch)])
+
+    def _look(self, frames: Tensor, square: int | None, projected: bool) -> Tensor:
+        pictures = [Image.fromarray(frame.numpy()) for frame in frames.cpu().permute(0, 2, 3, 1).contiguous()]
+        if square:
+            pictures = [picture.resize((square, square)) for picture in pictures]
+        pixels = self.processor(images=pictures, return_tensors="pt")["pixel_values"].to(self.model.device)
+        seen = self.model.get_image_features if projected else self.model.vision_model
+        return F.normalize(features(seen(pixel_values=pixels)).float(), dim=-1).cpu()
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[str]) -> Tensor:
+        """Unit features of texts; a text that is too long loses its end (see `cut`)."""
+        ids = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.context, return_tensors="pt")
+        found = self.model.get_text_features(**{k: v.to(self.model.device) for k, v in ids.items()})
+        return F.normalize(features(found).float(), dim=-1).cpu()
+
+    def cut(self, text: str) -> bool:
+        """Whether a text is too long to be read to its end."""
+        return len(self.tokenizer(text, verbose=False)["input_ids"]) > self.context
+
+    @property
+    def context(self) -> int:
+        """The number of tokens that a text may have, its start and end among them."""
+        config: Any = self.model.config.text_config
+        return min(int(config.max_position_embeddings), self.tokenizer.model_max_length)
+
+
+def load_quietly(kind: Any, folder: Path, **options: Any) -> Any:
+    """A network of transformers from a folder's safetensors in full precision, without progress bars.
+
+    ModelError where tensors are missing, which transformers would fill with chance.
+    """
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        options |= {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+        model, told = kind.from_pretrained(folder, output_loading_info=True, **options)
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    if told["missing_keys"]:
+        raise ModelError(f"it lacks {len(told['missing_keys'])} tensors, such as {min(told['missing_keys'])}")
+    return model
+
+
+def features(found: Any) -> Tensor:
+    """The features in what transformers gives: a tensor before 5, an object whose `pooler_output` they are since."""
+    return found if isinstance(found, Tensor) else found.pooler_output
+
+
+def image_processor(folder: Path) -> Any:
+    """CLIP's image processor by Pillow, from preprocessor_config.json or from the newer processor_config.json."""
+    name = "CLIPImageProcessorPil" if hasattr(transformers, "CLIPImageProcessorPil") else "CLIPImageProcessor"
+    kind = getattr(transformers, name)  # before 5 the one by Pillow had the plain name
+    old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if not old.is_file() and not new.is_file():
+        raise ModelError(f"{folder} has neither {old.name} nor {new.name}.")
+    told = json.loads((old if old.is_file() else new).read_text(encoding="utf-8"))
+    told = told.get("image_processor", told)
+    names = ("size", "crop_size", "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+    names += ("image_mean", "image_std", "resample", "rescale_factor")
+    return kind(**{name: _sized(name, told[name]) for name in names if name in told})
+
+
+def _sized(name: str, told: Any) -> Any:
+    """Files of 2021 give a size as one number: the shorter side of `size`, both sides of `crop_size`."""
+    if isinstance(told, int) and name in ("size", "crop_size"):
+        return {"shortest_edge": told} if name == "size" else {"height": told, "width": told}
+    return told
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, without its full stop."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+
+
+def file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes that the weights beside a config.json must have, found without memory for them."""
+    try:
+        config = CLIPConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in CLIPModel(config).state_dict().items()}
+    except Exception as error:
+        raise ModelError(f"{folder / 'config.json'} describes no CLIP ({first_line(error)}).") from error

@@ -1,0 +1,228 @@
+"""Eyes for the world: small CLIP and ViCLIP that learn which caption belongs to which clip."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPModel
+
+from eve_cli.data.batches import Source
+from eve_cli.data.world.variants import ATTRIBUTES, FRAMES, draw, retrieval, variants
+from eve_cli.models.parts import Parts
+from eve_cli.perception import viclip_eyes
+from eve_cli.perception.clip import Clip, features
+from eve_cli.perception.viclip import Viclip, ViclipSizes
+from eve_cli.perception.viclip_eyes import ViclipEyes
+from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
+from eve_cli.training.pool import Pool, Rows
+from eve_cli.training.recipe import Batch, generator, step_seed
+
+SIDE = 64
+CHUNK = 256  # pairs in a piece of the pool
+HOTTEST = 50.0  # of the scale on cosines
+GATE = 0.9
+TRIALS = 100  # clips by which an attribute's gate is measured
+GATES_FILE = "gates.json"
+
+
+@dataclass(frozen=True)
+class EyeSizes:
+    """Widths and depths of both."""
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    patch: int = 8
+    video_width: int = 96
+    video_layers: int = 4
+    video_frames: int = 4
+    text_layers: int = 2
+    embed: int = 96
+
+
+class EyesRecipe:
+    """Contrastive learning (Radford et al. 2021) in which the hardest negatives are sure to be there.
+
+    A batch holds pairs of clips that differ in one attribute alone. CLIP sees one frame of each clip, ViCLIP all of it.
+    """
+
+    name = "eyes"
+    progress = 0.0
+
+    def __init__(
+        self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None, sizes: EyeSizes | None = None
+    ) -> None:
+        self.parts, self.count, self.seed = parts, max(1, batch // 2), seed
+        sizes = sizes or EyeSizes()
+        self.words = parts.tokenizer
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.clip = small_clip(sizes, self.words, parts.settings.text_tokens)
+            self.viclip = small_viclip(sizes, self.words, parts.settings.text_tokens)
+        self.modules: dict[str, nn.Module] = {"clip": self.clip, "viclip": self.viclip}
+        self.pool = Pool(self._draw, chunks=12, every=40)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return [p for module in self.modules.values() for p in module.parameters()]
+
+    def _draw(self, number: int) -> Rows:
+        rng = random.Random(step_seed(self.seed, 0, number, 11))
+        start = rng.randrange(FRAMES)
+        numbers = range(start, start + FRAMES)
+        names = [rng.choice(list(ATTRIBUTES)) for _ in range(min(CHUNK, 32 * self.count))]
+        pairs = [rng.sample(variants(rng.randrange(2**40), name, numbers), 2) for name in names]
+        flat = [row for pair in pairs for row in pair]
+        clips = (draw(flat, numbers, SIDE) * 255).round().to(torch.uint8)
+        ids = self.parts.tokens([row.caption for row in flat])
+        return {
+            "clips": clips.view(len(names), 2, *clips.shape[1:]),
+            "ids": ids.view(len(names), 2, -1),
+            "moves": torch.tensor([name == "motion" for name in names]),
+        }
+
+    def batch(self, step: int, rank: int) -> Batch:
+        g = generator(self.seed, rank, step, 12)
+        rows = self.pool.rows(step, self.count, g)
+        frame = torch.randint(FRAMES, (1,), generator=g)
+        return {"clips": rows["clips"].flatten(0, 1), "ids": rows["ids"].flatten(0, 1), "moves": rows["moves"]} | {
+            "frame": frame
+        }
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        clips, ids = batch["clips"].float() / 255, batch["ids"]
+        frames = normalised(clips[:, int(batch["frame"])], OPENAI)
+        seen = features(self.clip.get_image_features(pixel_values=frames))
+        text = features(self.clip.get_text_features(input_ids=ids))
+        still, still_pair, still_right = contrast(seen, text, self.clip.logit_scale.exp(), ~batch["moves"])
+        chosen = every_step(clips.shape[1], self.viclip.sizes.frames)
+        seen = self.viclip.look(normalised(clips[:, chosen], IMAGENET))
+        everywhere = torch.ones_like(batch["moves"])
+        moving, moving_pair, moving_right = contrast(seen, self.viclip.read(ids), 1 / self.viclip.temp, everywhere)
+        return {
+            "clip": still,
+            "clip_pair": still_pair,
+            "viclip": moving,
+            "viclip_pair": moving_pair,
+            "_clip_right": still_right,
+            "_viclip_right": moving_right,
+        }
+
+    def preview(self, step: int) -> Tensor | None:
+        return None
+
+    @torch.no_grad()
+    def save(self, path: Path, record: Mapping[str, Any]) -> Path:
+        """Writes both as released ones lie there, and how well each tells every attribute apart on clips never seen."""
+        out = path / "eyes"
+        save_clip(self.clip, self.words, self.parts.settings.text_tokens, out / "clip")
+        viclip_eyes.save(self.viclip.float(), self.words, out / "viclip")
+        for name, score in scorers(out).items():
+            found = {attribute: retrieval(score, attribute, TRIALS) for attribute in ATTRIBUTES}
+            rows = {
+                a: {"right": round(r, 4), "chance": round(c, 4), "passed": r >= GATE} for a, (r, c) in found.items()
+            }
+            told = {"gate": GATE, "trials": TRIALS, "attributes": rows, "training": dict(record)}
+            (out / name / GATES_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        return out
+
+
+def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
+    """By name, what gives a value for each text about uint8 frames, with eyes loaded as any user loads them."""
+    clip = Clip.load(out / "clip")
+    sizes = viclip_eyes.sizes_of(out / "viclip")
+    assert sizes is not None
+    viclip = ViclipEyes.load(out / "viclip" / "model.safetensors", sizes)
+    return {
+        "clip": lambda frames, texts: (clip.look(frames) @ clip.read(texts).T).mean(0),
+        "viclip": lambda frames, texts: (viclip.look(frames) @ viclip.read(texts).T)[0],
+    }
+
+
+def contrast(seen: Tensor, text: Tensor, scale: Tensor, told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The symmetric contrastive loss over all; over each pair alone, where it can be ``told`` apart; and how often.
+
+    ``seen`` and ``text`` (2 n, dim), of which 2 i and 2 i + 1 are a pair; ``told`` (n,).
+    """
+    scores = F.normalize(seen.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, HOTTEST)
+    which = torch.arange(len(scores), device=scores.device)
+    whole = (F.cross_entropy(scores, which) + F.cross_entropy(scores.T, which)) / 2
+    blocks = scores.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).diagonal(dim1=0, dim2=2)  # (2, 2, n): seen, text, pair
+    answer = torch.tensor([0, 1], device=scores.device).unsqueeze(1).expand(2, blocks.shape[-1])
+    each = F.cross_entropy(blocks.transpose(0, 1), answer, reduction="none")  # over texts, for what is seen
+    each = each + F.cross_entropy(blocks, answer, reduction="none")  # over what is seen, for texts
+    weight = told.float().expand_as(each)
+    right = (blocks.transpose(0, 1).argmax(0) == answer).float()
+    count = weight.sum().clamp_min(1)
+    return whole, (each * weight).sum() / count / 2, ((right * weight).sum() / count).detach()
+
+
+def normalised(frames: Tensor, statistics: tuple[Any, Any]) -> Tensor:
+    mean, std = (frames.new_tensor(row).view(3, 1, 1) for row in statistics)
+    return (frames - mean) / std
+
+
+def small_clip(sizes: EyeSizes, words: Any, context: int) -> CLIPModel:
+    """An untrained CLIP for frames of 64 x 64 and the world's words."""
+    ids = {name: getattr(words, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = {
+        "vocab_size": len(words),
+        "hidden_size": sizes.embed,
+        "intermediate_size": 4 * sizes.embed,
+        "num_hidden_layers": sizes.text_layers,
+        "num_attention_heads": sizes.heads,
+        "max_position_embeddings": context,
+    }
+    vision = {
+        "hidden_size": sizes.width,
+        "intermediate_size": 4 * sizes.width,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "image_size": SIDE,
+        "patch_size": sizes.patch,
+    }
+    return CLIPModel(CLIPConfig(text_config=text | ids, vision_config=vision, projection_dim=sizes.embed))  # pyright: ignore
+
+
+def small_viclip(sizes: EyeSizes, words: Any, context: int) -> Viclip:
+    """An untrained ViCLIP for clips of 64 x 64 and the world's words."""
+    assert words.eos_token_id == len(words) - 1, "ViCLIP takes the last token for the end"
+    own = ViclipSizes(
+        width=sizes.video_width,
+        layers=sizes.video_layers,
+        heads=sizes.heads,
+        patch=sizes.patch,
+        side=SIDE,
+        frames=sizes.video_frames,
+        text_width=sizes.embed,
+        text_layers=sizes.text_layers,
+        text_heads=sizes.heads,
+        context=context,
+        vocabulary=len(words),
+        embed=sizes.embed,
+    )
+    model = Viclip(replace(own))
+    with torch.no_grad():
+        model.temp.fill_(0.07)
+    return model
+
+
+def save_clip(model: CLIPModel, words: Any, context: int, folder: Path) -> None:
+    """Writes a CLIP as a released one lies there, in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = CLIPModel(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy.half().save_pretrained(folder)
+    words.save_pretrained(folder)
+    side = {"height": SIDE, "width": SIDE}
+    told = {"crop_size": side, "size": {"shortest_edge": SIDE}, "resample": 3, "rescale_factor": 1 / 255}
+    told |= {"image_mean": OPENAI[0], "image_std": OPENAI[1]}
+    told |= {f"do_{part}": True for part in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")}
+    (folder / "preprocessor_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,114 @@
+"""Methods over clips: every edit is made once, by a model that is loaded once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eve_cli.cli import app
+from eve_cli.editing.loading import LoadedModel
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import UsageError
+from eve_cli.evaluation import bench, run, sets
+from eve_cli.evaluation.pairs import Footage
+from eve_cli.evaluation.sets import COPIED
+from eve_cli.evaluation.settings import BenchSettings
+from tests.evaluation.judged import grey, manifest
+from tests.fakes import FakeEditor
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[EditRequest]:
+    """Edits are made by a fake; each loading of a model is noted."""
+    asked: list[EditRequest] = []
+
+    def load(request: EditRequest) -> LoadedModel:
+        asked.append(request)
+        return LoadedModel(FakeEditor(gain=0.5), request.model, {})  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(bench, "load_model", load)
+    monkeypatch.setattr(run, "METRICS", {"light": "tests.evaluation.judged:Light"})
+    return asked
+
+
+def settings_of(folder: Path, **more: object) -> BenchSettings:
+    file = manifest(folder, "a/../b", "c", instruction="make it dark")
+    return BenchSettings(data=str(file), out=folder / "out", methods="eve,per_frame,copy", **more)  # pyright: ignore
+
+
+def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> None:
+    settings = settings_of(tmp_path)
+    bench.claim(settings)
+    asked = bench.Editing(settings).all(bench.data(settings))
+    assert list(asked.methods) == ["eve", "per_frame", COPIED] and len(loads) == 1
+    edited = [pair.edited for pair in asked.methods["eve"]]
+    assert all(path is not None and path.parent == settings.out / "edits/eve" for path in edited)
+    assert edited[0] is not None and Footage.read(edited[0]).frames.shape == (2, 3, 12, 16)
+    assert all(pair.edited == pair.source for pair in asked.methods[COPIED])
+    edited[0].unlink()
+    loads.clear()
+    bench.claim(settings)
+    bench.Editing(settings).all(bench.data(settings))
+    assert [request.output for request in loads] == [edited[0]]
+
+
+def test_a_folder_holds_edits_of_one_kind(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    bench.claim(settings)
+    with pytest.raises(UsageError, match="another --steps"):
+        bench.claim(replace(settings, steps=3))
+
+
+def test_an_edit_that_fails_is_told_and_the_others_are_made(tmp_path: Path, loads: list[EditRequest]) -> None:
+    settings = settings_of(tmp_path)
+    for picture in (tmp_path / "s0").iterdir():
+        picture.write_bytes(b"no picture")
+    grey(tmp_path / "s1", 100, 100)
+    asked = bench.data(settings)
+    second = replace(asked.pairs[1], source=tmp_path / "s1")
+    made = bench.Editing(settings).all(replace(asked, methods={"edits": [asked.pairs[0], second]}))
+    first, second = made.methods["eve"]
+    assert first.edited is None and first.notes.startswith("the edit failed") and second.edited is not None
+
+
+def test_edits_made_elsewhere_stand_beside_our_own(tmp_path: Path, loads: list[EditRequest]) -> None:
+    grey(tmp_path / "others/c", 90, 90)
+    settings = replace(settings_of(tmp_path), methods=f"copy,other={tmp_path}/others")
+    asked = bench.Editing(settings).all(bench.data(settings))
+    assert [pair.edited for pair in asked.methods["other"]] == [None, tmp_path / "others/c"]
+
+
+@pytest.mark.parametrize("methods", ["", "eve,eve", "eva", "x=/nowhere"])
+def test_wrong_methods_are_told(methods: str) -> None:
+    with pytest.raises(UsageError):
+        bench.entries(methods, "mini")
+
+
+def test_names_of_files_are_safe_and_differ() -> None:
+    assert bench.safe_name("gold-fish.style") == "gold-fish.style"
+    assert "/" not in bench.safe_name("../a") and bench.safe_name("a b") != bench.safe_name("a/b")
+    assert len(bench.safe_name("x" * 300)) < 100
+
+
+def test_the_world_is_drawn_with_its_truth(tmp_path: Path) -> None:
+    settings = BenchSettings(out=tmp_path, tasks="local", each=1, frames=2, side=32, methods="copy")
+    (pair,) = bench.data(settings).pairs
+    assert pair.truth is not None and pair.reference is not None
+    assert Footage.read(pair.source).frames.shape == Footage.read(pair.reference).frames.shape == (2, 3, 32, 32)
+    before = pair.truth.stat().st_mtime_ns
+    again = bench.data(settings).pairs[0]
+    assert again == pair and pair.truth.stat().st_mtime_ns == before
+    assert sets.from_manifest(tmp_path / "clips/pairs.jsonl").pairs == [pair]
+
+
+def test_one_command_edits_and_judges(
+    tmp_path: Path, loads: list[EditRequest], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = manifest(tmp_path, "a", "b", instruction="make it dark")
+    words = ["bench", "--data", str(file), "--methods", "eve,copy", "--out", str(tmp_path / "out")]
+    assert app.run(words) == 0
+    assert "| metric | recipe |  | eve | input copied |" in capsys.readouterr().out
+    loads.clear()
+    assert app.run(words) == 0 and not loads
