@@ -102,6 +102,19 @@ def test_every_method_keeps_shape_and_does_not_depend_on_the_frames_behind(name:
     torch.testing.assert_close(whole[:5], part)
 
 
+def test_eve_holds_to_what_was_edited_before_and_not_to_its_own_first_frame() -> None:
+    class Apart(FakeEditor):
+        def guided_edit(self, *args, **options):
+            return lambda noisy, t: torch.full_like(noisy, 5.0)
+
+    source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    guidance = Guidance("darker", None, "global", steps=4, text_cfg=1, video_cfg=1, seed=1)
+    alike, apart, method = FakeEditor(gain=0.5, noisy=0.2), Apart(gain=0.5, noisy=0.2), load(METHODS["eve"])()
+    start, later = (Clip(source, source, range(8), source[:count]) for count in (0, 2))
+    assert torch.equal(method.edit(apart, start, guidance), method.edit(alike, start, guidance))
+    assert not torch.equal(method.edit(alike, later, guidance), method.edit(alike, start, guidance))
+
+
 def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "cut.mkv", np.concatenate([pictures(12, seed=1), pictures(11, seed=2)]))
     result = edit(source, tmp_path / "out.mkv", codec="ffv1")
