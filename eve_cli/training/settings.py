@@ -188,9 +188,9 @@ class AlignSettings(TrainSettings):
     """
 
     recipe: str = setting("mini", "Where the settings start from: mini, or paper (as EVE prints them).")
-    teachers: str = setting("edit=0.65,video=0.35", "Who judges, each with its weight (alpha and beta).")
+    teachers: str = setting("edit=0.9,video=0.1", "Who judges, each with its weight (alpha and beta).")
     steps: int | None = setting(
-        200, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
+        300, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
     )
     batch: int = setting(4, "Clips in one step of one process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
@@ -205,12 +205,12 @@ class AlignSettings(TrainSettings):
     k: int = setting(3, "Steps in which the student makes a clip.", min=1)
     rank: int = setting(16, "Rank of the low-rank layers.", min=1)
     layers: Literal["attention", "attention+mlp", "all"] = setting(
-        "attention+mlp", "Where they are: attention, attention+mlp or all."
+        "all", "Where they are: attention, attention+mlp or all."
     )
     distillation: str = setting("sds", "What a teacher's score becomes: sds, or dmd (with a model of the student).")
     distill: float = setting(2.5, "Weight of the distillation (lambda); 0 leaves it out.", min=0.0)
     follow: float = setting(
-        0.0, "Weight of following, at each of the student's own steps, the teachers that see the input.", min=0.0
+        1.0, "Weight of following, at each of the student's own steps, the teachers that see the input.", min=0.0
     )
     own_score: float = setting(
         0.0,
@@ -220,19 +220,19 @@ class AlignSettings(TrainSettings):
         max=1.0,
     )
     judged: str = setting(
-        "", "What a teacher judges: all, mean (what lasts) or change, as video=change (default: all).", panel=MORE
+        "video=change", "What a teacher judges: all (where nothing is said), mean (what lasts) or change.", panel=MORE
     )
     adversarial: float = setting(0.1, "Weight of the discriminators' losses.", min=0.0)
     adversarial_from: float = setting(
-        0.5, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
+        0.3, "Share of the run from which discriminators judge; 1 leaves them out.", min=0.0, max=1.0
     )
-    features: str = setting("backbone", "What discriminators read: latents, backbone or dino:FOLDER.", panel=MORE)
+    features: str = setting("latents", "What discriminators read: latents, backbone or dino:FOLDER.", panel=MORE)
     timesteps: str = setting(
         "bins", "The student's timesteps: bins (k-bin sampling), even (always the same) or any.", panel=MORE
     )
     free_first: bool = setting(False, "Draw the first timestep from its bin too, as printed in EVE.", panel=MORE)
-    one_step: bool = setting(False, "Send the gradient through one random step, not all k.", panel=MORE)
-    t_range: str = setting("edit=0.02-0.6,video=0.02-0.6", "Range of timesteps at which teachers judge.", panel=MORE)
+    one_step: bool = setting(True, "Send the gradient through one random step, not all k.", panel=MORE)
+    t_range: str = setting("edit=0.02-0.6,video=0.02-0.3", "Range of timesteps at which teachers judge.", panel=MORE)
     guidance: str = setting("", "Teachers' guidance, as edit=2,video=1 (default: the model's own).", panel=MORE)
     weighting: Literal["alpha", "dreamfusion", "uniform"] = setting(
         "alpha", "c(t) of the distillation: alpha, dreamfusion or uniform.", panel=MORE
@@ -251,8 +251,8 @@ class AlignSettings(TrainSettings):
     teacher_steps: int = setting(10, "Steps in which teachers make their samples.", panel=MORE, min=1)
     looked: int = setting(3, "Frames of a clip that the frame discriminator looks at.", panel=MORE, min=1)
     discriminator_lr: float = setting(1e-3, "Learning rate of the discriminators.", panel=MORE)
-    discriminator_steps: int = setting(1, "Steps they learn for each of the student's.", panel=MORE, min=1)
-    warm_discriminator: float = setting(0.1, "Share of the run for which they learn before they judge.", panel=MORE)
+    discriminator_steps: int = setting(3, "Steps they learn for each of the student's.", panel=MORE, min=1)
+    warm_discriminator: float = setting(0.3, "Share of the run for which they learn before they judge.", panel=MORE)
     r1: float = setting(1e-5, "Weight of the discriminators' gradient penalty.", panel=MORE)
     paper_generator_loss: bool = setting(
         False, "The student's adversarial loss as printed, without gradient where it is rejected.", panel=MORE
@@ -343,6 +343,12 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
         "looked": 8,
         "paper_generator_loss": True,
         "checkpointing": True,
+        "follow": 0.0,
+        "judged": "",
+        "one_step": False,
+        "layers": "attention+mlp",
+        "features": "backbone",
+        "discriminator_steps": 1,
     },
 }
 """Values of `AlignSettings` that a recipe sets; what is given on the command line or in a file wins.

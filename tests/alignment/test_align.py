@@ -41,6 +41,10 @@ SHORT: dict[str, Any] = {
     "preview_every": 0,
     "precision": "no",
     "prefetch": 0,
+    "follow": 0.0,
+    "one_step": False,
+    "features": "backbone",
+    "discriminator_steps": 1,
 }
 
 
@@ -184,7 +188,7 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
     [
         {"distillation": "dmd"},
         {"random_init": True, "adversarial_from": 1.0},
-        {"one_step": True, "timesteps": "any", "layers": "all"},
+        {"one_step": True, "timesteps": "any", "layers": "attention"},
         {"distill": 0.0, "timesteps": "even", "accumulate": 2, "free_first": True},
         {"teachers": "edit", "paper_generator_loss": True, "normalise": False},
         {"teachers": "video=1", "guidance": "edit=2,video=1.5", "judged": "video=change"},
