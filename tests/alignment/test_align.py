@@ -167,7 +167,9 @@ def test_prepared_points_are_used_again(home: Path, run: Path, monkeypatch: pyte
 
 def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
     given = {k: v for k, v in SHORT.items() if k not in ("batch", "preview_every")}
-    flags = [f"--{k.replace('_', '-')}={v}" for k, v in given.items()] + ["--batch=1", "--sample-every=0", "--quiet"]
+    names = {k: k.replace("_", "-") for k in given}
+    flags = [f"--{names[k]}={v}" if v is not False else f"--no-{names[k]}" for k, v in given.items()]
+    flags += ["--batch=1", "--sample-every=0", "--quiet"]
     places = ["--model", str(home / "tiny"), "--out", str(home / "two"), "--cache", str(home / "points")]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
