@@ -88,5 +88,6 @@ def _declaration(item: dataclasses.Field) -> Any:
     }
     if extra.get("argument"):
         return typer.Argument(**shared)
-    flags = extra.get("flags", ("--" + item.name.replace("_", "-"),))
+    name = item.name.replace("_", "-")
+    flags = extra.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
     return typer.Option(*flags, **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None)
