@@ -29,7 +29,7 @@ for seed in $SEEDS; do
         $EVE align --out "$run" --resume
     else
         # shellcheck disable=SC2086
-        $EVE align --model "$MODEL" --seed "$seed" --out "$run" --cache "$OUT/points" $photos $small
+        $EVE align --anew --model "$MODEL" --seed "$seed" --out "$run" --cache "$OUT/points" $photos $small
     fi
     aligned=$aligned${aligned:+,}seed$seed=$run/model
 done >&2

@@ -59,7 +59,7 @@ class Alignment:
         self.parts = bundle.load(self.origin)
         self.parts.channels_last()
         self.lora = _lora(settings, self.origin)
-        if settings.random_init or self.lora:
+        if settings.random_init or settings.anew or self.lora:
             self.parts.align = None
         device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
         self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)

@@ -259,6 +259,7 @@ class AlignSettings(TrainSettings):
     )
     score_lr: float = setting(1e-3, "Learning rate of the models of the student (dmd).", panel=MORE)
     score_steps: int = setting(1, "Steps they learn for each of the student's (dmd).", panel=MORE, min=1)
+    anew: bool = setting(False, "Leave out the alignment that the model has; without it, that is trained on.")
     random_init: bool = setting(False, "Ablation: start from untrained adapters, and train them too.", panel=MORE)
     checkpointing: bool = setting(False, "Hold the activations of one step at a time (slower).", panel=MORE)
     cache: Path | None = setting(None, "Folder of prepared points (default: runs/points).", panel=MORE, metavar="DIR")

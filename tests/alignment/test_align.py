@@ -97,6 +97,14 @@ def test_the_alignment_changes_what_the_student_makes_and_nothing_else(run: Path
     assert torch.equal(*videos) and torch.equal(*frames)
 
 
+def test_an_alignment_is_trained_on_or_made_anew(home: Path, run: Path) -> None:
+    have = learned(run)
+    for anew in (False, True):
+        student = aligning.Alignment(settings(home, "x", model=str(run / "model"), anew=anew)).student
+        nothing = not any(v.any() for n, v in student.weights().items() if "lora_B" in n)
+        assert nothing == anew and len(student.weights()) == len(have)
+
+
 def test_diffusers_reads_the_alignment(run: Path) -> None:
     # with the prefix that its pipelines look for; a plain load without effect would pass unnoticed
     from diffusers import StableDiffusionPipeline
