@@ -41,7 +41,7 @@ class MiniSizes:
     max_frames: int = 32
 
 
-SETTINGS = BundleSettings(steps=5, text_cfg=1.0, keep=True)
+SETTINGS = BundleSettings(steps=3, text_cfg=1.0, keep=True)
 """What measured best with the shipped weights (docs/experiments.md)."""
 
 TINY = MiniSizes(
