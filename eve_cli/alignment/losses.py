@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,6 @@ from eve_cli.diffusion.schedule import Schedule
 Weighting = Literal["alpha", "dreamfusion", "uniform"]
 GeneratorLoss = Literal["raw", "paper"]
 Part = Literal["all", "mean", "change"]
-WEIGHTINGS, PARTS = get_args(Weighting), get_args(Part)
 SMALLEST = 1e-4
 
 
