@@ -30,6 +30,11 @@ class ViclipEyes:
         self.model = model.requires_grad_(False).eval()
         self.words, self.prepare = words, PREPARATIONS[preparation]
 
+    @property
+    def context(self) -> int:
+        """How many tokens of a text are read."""
+        return self.model.sizes.context
+
     @classmethod
     def load(cls, path: Path, sizes: ViclipSizes, preparation: str = "internvid", device: str = "cpu") -> ViclipEyes:
         """From a .safetensors or .pth file whose folder has a tokenizer; ModelError with all that is wrong with it."""
@@ -57,14 +62,14 @@ class ViclipEyes:
             list(texts),
             padding="max_length",
             truncation=True,
-            max_length=self.model.sizes.context,
+            max_length=self.context,
             return_tensors="pt",
         ).input_ids
         return self._unit(self.model.read(ids.to(self.model.temp.device)))
 
     def cut(self, text: str) -> bool:
         """Whether a text is too long to be read to its end."""
-        return len(self.words(text, verbose=False).input_ids) > self.model.sizes.context
+        return len(self.words(text, verbose=False).input_ids) > self.context
 
     @staticmethod
     def _unit(found: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,7 +34,30 @@ def _viclip(path: Path, name: str, preparation: str, device: str) -> ViclipEyes:
     return ViclipEyes.load(path, sizes, preparation, device)
 
 
-class WithClip:
+class WithEyes:
+    """What metrics on a network that sees and reads share."""
+
+    checkpoint: str
+    caption = "the caption"
+    eyes: Any
+
+    def __init__(self, weights: Weights, device: str = "cpu") -> None:
+        self.weights, self.device = weights, device
+        self.texts: dict[str, Tensor] = {}
+
+    def missing(self) -> str | None:
+        return self.weights.trouble(self.checkpoint)
+
+    def read(self, clip: Judged, text: str) -> Tensor:
+        """Unit features (1, dim) of a text; a note where its end is lost."""
+        if self.eyes.cut(text):
+            clip.note(f"{self.checkpoint} reads {self.eyes.context} tokens: the end of {self.caption} is not read")
+        if text not in self.texts:
+            self.texts[text] = self.eyes.read([text])
+        return self.texts[text]
+
+
+class WithClip(WithEyes):
     """What metrics on a CLIP share.
 
     `square` first resizes frames to that side, as the TGVE script does; `longest` first shrinks them to that longer
@@ -47,13 +70,6 @@ class WithClip:
     projected = True
     needs: frozenset[str] = frozenset({"weights"})
 
-    def __init__(self, weights: Weights, device: str = "cpu") -> None:
-        self.weights, self.device = weights, device
-        self.texts: dict[str, Tensor] = {}
-
-    def missing(self) -> str | None:
-        return self.weights.trouble(self.checkpoint)
-
     def open(self) -> None:
         self.eyes = _clip(self.weights.find(self.checkpoint), self.weights.words(self.checkpoint), self.device)
         self.stamp = f"{self.weights.stamp(self.checkpoint)} {self.square} {self.longest} {self.projected}"
@@ -65,28 +81,14 @@ class WithClip:
     def _look(self, frames: Tensor) -> Tensor:
         return self.eyes.look(shrunk(frames, self.longest), self.square, self.projected)
 
-    def read(self, clip: Judged, text: str) -> Tensor:
-        """Unit features (1, dim) of a text; a note where its end is lost."""
-        if self.eyes.cut(text):
-            clip.note(f"{self.checkpoint} reads {self.eyes.context} tokens: the end of the caption is not read")
-        if text not in self.texts:
-            self.texts[text] = self.eyes.read([text])
-        return self.texts[text]
 
-
-class WithViclip:
+class WithViclip(WithEyes):
     """What metrics on a ViCLIP share."""
 
     checkpoint = "viclip-l14"
+    caption = "a caption"
     preparation = "internvid"
     needs: frozenset[str] = frozenset({"weights", "source", "captions"})
-
-    def __init__(self, weights: Weights, device: str = "cpu") -> None:
-        self.weights, self.device = weights, device
-        self.texts: dict[str, Tensor] = {}
-
-    def missing(self) -> str | None:
-        return self.weights.trouble(self.checkpoint)
 
     def open(self) -> None:
         self.eyes = _viclip(self.weights.file(self.checkpoint), self.checkpoint, self.preparation, self.device)
@@ -95,16 +97,6 @@ class WithViclip:
     def look(self, clip: Judged, frames: Tensor) -> Tensor:
         """The unit feature (1, dim) of a clip."""
         return clip.seen(frames, self.stamp, self.eyes.look)
-
-    def read(self, clip: Judged, text: str) -> Tensor:
-        """Unit features (1, dim) of a text; a note where its end is lost."""
-        if self.eyes.cut(text):
-            clip.note(
-                f"{self.checkpoint} reads {self.eyes.model.sizes.context} tokens: the end of a caption is not read"
-            )
-        if text not in self.texts:
-            self.texts[text] = self.eyes.read([text])
-        return self.texts[text]
 
 
 def shrunk(frames: Tensor, longest: int | None) -> Tensor:
