@@ -14,7 +14,8 @@ from eve_cli.evaluation.statistics import cluster_bootstrap, paired
 ARROWS = {1: "↑", -1: "↓", 0: " "}
 MARKS = {"better": " ▲", "worse": " ▼", "tie": ""}
 # Columns by which smooth clips win, and those that say whether the text was followed.
-SMOOTH, TEXT = ("clip_frame", "world_clip_frame"), ("clip_text", "viclip_out", "pick_score", "world_clip_text", "world_viclip_out")
+SMOOTH = ("clip_frame", "world_clip_frame")
+TEXT = ("clip_text", "viclip_out", "pick_score", "world_clip_text", "world_viclip_out")
 
 
 def summarise(
