@@ -92,7 +92,7 @@ class Alignment:
     def prospect(self) -> Prospect:
         """What is yet to be made, and what it takes."""
         s = self.settings
-        teachers = tuple(self.teachers) if s.adversarial_from < 1 else ()
+        teachers = tuple(self.teachers) if s.samples else ()
         samples = dict(points.missing(self.plan, teachers, self.first, self.cache))
         learned = sum(p.numel() for p in self.student.module.parameters())
         weights = sum(p.numel() * p.element_size() for _, m in self.parts.modules() for p in m.parameters())
@@ -111,7 +111,7 @@ class Alignment:
                 self.first,
                 self.plan,
                 self.cache,
-                samples=self.settings.adversarial_from < 1,
+                samples=self.settings.samples,
                 painter=self.painter,
                 progress=progress,
             )
