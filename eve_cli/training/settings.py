@@ -283,8 +283,10 @@ class AlignSettings(TrainSettings):
             if getattr(self, name) not in choices:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
-        if not self.distill and not self.follow and self.adversarial_from >= 1:
-            raise UsageError("--distill 0, --follow 0 and --adversarial-from 1 leave nothing to learn from.")
+        if not (self.distill or self.follow or self.detail or self.adversarial_from < 1):
+            raise UsageError(
+                "--distill 0, --follow 0, --detail 0 and --adversarial-from 1 leave nothing to learn from."
+            )
         _ = self.weights, self.ranges, self.scales, self.parts  # to be told at once what is wrong
 
     @property
