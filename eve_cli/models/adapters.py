@@ -18,17 +18,18 @@ class VideoAdapter(nn.Module):
     """Temporal layers for a frozen backbone, and the way in for a first frame.
 
     `motion` is diffusers' MotionAdapter. `first` is a bias-free convolution beside the backbone's `conv_in` that reads
-    a clean frame's latents and a mask (Emu Video, section 3.1).
+    a clean frame's latents and a mask (Emu Video, section 3.1); None in the `sparse` form, where `Parts.sparse` does.
     """
 
     def __init__(self, motion: MotionAdapter, latent_channels: int, form: FirstFrameForm = "repeat") -> None:
         super().__init__()
         self.motion = motion
-        self.first = nn.Conv2d(
-            latent_channels + 1, motion.config["block_out_channels"][0], kernel_size=3, padding=1, bias=False
-        )
-        nn.init.zeros_(self.first.weight)
         self.form: FirstFrameForm = form
+        self.first: nn.Conv2d | None = None
+        if form != "sparse":
+            width = motion.config["block_out_channels"][0]
+            self.first = nn.Conv2d(latent_channels + 1, width, kernel_size=3, padding=1, bias=False)
+            nn.init.zeros_(self.first.weight)
 
     def extra_channels(self, first: Tensor, frames: int) -> Tensor:
         """The channels that stand beside the noisy latents: (b, c, h, w) to (b, frames, c + 1, h, w).
@@ -36,11 +37,17 @@ class VideoAdapter(nn.Module):
         The mask is 1 where the frame is the given one. In the `repeat` form every frame sees the first frame's latents,
         in the `zero_pad` form only frame 0 does.
         """
-        batch, _, height, width = first.shape
-        mask = first.new_zeros(batch, frames, 1, height, width)
-        mask[:, 0] = 1
+        mask = first_mask(first, frames)
         latents = first[:, None].expand(-1, frames, -1, -1, -1)
         return torch.cat([latents if self.form == "repeat" else latents * mask, mask], dim=2)
+
+
+def first_mask(first: Tensor, frames: int) -> Tensor:
+    """1 where the frame is the given one: (b, c, h, w) to (b, frames, 1, h, w)."""
+    batch, _, height, width = first.shape
+    mask = first.new_zeros(batch, frames, 1, height, width)
+    mask[:, 0] = 1
+    return mask
 
 
 class ConditionedConv(nn.Conv2d):

@@ -18,6 +18,7 @@ from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle, lora
 from eve_cli.models import codec as codecs
+from eve_cli.models.adapters import first_mask
 from eve_cli.models.branches import Branches
 from eve_cli.models.graft import image_tree, video_tree
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
@@ -46,6 +47,9 @@ class Editor:
     The backbone, the video model (backbone + video adapter) and the student (the same + low-rank layers) are separate
     module trees over one set of weights, so no function needs switching and teachers are untouched by the student.
 
+    Timesteps of `clean_image`, `clean_edit` and what is guided by them count on `image_schedule`, those of the video
+    model and the student on `schedule`. The two are one unless the parts were trained on different ones.
+
     `weights` are those of a LoRA for a subject or a style. It acts in the student and in a further tree, which
     functions with `styled` use in place of the backbone; without a LoRA the two are the same.
     """
@@ -63,6 +67,11 @@ class Editor:
         for _, module in parts.modules():
             nn.Module.to(module, self.device, dtype)
         self.schedule = parts.schedule.to(self.device)
+        self.image_schedule = self.schedule
+        self._control_t: Tensor | None = None
+        if parts.image_schedule is not None:
+            self.image_schedule = parts.image_schedule.to(self.device)
+            self._control_t = self.schedule.matched(self.image_schedule)
         self.backbone = self.styled = parts.backbone
         if weights is not None:
             self.styled = image_tree(parts.backbone)
@@ -199,9 +208,11 @@ class Editor:
     ) -> Tensor:
         """Backbone + both adapters + LoRA and alignment, where there are some; `source` is (b, f, c, h, w)."""
         frames = noisy.shape[1]
+        # the edit adapter learned on the image schedule: it gets the timestep of that one with as much noise
+        level = t if self._control_t is None else self._control_t[t]
         residuals = self._residuals(
             noisy.flatten(0, 1),
-            _per_frame(t, frames),
+            _per_frame(level, frames),
             _per_frame(instruction, frames),
             None if source is None else source.flatten(0, 1),
             None if task is None else _per_frame(task, frames),
@@ -291,15 +302,12 @@ class Editor:
             class_labels=labels,
             return_dict=False,
         )
-        return {
-            "down_block_additional_residuals": tuple(_pad_rows(residual, rest) for residual in down),
-            "mid_block_additional_residual": _pad_rows(mid, rest),
-        }
+        return _named([_pad_rows(residual, rest) for residual in down], _pad_rows(mid, rest))
 
     def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any], styled: bool) -> Tensor:
         tree = self.styled if styled else self.backbone
         out = tree(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
-        return self.schedule.to_clean(noisy, out, t)
+        return self.image_schedule.to_clean(noisy, out, t)
 
     def _temporal(
         self,
@@ -313,13 +321,30 @@ class Editor:
         tree = self._need(tree, "video adapter")
         adapter = self._need(self.parts.video, "video adapter")
         frames = noisy.shape[1]
-        latents = noisy.to(self.dtype)
-        if first is not None and len(first):
+        latents, words = noisy.to(self.dtype), _per_frame(text.to(self.dtype), frames)
+        if first is not None and len(first) and self.parts.sparse is not None:
+            residuals = _added(residuals, self._sparse(latents, t, words, first.to(self.dtype)))
+        elif first is not None and len(first):
             extra = adapter.extra_channels(first.to(self.dtype), frames)
             latents = torch.cat([latents, _pad_rows(extra, len(noisy) - len(first))], dim=2)
-        words = _per_frame(text.to(self.dtype), frames)
         out = tree(latents.transpose(1, 2), t, encoder_hidden_states=words, **residuals).sample
         return self.schedule.to_clean(noisy, out.transpose(1, 2), t)
+
+    def _sparse(self, noisy: Tensor, t: Tensor, words: Tensor, first: Tensor) -> dict[str, Any]:
+        """What the first frame adds to the video model; depends on `noisy` by its shape alone."""
+        assert self.parts.sparse is not None
+        rows, frames = len(first), noisy.shape[1]
+        mask = first_mask(first, frames)
+        down, mid = self.parts.sparse(
+            noisy[:rows].transpose(1, 2),
+            t[:rows],
+            encoder_hidden_states=words[: rows * frames],
+            controlnet_cond=(first[:, None] * mask).transpose(1, 2),
+            conditioning_mask=mask.transpose(1, 2),
+            return_dict=False,
+        )
+        rest = (len(noisy) - rows) * frames
+        return _named([_pad_rows(residual, rest) for residual in down], _pad_rows(mid, rest))
 
     def need_student(self) -> UNetMotionModel:
         """The student's tree; ModelError unless the model has both adapters."""
@@ -335,6 +360,19 @@ class Editor:
 def _per_frame(value: Tensor, frames: int) -> Tensor:
     """(b, ...) to (b * frames, ...), the frames of a clip together."""
     return value.repeat_interleave(frames, dim=0)
+
+
+def _named(down: Sequence[Tensor], mid: Tensor) -> dict[str, Any]:
+    return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": mid}
+
+
+def _added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What two adapters add together; `one` may be empty."""
+    if not one:
+        return other
+    down, mid = one.values()
+    more, middle = other.values()
+    return _named([a + b for a, b in zip(down, more, strict=True)], mid + middle)
 
 
 def _pad_rows(value: Tensor, rows: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eve_cli.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
-    from diffusers import ControlNetModel, UNet2DConditionModel
+    from diffusers import ControlNetModel, SparseControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from eve_cli.models.adapters import VideoAdapter
@@ -30,7 +30,7 @@ def task_labels(names: Sequence[str]) -> Tensor:
 
 EditText = Literal["split", "instruction", "caption"]
 Hint = Literal["latents", "pixels"]
-FirstFrameForm = Literal["repeat", "zero_pad"]
+FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class BundleSettings:
     """Who reads what: `split` gives the instruction to the edit adapter and the caption to the backbone, the other two
     give both the same. Without a caption the backbone reads the instruction in all three."""
     first_frame: FirstFrameForm = "repeat"
-    """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video)."""
+    """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video), or is read by a network
+    of its own (SparseCtrl, Guo et al. 2023)."""
     keep: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
@@ -79,14 +80,19 @@ class Parts:
     edit: ControlNetModel | None = None
     instruction_encoder: CLIPTextModel | None = None
     video: VideoAdapter | None = None
+    sparse: SparseControlNetModel | None = None
+    """Reads the first frame where `settings.first_frame` is `sparse`."""
     align: dict[str, Tensor] | None = None
     """Weights of the low-rank alignment of the student, by peft's names; scale 1 (alpha equals the rank)."""
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    """Of the video adapter, and so of the student."""
+    image_schedule: Schedule | None = None
+    """Of the backbone and the edit adapter, where it is another one."""
     settings: BundleSettings = field(default_factory=BundleSettings)
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The parts that hold weights, by field name."""
-        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video"):
+        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video", "sparse"):
             module = getattr(self, name)
             if module is not None:
                 yield name, module
