@@ -26,6 +26,7 @@ class FakeEditor:
     noisy: float = 0.0
     settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4))
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calls: list[str] = field(default_factory=list)
 

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,20 @@ from eve_cli import registry
 from eve_cli.editing import record
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.effect import effect
-from eve_cli.editing.fit import model_size, to_floats
-from eve_cli.editing.folder import BLOCK, RunFolder, write_atomically
+from eve_cli.editing.fit import to_floats
+from eve_cli.editing.folder import RunFolder, write_atomically
 from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, EditRequest, check_output, default_output
+from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
-from eve_cli.editing.windows import Window, plan_windows, shots_between
-from eve_cli.errors import EveError, InputError
+from eve_cli.editing.windows import Window, plan_windows
+from eve_cli.errors import EveError
 from eve_cli.media.clip import VideoInfo
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
-FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,10 @@ def rerun(
 def look(
     request: EditRequest, info: VideoInfo, model: LoadedModel, folder: RunFolder, find_cuts: FindCuts | None
 ) -> dict[str, Any]:
-    """Puts the source's latents into the folder and plans the windows; everything is resolved in what it returns."""
+    """Puts the source's frames into the folder and plans the windows; everything is resolved in what it returns."""
     settings = model.editor.settings
-    frames = folder.save_source(_encoded(request, model))
-    if not frames:
-        raise InputError(f"{request.input}: there is no frame between --start and --end.")
-    cuts: Sequence[int] = ()
-    if request.scene_cuts == "auto" and frames > 1:
-        cuts = (find_cuts or _default_cuts())(picture.numpy() for picture in folder.pixels(frames))
     window = request.window or max(settings.frames, request.overlap + 1)
-    shots = shots_between(cuts, frames)
+    shots = find_shots(request, stored(pictures(request, settings), folder), find_cuts)
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     request = request.changed(
         steps=request.steps or settings.steps,
@@ -134,7 +128,7 @@ def look(
         "input": record.describe_input(request.input),
         "model": plan_model(model),
         "versions": versions(),
-        "frames": frames,
+        "frames": shots[-1].stop,
         "shots": [[shot.start, shot.stop] for shot in shots],
     }
     windows = [asdict(each) for each in plan_windows(shots, window, request.overlap)]
@@ -167,6 +161,7 @@ def edit_windows(
 def _clip(model: LoadedModel, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor = model.editor
+    encode(folder, editor, window.frames)
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -199,27 +194,6 @@ def _finish(
     return Result(output, run, plan, change, _unknown(request, model), notes)
 
 
-def _encoded(request: EditRequest, model: LoadedModel) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of (latents, pixels) of the source at the model's size."""
-    from eve_cli.media.decode import VideoReader
-
-    held: list[Tensor] = []
-    with VideoReader(request.input, request.start, request.end, size=model_size(model.editor.settings)) as reader:
-        for frame in reader:
-            held.append(torch.from_numpy(frame.rgb.copy()))
-            if len(held) == BLOCK:
-                yield _encode(model, held)
-                held = []
-    if held:
-        yield _encode(model, held)
-
-
-@torch.inference_mode()
-def _encode(model: LoadedModel, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    pixels = torch.stack(pictures)
-    return model.editor.encode(to_floats(pixels)).float(), pixels
-
-
 def _guidance(request: EditRequest) -> Guidance:
     if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
         raise EveError("This run's plan is incomplete; start it again with eve edit.")
@@ -239,10 +213,6 @@ def _guidance(request: EditRequest) -> Guidance:
 def _unknown(request: EditRequest, model: LoadedModel) -> list[str]:
     text = f"{request.instruction} {request.caption or ''}"
     return [] if request.method == "copy" else model.unknown_words(text)
-
-
-def _default_cuts() -> FindCuts:
-    return registry.load("eve_cli.media.cuts:find_cuts")
 
 
 def _output(request: EditRequest) -> Path:
