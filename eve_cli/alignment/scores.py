@@ -56,7 +56,7 @@ class Scores:
 
     def learn(self, made: Tensor, context: Context) -> Tensor:
         """One step on what the student made, a view without gradient; the loss, of the velocity."""
-        schedule = self.teacher.editor.schedule
+        schedule = self.teacher.schedule
         t = torch.randint(20, schedule.steps, (len(made),), device=made.device)
         noisy = schedule.add_noise(made, torch.randn_like(made), t)
         error = (self.teacher.clean(noisy, t, context).float() - made) / schedule.at(t, made)[1].clamp_min(0.05)

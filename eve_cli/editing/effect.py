@@ -13,21 +13,20 @@ import torch
 from torch import Tensor
 
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.fit import to_bytes
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
 
 def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-    """Without and with the instruction: uint8 (2, frames, 3, height, width) at the model's size."""
+    """Without and with the instruction: (2, frames, 3, height, width) in [0, 1] at the model's size."""
     frames = len(clip.source)
-    start = editor.schedule.trailing(guidance.steps)[:1].expand(frames)
-    noisy = editor.schedule.add_noise(clip.source, clip.noise(guidance.seed), start)
+    start = editor.image_schedule.trailing(guidance.steps)[:1].expand(frames)
+    noisy = editor.image_schedule.add_noise(clip.source, clip.noise(guidance.seed), start)
     seen = []
     for told in (guidance.idle(), guidance):
         condition, labels = told.condition(editor, frames), told.labels(editor, frames)
         words, order = condition.text, condition.instruction
         clean = editor.clean_edit(noisy, start, words, order, clip.hint, labels, styled=True)
-        seen.append(to_bytes(editor.decode(clean)))
+        seen.append(editor.decode(clean))
     return torch.stack(seen)

@@ -67,11 +67,7 @@ class Editor:
         for _, module in parts.modules():
             nn.Module.to(module, self.device, dtype)
         self.schedule = parts.schedule.to(self.device)
-        self.image_schedule = self.schedule
-        self._control_t: Tensor | None = None
-        if parts.image_schedule is not None:
-            self.image_schedule = parts.image_schedule.to(self.device)
-            self._control_t = self.schedule.matched(self.image_schedule)
+        self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
         self.backbone = self.styled = parts.backbone
         if weights is not None:
             self.styled = image_tree(parts.backbone)
@@ -96,6 +92,12 @@ class Editor:
     ) -> Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
         return cls(bundle.load(bundle.resolve(name)), device, dtype, weights)
+
+    def follow(self, device: torch.device) -> None:
+        """What the editor holds beside its parts goes to the device that they went to."""
+        one = self.image_schedule is self.schedule
+        self.device, self.schedule = device, self.schedule.to(device)
+        self.image_schedule = self.schedule if one else self.image_schedule.to(device)
 
     @contextmanager
     def making(self) -> Iterator[None]:
@@ -209,7 +211,7 @@ class Editor:
         """Backbone + both adapters + LoRA and alignment, where there are some; `source` is (b, f, c, h, w)."""
         frames = noisy.shape[1]
         # the edit adapter learned on the image schedule: it gets the timestep of that one with as much noise
-        level = t if self._control_t is None else self._control_t[t]
+        level = self.schedule.matched(t, self.image_schedule)
         residuals = self._residuals(
             noisy.flatten(0, 1),
             _per_frame(level, frames),

@@ -57,4 +57,4 @@ class Eve:
             styled=True,
         )
         noise = clip.noise(guidance.seed)[:1]
-        return ddim(denoise, editor.schedule, noise, editor.schedule.trailing(guidance.steps))
+        return ddim(denoise, editor.image_schedule, noise, editor.image_schedule.trailing(guidance.steps))
