@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from eve_cli import __version__
 from eve_cli.cli import console
-from eve_cli.errors import EveError
+from eve_cli.errors import EveError, is_out_of_memory
 from eve_cli.registry import load
 
 # name -> (a Typer app as "module:object", one line for --help)
@@ -92,7 +92,7 @@ def run(words: list[str], *, debug: bool = False) -> int:
     except Exception as error:
         if debug:
             raise
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             console.error("There is not enough memory; try a shorter --window or a smaller --size.")
             return 5
         console.error(f"Something unexpected happened ({type(error).__name__}: {error}); --debug shows where.")
@@ -105,10 +105,6 @@ def _take_debug(words: list[str]) -> bool:
     if found:
         words.remove("--debug")
     return found
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -15,6 +15,7 @@ from eve_cli.errors import OutputError, UsageError
 
 BLOCK = 32
 """Frames in one file of the source."""
+EVENTS = "events.json"
 
 
 class RunFolder:
@@ -60,6 +61,16 @@ class RunFolder:
     def save_plan(self, plan: dict[str, Any]) -> None:
         """Fixes the plan: from here on the run can be gone on with."""
         write_atomically(self.plan_path, json.dumps(plan, indent=1).encode())
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What went wrong and was put right (`guard.Event`), oldest first."""
+        path = self.path / EVENTS
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+    def add_event(self, event: dict[str, Any]) -> None:
+        """Keeps an event for the run that goes on with this one, and for run.json."""
+        write_atomically(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
 
     def save_pixels(self, block: int, pixels: Tensor) -> None:
         """Keeps a block of small source frames, uint8 (frames, 3, height, width)."""

@@ -15,7 +15,7 @@ from eve_cli.settings import setting, to_mapping
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 ADAPTER_METHODS = ("eve", "per_frame")
 # Settings that do not change a pixel of the result.
-SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline")
+SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline", "on_oom")
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,9 @@ class EditRequest:
     overlap: int = setting(2, "Frames that a window shares with the one before.", metavar="N", min=1, panel="Edit")
     device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
+    on_oom: Literal["retry", "fail"] = setting(
+        "retry", "Where memory runs out: go on in ways that need less, or stop.", panel="Machine"
+    )
     offline: bool = setting(False, "Never download anything.", flags=("--offline",), panel="Machine")
     run_dir: Path | None = setting(
         None, "Folder of the run; kept afterwards (default: beside the result).", metavar="DIR", panel="Machine"

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from eve_cli import registry
 from eve_cli.editing import record
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.effect import effect
-from eve_cli.editing.fit import to_floats
+from eve_cli.editing.fit import to_bytes, to_floats
 from eve_cli.editing.folder import RunFolder, write_atomically
+from eve_cli.editing.guard import Guard
 from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
@@ -140,9 +142,7 @@ def look(
     return {"request": to_mapping(request), "record": kept, "windows": windows}
 
 
-def edit_windows(
-    plan: dict[str, Any], model: LoadedModel, method: EditMethod, folder: RunFolder, watcher: Watcher
-) -> None:
+def edit_windows(plan: dict[str, Any], guard: Guard, method: EditMethod, folder: RunFolder, watcher: Watcher) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
     guidance = _guidance(request)
@@ -150,18 +150,20 @@ def edit_windows(
     for window in windows:
         if not folder.has_window(window.index):
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(model, folder, window, plan["request"]["window"], reference)
-            edited = method.edit(model.editor, clip, guidance)
-            seen = effect(model.editor, clip, guidance) if request.keep == "on" else None
-            count = len(window.frames)
-            folder.save_window(window.index, edited[:count].float(), None if seen is None else seen[:, :count])
+            clip = _clip(guard, folder, window, plan["request"]["window"], reference)
+            at, count = f"window {window.index + 1}", len(window.frames)
+            edited = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count]
+            seen = None
+            if request.keep == "on":
+                seen = guard("effect", at, partial(effect, guard.editor, clip, guidance))[:, :count]
+            folder.save_window(window.index, edited.float(), seen if seen is None else to_bytes(seen))
         watcher.progress("edit", window.index + 1, len(windows))
 
 
-def _clip(model: LoadedModel, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
+def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor = model.editor
-    encode(folder, editor, window.frames)
+    editor = guard.editor
+    encode(folder, guard, window.frames)
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -184,11 +186,13 @@ def _finish(
     folder: RunFolder,
     watcher: Watcher,
 ) -> Result:
-    edit_windows(plan, model, method, folder, watcher)
+    guard = Guard(model.editor, request.on_oom, watcher.note, folder.add_event, folder.events)
+    edit_windows(plan, guard, method, folder, watcher)
     output = _output(request)
-    change, notes = render(request, plan, model.editor, folder, watcher.progress)
+    change, notes = render(request, plan, guard, folder, watcher.progress)
     run = _beside(output, ".run.json")
-    write_atomically(run, json.dumps(record.complete(plan["record"], request.input, output), indent=1).encode())
+    kept = record.complete(plan["record"], request.input, output, folder.events)
+    write_atomically(run, json.dumps(kept, indent=1).encode())
     if request.run_dir is None:
         folder.remove()
     return Result(output, run, plan, change, _unknown(request, model), notes)

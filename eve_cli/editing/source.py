@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,14 +12,12 @@ from torch import Tensor
 from eve_cli import registry
 from eve_cli.editing.fit import model_size, to_floats
 from eve_cli.editing.folder import BLOCK, RunFolder
+from eve_cli.editing.guard import Guard
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import shots_between
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 from eve_cli.models.parts import BundleSettings
-
-if TYPE_CHECKING:
-    from eve_cli.models.editor import Editor
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
@@ -68,8 +67,10 @@ def find_shots(request: EditRequest, frames: Iterable[Picture], find_cuts: FindC
 
 
 @torch.inference_mode()
-def encode(folder: RunFolder, editor: Editor, frames: range) -> None:
+def encode(folder: RunFolder, guard: Guard, frames: range) -> None:
     """Sees to it that the latents of these frames are in the folder; whole blocks, so that all runs make the same."""
     for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
         if not folder.has_latents(number):
-            folder.save_latents(number, editor.encode(to_floats(folder.block_pixels(number))).float())
+            floats = to_floats(folder.block_pixels(number))
+            at = f"encoding from frame {number * BLOCK}"
+            folder.save_latents(number, guard("encode", at, partial(guard.editor.encode, floats)).float())
