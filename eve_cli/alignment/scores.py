@@ -12,7 +12,7 @@ from eve_cli.alignment.context import Context
 from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.models import lora, low_rank
-from eve_cli.models.graft import image_tree, video_tree
+from eve_cli.models.graft import image_tree
 
 NAME = "score"
 
@@ -41,8 +41,7 @@ class Scores:
             tree = editor.styled = image_tree(editor.parts.backbone)
             lora.attach(tree, lora.weights(teacher.editor.styled))
         else:
-            assert editor.parts.video is not None
-            tree = editor.video = video_tree(editor.parts.backbone, editor.parts.video)
+            tree = editor.video = editor.video_tree()
         self.layers = low_rank.add(tree, NAME, rank)
         self.teacher = copy.copy(teacher)
         self.teacher.editor, self.teacher.guidance = editor, 1.0

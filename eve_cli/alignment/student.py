@@ -52,7 +52,8 @@ class Student:
         parts = editor.parts
         edit = fresh_edit(parts.backbone, parts.settings.hint)
         video = fresh_video(parts.backbone, parts.settings.first_frame)
-        student = cls(Editor(replace(parts, edit=edit, video=video, align=None), editor.device), rank, where)
+        untrained = replace(parts, edit=edit, video=video, align=None, domain=None)
+        student = cls(Editor(untrained, editor.device), rank, where)
         edit.requires_grad_(True)
         video.requires_grad_(True)
         student.module = nn.ModuleDict({"edit": edit, "video": video, "align": student.module})

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    ControlNetModel,
+    MotionAdapter,
+    SparseControlNetModel,
+    UNet2DConditionModel,
+)
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
 from eve_cli.errors import EveError, ModelError
+from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
 from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, appearing, read, resolve, verify, write
 from eve_cli.models.parts import BundleSettings, Parts
@@ -31,9 +39,13 @@ CLASSES: dict[str, Any] = {
     "backbone": UNet2DConditionModel,
     "edit": ControlNetModel,
     "instruction_encoder": CLIPTextModel,
+    "sparse": SparseControlNetModel,
 }
 REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
-OPTIONAL = ("edit", "instruction_encoder", "video", "align")
+OPTIONAL = ("edit", "instruction_encoder", "video", "sparse", "domain", "align", "image_schedule")
+COMPANIONS = {"sparse": "video", "domain": "video", "image_schedule": "backbone"}
+"""Parts that come with another, where a bundle has them."""
+SCHEDULES = ("schedule", "image_schedule")
 FIRST_FRAME = "first_frame.safetensors"
 ALIGN = "pytorch_lora_weights.safetensors"
 
@@ -46,7 +58,9 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
     """
     path = Path(path)
     manifest = read(path)
-    wanted = tuple(part for part in OPTIONAL if part in (manifest.parts if parts is None else tuple(parts)))
+    asked = {*REQUIRED, *(manifest.parts if parts is None else parts)}
+    asked |= {part for part, owner in COMPANIONS.items() if owner in asked and part in manifest.parts}
+    wanted = tuple(part for part in OPTIONAL if part in asked)
     for part in (*REQUIRED, *wanted):
         if part not in manifest.parts:
             raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
@@ -54,6 +68,9 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
     settings = _settings(manifest)
     with _quiet():
         loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
+        if "domain" in loaded:
+            found = lora_files.read(path / FOLDERS["domain"] / ALIGN, loaded["backbone"], scale=settings.domain_scale)
+            loaded["domain"] = {name: tensor.to(dtype) for name, tensor in found.unet.items()}
     return Parts(**loaded, settings=settings).freeze()
 
 
@@ -80,8 +97,10 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
     try:
         if part == "tokenizer":
             return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        if part == "schedule":
+        if part in SCHEDULES:
             return Schedule.from_diffusers(json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8")))
+        if part == "domain":
+            return None  # which needs the backbone's names: see `load`
         if part == "align":
             return {name.removeprefix("unet."): tensor.to(dtype) for name, tensor in load_file(folder / ALIGN).items()}
         if part == "video":
@@ -138,8 +157,11 @@ def _from_pretrained(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
 
 def _load_video(folder: Path, settings: BundleSettings, dtype: torch.dtype) -> VideoAdapter:
     motion = _from_pretrained(MotionAdapter, folder, dtype)
+    if settings.first_frame == "sparse":
+        return VideoAdapter(motion, 0, settings.first_frame)
     first = load_file(folder / FIRST_FRAME)
     adapter = VideoAdapter(motion, first["weight"].shape[1] - 1, settings.first_frame).to(dtype)
+    assert adapter.first is not None
     adapter.first.load_state_dict(first)
     return adapter
 
@@ -150,21 +172,26 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         if part == "video":
             assert parts.video is not None
             _write_diffusers(parts.video.motion, target, dtype)
-            save_file(_stored(parts.video.first, dtype), target / FIRST_FRAME)
+            if parts.video.first is not None:
+                save_file(_stored(parts.video.first, dtype), target / FIRST_FRAME)
         elif CLASSES[part] is CLIPTextModel:
             module.save_pretrained(target, state_dict=_stored(module, dtype))  # pyright: ignore
         else:
             _write_diffusers(module, target, dtype)
     parts.tokenizer.save_pretrained(folder / FOLDERS["tokenizer"])
-    scheduler = folder / FOLDERS["schedule"]
-    scheduler.mkdir()
-    config = {"_class_name": "DDIMScheduler", **diffusers_config(parts.schedule)}
-    _write_json(config, scheduler / "scheduler_config.json")
-    if parts.align is not None:
-        target = folder / FOLDERS["align"]
-        target.mkdir()
-        lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in parts.align.items()}
-        save_file(lora, target / ALIGN, metadata={"format": "pt"})
+    for part in SCHEDULES:
+        schedule: Schedule | None = getattr(parts, part)
+        if schedule is not None:
+            (folder / FOLDERS[part]).mkdir()
+            config = {"_class_name": "DDIMScheduler", **diffusers_config(schedule)}
+            _write_json(config, folder / FOLDERS[part] / "scheduler_config.json")
+    for part, scale in (("align", 1.0), ("domain", parts.settings.domain_scale)):
+        weights: dict[str, Tensor] | None = getattr(parts, part)
+        if weights is not None:
+            (folder / FOLDERS[part]).mkdir()
+            plain = low_rank.scaled(weights, 1 / scale) if scale != 1 else weights
+            lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in plain.items()}
+            save_file(lora, folder / FOLDERS[part] / ALIGN, metadata={"format": "pt"})
     _write_json(_model_index(parts), folder / "model_index.json")
 
 

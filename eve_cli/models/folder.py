@@ -27,8 +27,11 @@ FOLDERS: dict[str, str] = {
     "edit": "controlnet",
     "instruction_encoder": "instruction_encoder",
     "video": "motion_adapter",
+    "sparse": "sparse_controlnet",
+    "domain": "domain_lora",
     "align": "align",
     "schedule": "scheduler",
+    "image_schedule": "image_scheduler",
 }
 """The folder of each part; the names are those that diffusers' pipelines look for."""
 

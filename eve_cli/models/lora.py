@@ -44,7 +44,8 @@ class Lora:
 
     @property
     def rank(self) -> int:
-        return next(tensor.shape[0] for name, tensor in self.weights.items() if name.endswith(".lora_A.weight"))
+        """The largest rank of a layer."""
+        return max(tensor.shape[0] for name, tensor in self.weights.items() if name.endswith(low_rank.DOWN))
 
     def words(self, text: str) -> str:
         """A text without the token, which is no word that a model has to know."""

@@ -57,6 +57,13 @@ class BundleSettings:
     first_frame: FirstFrameForm = "repeat"
     """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video), or is read by a network
     of its own (SparseCtrl, Guo et al. 2023)."""
+    domain_scale: float = 1.0
+    """How much of the low-rank weights that belong to the video adapter acts in the video model and in the student."""
+    image_steps: int = 0
+    """Steps in which lone frames are made, where clips take fewer because their model alone was distilled; 0 is as
+    many as clips."""
+    image_text_cfg: float | None = None
+    """Guidance on the texts of lone frames, where clips take another."""
     keep: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
@@ -82,6 +89,8 @@ class Parts:
     video: VideoAdapter | None = None
     sparse: SparseControlNetModel | None = None
     """Reads the first frame where `settings.first_frame` is `sparse`."""
+    domain: dict[str, Tensor] | None = None
+    """Low-rank weights, by peft's names and with their scale in them, that the video adapter was trained with."""
     align: dict[str, Tensor] | None = None
     """Weights of the low-rank alignment of the student, by peft's names; scale 1 (alpha equals the rank)."""
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
