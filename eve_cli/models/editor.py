@@ -6,21 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from diffusers import UNetMotionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from eve_cli.diffusion.guidance import two_scale_weights
-from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle, lora
 from eve_cli.models import codec as codecs
-from eve_cli.models.adapters import first_mask
-from eve_cli.models.branches import Branches
+from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
+from eve_cli.models.forward.run import Run
 from eve_cli.models.graft import image_tree, video_tree
+from eve_cli.models.guided import Guided
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
 
@@ -37,7 +36,7 @@ class Condition:
     """For the edit adapter."""
 
 
-class Editor:
+class Editor(Guided):
     """One backbone with an edit adapter and a video adapter, apart and together.
 
     Latents are normalised, (n, c, h, w) for frames and (b, f, c, h, w) for clips; every `clean_*` function takes noisy
@@ -68,6 +67,8 @@ class Editor:
             nn.Module.to(module, self.device, dtype)
         self.schedule = parts.schedule.to(self.device)
         self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
+        self.networks: Networks = Plain()
+        self.together = True  # all branches of guidance in one batch
         self.backbone = self.styled = parts.backbone
         if weights is not None:
             self.styled = image_tree(parts.backbone)
@@ -173,9 +174,9 @@ class Editor:
 
     # The functions
 
-    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False) -> Tensor:
+    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False, run: Run = Run()) -> Tensor:
         """The backbone alone: text to image."""
-        return self._spatial(noisy, t, text, {}, styled)
+        return self._spatial(noisy, t, text, None, styled, run)
 
     def clean_edit(
         self,
@@ -187,16 +188,18 @@ class Editor:
         task: Tensor | None = None,
         *,
         styled: bool = False,
+        run: Run = Run(),
     ) -> Tensor:
         """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `hint` says.
 
         `task` holds label numbers (n,); None is the label for "unknown".
         """
-        return self._spatial(noisy, t, text, self._residuals(noisy, t, instruction, source, task), styled)
+        residuals = self._residuals(noisy, t, instruction, source, task, run)
+        return self._spatial(noisy, t, text, residuals, styled, run)
 
-    def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None) -> Tensor:
+    def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None, *, run: Run = Run()) -> Tensor:
         """Backbone + video adapter; `first` (b, c, h, w) are clean latents of frame 0."""
-        return self._temporal(self.video, noisy, t, text, first, {})
+        return self._temporal(self.video, noisy, t, text, first, None, run)
 
     def clean_student(
         self,
@@ -207,108 +210,38 @@ class Editor:
         source: Tensor | None,
         first: Tensor | None,
         task: Tensor | None = None,
+        *,
+        run: Run = Run(),
     ) -> Tensor:
         """Backbone + both adapters + LoRA and alignment, where there are some; `source` is (b, f, c, h, w)."""
-        frames = noisy.shape[1]
         # the edit adapter learned on the image schedule: it gets the timestep of that one with as much noise
         level = self.schedule.matched(t, self.image_schedule)
-        residuals = self._residuals(
-            noisy.flatten(0, 1),
-            _per_frame(level, frames),
-            _per_frame(instruction, frames),
-            None if source is None else source.flatten(0, 1),
-            None if task is None else _per_frame(task, frames),
-        )
-        return self._temporal(self.student, noisy, t, text, first, residuals)
-
-    # Guidance: None takes the bundle's scales
-
-    def guided_image(self, text: Tensor, text_cfg: float | None = None, *, styled: bool = False) -> Denoise:
-        """Text to image with guidance on the text."""
-        branches = self._branches(text_cfg, 1.0)
-        words = branches.text(text)
-        return branches.guide(lambda noisy, t: self.clean_image(noisy, t, words, styled=styled))
-
-    def guided_edit(
-        self,
-        text: Tensor,
-        instruction: Tensor,
-        source: Tensor,
-        task: Tensor | None = None,
-        *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
-        styled: bool = False,
-    ) -> Denoise:
-        """Frame editing with guidance on the texts and on the source.
-
-        Branches: nothing; the source, no texts and no task; everything. Those of weight zero are not computed.
-        """
-        branches = self._branches(text_cfg, video_cfg)
-        words, order = branches.text(text), branches.instruction(instruction)
-        shown, labels = branches.shown(source), branches.task(task)
-        return branches.guide(lambda noisy, t: self.clean_edit(noisy, t, words, order, shown, labels, styled=styled))
-
-    def guided_video(
-        self, text: Tensor, first: Tensor | None, *, text_cfg: float | None = None, first_cfg: float = 1.0
-    ) -> Denoise:
-        """Text to video; the first frame is given in all branches unless `first_cfg` asks for guidance on it."""
-        branches = self._branches(text_cfg, first_cfg)
-        words, shown = branches.text(text), None if first is None else branches.shown(first)
-        return branches.guide(lambda noisy, t: self.clean_video(noisy, t, words, shown))
-
-    def guided_student(
-        self,
-        text: Tensor,
-        instruction: Tensor,
-        source: Tensor,
-        first: Tensor | None,
-        task: Tensor | None = None,
-        *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
-    ) -> Denoise:
-        """Clip editing, guided as `guided_edit`; the first frame is given in all branches."""
-        branches = self._branches(text_cfg, video_cfg)
-        words, order = branches.text(text), branches.instruction(instruction)
-        shown, labels = branches.shown(source), branches.task(task)
-        start = None if first is None else branches.every(first)
-        return branches.guide(lambda noisy, t: self.clean_student(noisy, t, words, order, shown, start, labels))
-
-    def _branches(self, text_cfg: float | None, source_cfg: float | None) -> Branches:
-        none, source, full = two_scale_weights(
-            self.settings.text_cfg if text_cfg is None else text_cfg,
-            self.settings.video_cfg if source_cfg is None else source_cfg,
-        )
-        return Branches(self, full, source, none)
+        residuals = self._residuals(noisy.flatten(0, 1), level, instruction, source, task, run)
+        return self._temporal(self.student, noisy, t, text, first, residuals, run)
 
     # Wiring
 
     def _residuals(
-        self, noisy: Tensor, t: Tensor, instruction: Tensor, source: Tensor | None, task: Tensor | None
-    ) -> dict[str, Any]:
-        """What the edit adapter adds to the backbone; zeros for the rows behind the last row of `source`."""
+        self, noisy: Tensor, t: Tensor, instruction: Tensor, source: Tensor | None, task: Tensor | None, run: Run
+    ) -> Residuals | None:
+        """What the edit adapter adds to the backbone, for the frames of `source`, which come first."""
         if source is None or len(source) == 0:
-            return {}
+            return None
         adapter = self._need(self.parts.edit, "edit adapter")
-        rows, rest = len(source), len(noisy) - len(source)
+        rows, frames = len(source), source.shape[1] if source.ndim == 5 else 1
         labels = None
         if adapter.config["num_class_embeds"]:
             unknown = torch.full((rows,), UNKNOWN_TASK, device=noisy.device)
             labels = unknown if task is None else task[:rows]
-        down, mid = adapter(
-            noisy[:rows].to(self.dtype),
-            t[:rows],
-            encoder_hidden_states=instruction[:rows].to(self.dtype),
-            controlnet_cond=source.to(self.dtype),
-            class_labels=labels,
-            return_dict=False,
-        )
-        return _named([_pad_rows(residual, rest) for residual in down], _pad_rows(mid, rest))
+        told = instruction if len(instruction) <= rows else instruction[:rows]
+        x = noisy[: rows * frames].to(self.dtype)
+        return self.networks.control(adapter, x, t[:rows], told, source, labels, run)
 
-    def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any], styled: bool) -> Tensor:
+    def _spatial(
+        self, noisy: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, styled: bool, run: Run
+    ) -> Tensor:
         tree = self.styled if styled else self.backbone
-        out = tree(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
+        out = self.networks.unet(tree, noisy.to(self.dtype), t, text, residuals, run)
         return self.image_schedule.to_clean(noisy, out, t)
 
     def _temporal(
@@ -318,35 +251,23 @@ class Editor:
         t: Tensor,
         text: Tensor,
         first: Tensor | None,
-        residuals: dict[str, Any],
+        residuals: Residuals | None,
+        run: Run,
     ) -> Tensor:
         tree = self._need(tree, "video adapter")
         adapter = self._need(self.parts.video, "video adapter")
-        frames = noisy.shape[1]
-        latents, words = noisy.to(self.dtype), _per_frame(text.to(self.dtype), frames)
-        if first is not None and len(first) and self.parts.sparse is not None:
-            residuals = _added(residuals, self._sparse(latents, t, words, first.to(self.dtype)))
-        elif first is not None and len(first):
-            extra = adapter.extra_channels(first.to(self.dtype), frames)
-            latents = torch.cat([latents, _pad_rows(extra, len(noisy) - len(first))], dim=2)
-        out = tree(latents.transpose(1, 2), t, encoder_hidden_states=words, **residuals).sample
-        return self.schedule.to_clean(noisy, out.transpose(1, 2), t)
-
-    def _sparse(self, noisy: Tensor, t: Tensor, words: Tensor, first: Tensor) -> dict[str, Any]:
-        """What the first frame adds to the video model; depends on `noisy` by its shape alone."""
-        assert self.parts.sparse is not None
-        rows, frames = len(first), noisy.shape[1]
-        mask = first_mask(first, frames)
-        down, mid = self.parts.sparse(
-            noisy[:rows].transpose(1, 2),
-            t[:rows],
-            encoder_hidden_states=words[: rows * frames],
-            controlnet_cond=(first[:, None] * mask).transpose(1, 2),
-            conditioning_mask=mask.transpose(1, 2),
-            return_dict=False,
-        )
-        rest = (len(noisy) - rows) * frames
-        return _named([_pad_rows(residual, rest) for residual in down], _pad_rows(mid, rest))
+        frames = noisy.shape[1] if run.team is None else run.team.frames
+        x = noisy.flatten(0, 1).to(self.dtype)
+        if first is not None and len(first):
+            known = run.own(adapter.known(first.to(self.dtype), frames, run.keys)).flatten(0, 1)
+            if self.parts.sparse is None:
+                x = torch.cat([x, padded(known, len(x))], dim=1)
+            else:
+                rows, seen = len(first), x[: len(known)]
+                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], known, run)
+                residuals = more if residuals is None else added(residuals, more)
+        out = self.networks.unet(tree, x, t, text, residuals, run)
+        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), t)
 
     def need_student(self) -> UNetMotionModel:
         """The student's tree; ModelError unless the model has both adapters."""
@@ -357,25 +278,3 @@ class Editor:
         if module is None:
             raise ModelError(f"The model {self.settings.name} has no {what}: choose a model that has one.")
         return module
-
-
-def _per_frame(value: Tensor, frames: int) -> Tensor:
-    """(b, ...) to (b * frames, ...), the frames of a clip together."""
-    return value.repeat_interleave(frames, dim=0)
-
-
-def _named(down: Sequence[Tensor], mid: Tensor) -> dict[str, Any]:
-    return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": mid}
-
-
-def _added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """What two adapters add together; `one` may be empty."""
-    if not one:
-        return other
-    down, mid = one.values()
-    more, middle = other.values()
-    return _named([a + b for a, b in zip(down, more, strict=True)], mid + middle)
-
-
-def _pad_rows(value: Tensor, rows: int) -> Tensor:
-    return torch.cat([value, value.new_zeros(rows, *value.shape[1:])]) if rows else value
