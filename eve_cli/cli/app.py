@@ -18,6 +18,7 @@ from eve_cli.registry import load
 # name -> (a Typer app as "module:object", one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "edit": ("eve_cli.cli.edit:app", "Edit a video or a picture by an instruction."),
+    "plan": ("eve_cli.cli.plan:app", "Say what an edit would do, take and need, without doing it."),
     "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),
@@ -25,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("eve_cli.cli.eval:app", "Judge edits as the field does, with intervals, and compare runs."),
     "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
     "rate": ("eve_cli.cli.rate:app", "Let people judge edits, blind, and count what they say."),
+    "models": ("eve_cli.cli.models:app", "List, fetch, check, carry and convert models."),
     "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
 }
 

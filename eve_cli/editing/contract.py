@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import EveError
 from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
@@ -29,6 +31,23 @@ class Guidance:
     seed: int
     strength: float = 0.75
     shared_noise: bool = False
+
+    @classmethod
+    def of(cls, request: EditRequest) -> Guidance:
+        """The settings of a request in which everything is resolved; EveError if something is not."""
+        if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
+            raise EveError("This run's plan is incomplete; start it again with eve edit.")
+        return cls(
+            instruction=request.instruction,
+            caption=request.caption,
+            task=request.task,
+            steps=request.steps,
+            text_cfg=request.text_cfg,
+            video_cfg=request.video_cfg,
+            seed=request.seed,
+            strength=request.strength,
+            shared_noise=request.shared_noise,
+        )
 
     def condition(self, editor: Editor, rows: int) -> Condition:
         """What the networks read, for `rows` frames or clips."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
     """Without and with the instruction: (2, frames, 3, height, width) in [0, 1] at the model's size."""
     frames = len(clip.source)
-    start = editor.image_schedule.trailing(guidance.steps)[:1].expand(frames)
+    start = editor.image_schedule.trailing(guidance.steps)[:1].to(editor.device).expand(frames)
     noisy = editor.image_schedule.add_noise(clip.source, clip.noise(guidance.seed), start)
     seen = []
     for told in (guidance.idle(), guidance):

@@ -24,6 +24,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.plan_path = path / "plan.json"
+        self.saved: list[int] = []
+        """Windows that were finished since this object was made."""
 
     @classmethod
     def create(cls, path: Path, overwrite: bool = False) -> "RunFolder":
@@ -106,6 +108,7 @@ class RunFolder:
         """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect (2, frames, ...)."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
         write_atomically(self._window(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        self.saved.append(index)
 
     def window(self, index: int) -> Tensor:
         """A finished window's edited latents."""

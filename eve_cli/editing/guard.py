@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from eve_cli.editing.memory import LADDER, Rung, Stage, trees
+from eve_cli.editing.memory import LADDER, Rung, Stage, modules_of
 from eve_cli.errors import EveError, OutOfMemory, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -109,8 +109,9 @@ class Guard:
 @contextmanager
 def precise(editor: Editor) -> Iterator[None]:
     """The editor in fp32, all its parts; afterwards it is as it was, to the bit."""
-    modules = [*(module for _, module in editor.parts.modules()), *trees(editor)]
-    held = {each: each.dtype for module in modules for each in _numbers(module) if each.dtype != torch.float32}
+    held = {
+        each: each.dtype for module in modules_of(editor) for each in _numbers(module) if each.dtype != torch.float32
+    }
     was, editor.dtype = editor.dtype, torch.float32
     try:
         for tensor in held:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["encode", "window", "effect", "decode"]
 CODEC, NETWORKS = ("encode", "decode", "effect"), ("window", "effect")
-LEAST_TILE = 32
+LEAST_TILE, MOST_FRAMES = 32, 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Rung:
     means: str
     stages: tuple[str, ...]
     take: Callable[[Editor], bool]
+    gpu: bool = False
+    """Whether it moves weights off the device, which a CPU cannot."""
 
 
 def vae_slices(editor: Editor) -> bool:
@@ -61,19 +63,39 @@ def tile_sizes(tile: int, factor: int) -> dict[str, int]:
     return sizes
 
 
+def fewer_frames(editor: Editor) -> bool:
+    """Layers without a view of time take 8 frames at once, then 4, 2 and 1."""
+    networks: Any = editor.networks
+    if getattr(networks, "rows", 1) == 1:
+        return False
+    networks.rows = MOST_FRAMES if networks.rows is None else networks.rows // 2
+    return True
+
+
+def branches_in_turn(editor: Editor) -> bool:
+    """The branches of guidance are computed one after the other."""
+    was, editor.together = editor.together, False
+    return was
+
+
 def offload(editor: Editor) -> bool:
     """Parts that are not at work wait in main memory; False on a CPU, where they are there already."""
     codec: Any = editor.parts.codec
     if editor.device.type == "cpu" or hasattr(codec, "_hf_hook"):
         return False
-    parts = dict(editor.parts.modules())
-    words = [parts.pop(name) for name in ("text_encoder", "instruction_encoder") if name in parts]
-    groups = [[parts.pop("codec")], words, [*parts.values(), *trees(editor)]]
+    groups = groups_of(editor)
     for group in groups:
         others = [module for other in groups if other is not group for module in other]
         for module in group:
             add_hook_to_module(module, _Wake(group, others, editor.device))
     return True
+
+
+def groups_of(editor: Editor) -> list[list[nn.Module]]:
+    """The parts that are at work at the same time: the codec, the readers of text, the networks."""
+    parts = dict(editor.parts.modules())
+    words = [parts.pop(name) for name in ("text_encoder", "instruction_encoder") if name in parts]
+    return [[parts.pop("codec")], words, [*parts.values(), *trees(editor)]]
 
 
 class _Wake(ModelHook):
@@ -103,8 +125,15 @@ def trees(editor: Editor) -> list[nn.Module]:
     return list(dict.fromkeys(cast(list[nn.Module], [each for each in found if each is not None])))
 
 
+def modules_of(editor: Editor) -> list[nn.Module]:
+    """All that holds weights, the joined networks included."""
+    return [*(module for _, module in editor.parts.modules()), *trees(editor)]
+
+
 LADDER = (
     Rung("vae-slices", "the codec takes one frame at a time", CODEC, vae_slices),
     Rung("vae-tiles", "the codec takes each frame in tiles, whose borders can differ a little", CODEC, vae_tiles),
-    Rung("offload", "parts that are not at work wait in main memory", (*CODEC, *NETWORKS), offload),
+    Rung("fewer-frames", "the networks take half as many frames at once", NETWORKS, fewer_frames),
+    Rung("branches-in-turn", "the branches of guidance are computed one by one", NETWORKS, branches_in_turn),
+    Rung("offload", "parts that are not at work wait in main memory", (*CODEC, *NETWORKS), offload, gpu=True),
 )

@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,10 @@ from eve_cli.settings import setting, to_mapping
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 ADAPTER_METHODS = ("eve", "per_frame")
 # Settings that do not change a pixel of the result.
-SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline", "on_oom")
+SILENT = (
+    *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
+    "dry_run",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,11 @@ class EditRequest:
     run_dir: Path | None = setting(
         None, "Folder of the run; kept afterwards (default: beside the result).", metavar="DIR", panel="Machine"
     )
+    dry_run: bool = setting(
+        False, "Say what would be done and what it needs, as eve plan does.", flags=("--dry-run",), panel="Machine"
+    )
     format: Literal["text", "json"] = setting("text", "What to print on stdout.", panel="Machine")
+    json: bool = setting(False, "The same as --format json.", flags=("--json",), panel="Machine")
     quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"), panel="Machine")
     no_progress: bool = setting(False, "Do not report progress.", flags=("--no-progress",), panel="Machine")
 
@@ -100,6 +107,11 @@ class EditRequest:
     def changed(self, **values: Any) -> "EditRequest":
         """The same request with other values."""
         return dataclasses.replace(self, **values)
+
+    @property
+    def as_json(self) -> bool:
+        """Whether the result is printed as JSON."""
+        return self.json or self.format == "json"
 
     @property
     def picture(self) -> bool:
@@ -117,7 +129,7 @@ def default_output(request: EditRequest) -> Path:
     A picture's result has the picture's own type.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
-    kept = json.dumps([request.input, request.as_kept()], sort_keys=True)
+    kept = dumps([request.input, request.as_kept()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
     stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,16 @@ from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.effect import effect
 from eve_cli.editing.fit import to_bytes, to_floats
 from eve_cli.editing.folder import RunFolder, write_atomically
+from eve_cli.editing.forecast import Spent, forecast_of, remember
 from eve_cli.editing.guard import Guard
 from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
+from eve_cli.editing.machine import Peak
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, EditRequest, check_output, default_output
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_windows
-from eve_cli.errors import EveError
-from eve_cli.media.clip import VideoInfo
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
@@ -42,6 +42,7 @@ class Result:
     change: float
     unknown: list[str]
     notes: list[str]
+    spent: Spent
 
 
 def edit(
@@ -57,15 +58,23 @@ def edit(
         request = request.changed(seed=secrets.randbelow(2**31))
     request = request.changed(output=request.output or default_output(request))
     check_output(request)
-    method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
-    info = record.check_input(request)
-    model = load(request)
+    registry.pick(METHODS, request.method, "method")
+    info, spent = record.check_input(request), Spent(watcher.started)
+    with spent.on("load"):
+        model = load(request)
     folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"), request.overwrite)
     try:
-        plan = look(request, info, model, folder, find_cuts)
+        with spent.on("scan"):
+            shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
+        plan = draft(request, model, shots)
         folder.save_plan(plan)
-        watcher.found(info, plan, _unknown(request, model), folder.path)
-        return _finish(request, plan, model, method(), folder, watcher)
+        watcher.found(info, plan, unknown_words(request, model), folder.path)
+        if watcher.foresees:
+            spent.forecast = forecast_of(plan, model, info)
+            watcher.foretold(spent.forecast)
+        result = _finish(request, plan, model, folder, watcher, spent)
+        remember(result, model)
+        return result
     except BaseException:
         if not folder.has_window(0):
             folder.remove()
@@ -81,9 +90,8 @@ def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_mode
     record.check_same_input(request.input, plan["record"]["input"])
     model = load(request)
     record.check_same_model(model, plan["record"]["model"])
-    method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
-    watcher.found(record.check_input(request), plan, _unknown(request, model), folder.path)
-    return _finish(request, plan, model, method(), folder, watcher)
+    watcher.found(record.check_input(request), plan, unknown_words(request, model), folder.path)
+    return _finish(request, plan, model, folder, watcher, Spent(watcher.started))
 
 
 def rerun(
@@ -108,13 +116,10 @@ def rerun(
     return edit(request, watcher, load=load_same, find_cuts=lambda frames: cuts)
 
 
-def look(
-    request: EditRequest, info: VideoInfo, model: LoadedModel, folder: RunFolder, find_cuts: FindCuts | None
-) -> dict[str, Any]:
-    """Puts the source's frames into the folder and plans the windows; everything is resolved in what it returns."""
+def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
+    """The plan of an edit of these shots, in windows; everything is resolved in it."""
     settings = model.editor.settings
     window = request.window or max(settings.frames, request.overlap + 1)
-    shots = find_shots(request, stored(pictures(request, settings), folder), find_cuts)
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     request = request.changed(
         steps=request.steps or settings.steps,
@@ -142,10 +147,11 @@ def look(
     return {"request": to_mapping(request), "record": kept, "windows": windows}
 
 
-def edit_windows(plan: dict[str, Any], guard: Guard, method: EditMethod, folder: RunFolder, watcher: Watcher) -> None:
+def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
-    guidance = _guidance(request)
+    method: EditMethod = registry.pick(METHODS, request.method, "method")()
+    guidance = Guidance.of(request)
     windows = [Window(**each) for each in plan["windows"]]
     for window in windows:
         if not folder.has_window(window.index):
@@ -182,39 +188,27 @@ def _finish(
     request: EditRequest,
     plan: dict[str, Any],
     model: LoadedModel,
-    method: EditMethod,
     folder: RunFolder,
     watcher: Watcher,
+    spent: Spent,
 ) -> Result:
+    peak = Peak(model.editor.device)
     guard = Guard(model.editor, request.on_oom, watcher.note, folder.add_event, folder.events)
-    edit_windows(plan, guard, method, folder, watcher)
+    edit_windows(plan, guard, folder, watcher)
     output = _output(request)
-    change, notes = render(request, plan, guard, folder, watcher.progress)
-    run = _beside(output, ".run.json")
+    with spent.on("write"):
+        change, notes = render(request, plan, guard, folder, watcher.progress)
+    spent.add(guard, len(folder.saved), peak.taken())
     kept = record.complete(plan["record"], request.input, output, folder.events)
+    run = _beside(output, ".run.json")
     write_atomically(run, json.dumps(kept, indent=1).encode())
     if request.run_dir is None:
         folder.remove()
-    return Result(output, run, plan, change, _unknown(request, model), notes)
+    return Result(output, run, plan, change, unknown_words(request, model), notes, spent)
 
 
-def _guidance(request: EditRequest) -> Guidance:
-    if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
-        raise EveError("This run's plan is incomplete; start it again with eve edit.")
-    return Guidance(
-        instruction=request.instruction,
-        caption=request.caption,
-        task=request.task,
-        steps=request.steps,
-        text_cfg=request.text_cfg,
-        video_cfg=request.video_cfg,
-        seed=request.seed,
-        strength=request.strength,
-        shared_noise=request.shared_noise,
-    )
-
-
-def _unknown(request: EditRequest, model: LoadedModel) -> list[str]:
+def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
+    """The words of a request that the model was never taught."""
     text = f"{request.instruction} {request.caption or ''}"
     return [] if request.method == "copy" else model.unknown_words(text)
 
