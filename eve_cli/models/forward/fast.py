@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class Fast:
     """Frames that layers without a view of time take at once; None takes all."""
     heads: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     hints: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fast:
+        """Keeps nothing of what this one keeps."""
+        return Fast(self.rows)
 
     def control(
         self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
@@ -147,7 +152,9 @@ def _laid(x: Tensor) -> Tensor:
 
 
 def wake(net: Net) -> None:
-    """Lets a network that waits in main memory come to the device, as calling it would."""
+    """What stands before a call of a network does its work: one that waits in main memory comes to the device."""
     hook = getattr(net, "_hf_hook", None)
     if hook is not None:
         hook.pre_forward(net)
+    for hook in net._forward_pre_hooks.values():
+        hook(net, ())

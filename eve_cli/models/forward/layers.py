@@ -105,8 +105,9 @@ def time(module: Net, tokens: Tensor) -> Tensor:
     inner = module.norm(tall).permute(0, 2, 3, 1).reshape(clips, frames, places, dim)
     inner = module.proj_in(inner.transpose(1, 2).reshape(clips * places, frames, dim))
     for block in module.transformer_blocks:
-        for norm, attention in ((block.norm1, block.attn1), (block.norm2, block.attn2)):
-            inner = inner + attend(attention, block.pos_embed(norm(inner)))
+        inner = inner + attend(block.attn1, block.pos_embed(block.norm1(inner)))
+        if block.attn2 is not None:  # SparseCtrl has one attention, AnimateDiff two
+            inner = inner + attend(block.attn2, block.pos_embed(block.norm2(inner)))
         inner = inner + _feed_forward(block.ff, block.norm3(inner))
     return module.proj_out(inner).view(clips, places, frames, dim).transpose(1, 2)
 
@@ -147,7 +148,7 @@ def known(net: nn.Module) -> bool:
             if not layer.is_input_continuous:
                 return False
         elif isinstance(module, BasicTransformerBlock):
-            if layer.norm_type != "layer_norm" or layer.only_cross_attention or layer.attn2 is None:
+            if layer.norm_type != "layer_norm" or layer.only_cross_attention:
                 return False
             if type(layer.ff.net[0]).__name__ != "GEGLU" or layer.attn1.upcast_attention:
                 return False
