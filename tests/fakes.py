@@ -53,19 +53,19 @@ class FakeEditor:
         self.calls.append("asked")
         return torch.where(instruction.view(-1, 1, 1, 1) > 0, self.edited(source, noisy), source)
 
-    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False):
+    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
-    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None):
+    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None, run=None):
         self.calls.append("student")
         return lambda noisy, t: self.edited(source, noisy)
 
-    def guided_image(self, text, text_cfg=None, *, styled=False):
+    def guided_image(self, text, text_cfg=None, *, styled=False, run=None):
         self.calls.append("image")
         return lambda noisy, t: self.edited(noisy, noisy)
 
-    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0):
+    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0, run=None):
         self.calls.append("video")
         return lambda noisy, t: self.edited(noisy, noisy)
 

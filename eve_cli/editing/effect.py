@@ -25,7 +25,7 @@ def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
     noisy = editor.image_schedule.add_noise(clip.source, clip.noise(guidance.seed), start)
     seen = []
     for told in (guidance.idle(), guidance):
-        condition, labels = told.condition(editor, frames), told.labels(editor, frames)
+        condition, labels = told.condition(editor), told.labels(editor, frames)
         words, order = condition.text, condition.instruction
         clean = editor.clean_edit(noisy, start, words, order, clip.hint, labels, styled=True)
         seen.append(editor.decode(clean))

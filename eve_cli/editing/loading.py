@@ -52,7 +52,7 @@ def load_model(request: EditRequest) -> LoadedModel:
     device = pick_device(request.device)
     torch.set_flush_denormal(True)
     editor = Editor.load(path, device, pick_dtype(request.dtype, device), style.weights if style else None)
-    return LoadedModel(editor, request.model, hashes, style)
+    return LoadedModel(editor.quicken(), request.model, hashes, style)
 
 
 def pick_device(name: str) -> torch.device:

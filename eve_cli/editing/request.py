@@ -14,6 +14,7 @@ from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 ADAPTER_METHODS = ("eve", "per_frame")
+LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.
 SILENT = (
     *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
@@ -81,7 +82,37 @@ class EditRequest:
     window: int | None = setting(
         None, "Frames that are edited together (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
     )
-    overlap: int = setting(2, "Frames that a window shares with the one before.", metavar="N", min=1, panel="Edit")
+    overlap: int | None = setting(
+        None,
+        "Frames that a window shares with the one before (default: 2; together, half of it).",
+        metavar="N",
+        min=1,
+        panel="Edit",
+    )
+    long: Literal["auto", "chain", "together"] = setting(
+        "auto",
+        "What is longer than a window: edited window by window, or denoised together (default: the model's).",
+        panel="Edit",
+    )
+    span: int = setting(64, "Frames that are denoised together at most.", metavar="N", min=16, max=4096, panel="Edit")
+    keyframes: int | None = setting(
+        None,
+        "Together: one of so many frames is edited alone, for the others to follow (0: the first; default: a window).",
+        metavar="N",
+        min=0,
+        panel="Edit",
+    )
+    reuse: int = setting(
+        1, "Compute deep layers at every N-th step only: quicker, a little different.", metavar="N", min=1, panel="Edit"
+    )
+    guided: float = setting(
+        1.0,
+        "Share of the steps, from the first on, that follow --text-cfg and --video-cfg; less is quicker.",
+        metavar="X",
+        min=0.0,
+        max=1.0,
+        panel="Edit",
+    )
     device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
     on_oom: Literal["retry", "fail"] = setting(
@@ -174,7 +205,8 @@ def _check_type(request: EditRequest, path: Path) -> None:
 
 
 def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
-    window = r.window or r.overlap + 1
+    overlap = r.overlap or 0
+    window = r.window or overlap + 1
     return [
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
@@ -189,7 +221,7 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),
-        (r.overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
+        (overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
         (r.task is not None and r.task not in TASKS, f"--task {r.task} is unknown; use one of: {', '.join(TASKS)}."),
         (
             r.end is not None and r.end <= (r.start or 0),

@@ -23,10 +23,10 @@ from eve_cli.editing.loading import LoadedModel, load_model, plan_model, version
 from eve_cli.editing.machine import Peak
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
-from eve_cli.editing.request import ADAPTER_METHODS, EditRequest, check_output, default_output
+from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
-from eve_cli.editing.windows import Window, plan_windows
+from eve_cli.editing.windows import Window, plan_spans, plan_windows
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
@@ -119,13 +119,20 @@ def rerun(
 def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
     """The plan of an edit of these shots, in windows; everything is resolved in it."""
     settings = model.editor.settings
-    window = request.window or max(settings.frames, request.overlap + 1)
+    together = (
+        request.method in LONG_METHODS and (request.long if request.long != "auto" else settings.long) == "together"
+    )
+    window = request.window or max(settings.frames, (request.overlap or 0) + 1)
+    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     request = request.changed(
         steps=request.steps or settings.steps,
         text_cfg=settings.text_cfg if request.text_cfg is None else request.text_cfg,
         video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
         window=window,
+        overlap=overlap,
+        long="together" if together else "chain",
+        keyframes=window if request.keyframes is None else request.keyframes,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
     )
     kept = {
@@ -138,13 +145,15 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
         "frames": shots[-1].stop,
         "shots": [[shot.start, shot.stop] for shot in shots],
     }
-    windows = [asdict(each) for each in plan_windows(shots, window, request.overlap)]
+    planned = (
+        plan_spans(shots, max(request.span, window), overlap) if together else plan_windows(shots, window, overlap)
+    )
     request = request.changed(
         input=str(Path(request.input).absolute()),
         output=_output(request).absolute(),
         lora=request.lora and request.lora.absolute(),
     )
-    return {"request": to_mapping(request), "record": kept, "windows": windows}
+    return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
 
 
 def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:

@@ -71,13 +71,18 @@ class Branches:
         else:
             calls = [{name: rows[i] if rows and i < len(rows) else None for name, rows in given.items()} for i in order]
 
+        # the first branch is told everything, if it has any weight
+        alone = {name: rows[0] if rows else None for name, rows in given.items()} if self.kinds[0][1] else None
+
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
+            run.step += 1
+            if alone is not None and run.guided is not None and run.step > run.guided:
+                return clean(noisy, t.expand(len(noisy)), run=run, **alone)
             copies = count // len(calls)
             seen, times = repeated(noisy, copies), repeated(t.expand(len(noisy)), copies)
             made = []
             for run.branch, conditions in enumerate(calls):
                 made += clean(seen, times, run=run, **conditions).chunk(copies)
-            run.step += 1
             return combine(self.weights, made)
 
         return denoise

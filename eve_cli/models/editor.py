@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import UNetMotionModel
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from eve_cli.errors import ModelError
-from eve_cli.models import align, bundle, lora
+from eve_cli.models import align, bundle, lora, low_rank
 from eve_cli.models import codec as codecs
+from eve_cli.models.forward.fast import Fast
+from eve_cli.models.forward.layers import known
+from eve_cli.models.forward.merge import merged
 from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
 from eve_cli.models.forward.run import Run
 from eve_cli.models.graft import image_tree, video_tree
@@ -24,6 +27,7 @@ from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
 
 M = TypeVar("M", bound=nn.Module)
+DOMAIN = "domain"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Editor(Guided):
         self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
         self.networks: Networks = Plain()
         self.together = True  # all branches of guidance in one batch
+        self._texts: dict[Any, Tensor] | None = None
         self.backbone = self.styled = parts.backbone
         if weights is not None:
             self.styled = image_tree(parts.backbone)
@@ -76,8 +81,7 @@ class Editor(Guided):
         self.video: UNetMotionModel | None = None
         self.student: UNetMotionModel | None = None
         if parts.video is not None:
-            self.video = video_tree(parts.backbone, parts.video)
-            self.student = video_tree(parts.backbone, parts.video)
+            self.video, self.student = self.video_tree(), self.video_tree()
             if weights is not None:
                 lora.attach(self.student, weights)
             if parts.align is not None:
@@ -92,13 +96,37 @@ class Editor(Guided):
         weights: Mapping[str, Tensor] | None = None,
     ) -> Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
-        return cls(bundle.load(bundle.resolve(name)), device, dtype, weights)
+        return cls(bundle.load(bundle.resolve(name), dtype=dtype), device, dtype, weights)
+
+    def video_tree(self) -> UNetMotionModel:
+        """A further tree of the video model, with the low-rank weights that belong to it."""
+        assert self.parts.video is not None
+        tree = video_tree(self.backbone, self.parts.video)
+        if self.parts.domain is not None:
+            low_rank.attach(tree, DOMAIN, self.parts.domain)
+        return tree
 
     def follow(self, device: torch.device) -> None:
         """What the editor holds beside its parts goes to the device that they went to."""
         one = self.image_schedule is self.schedule
         self.device, self.schedule = device, self.schedule.to(device)
         self.image_schedule = self.schedule if one else self.image_schedule.to(device)
+
+    def quicken(self) -> Editor:
+        """Makes functions quick that need no gradients, for good: the engine of `models/forward`, texts read once.
+
+        Low-rank layers are worked into weights of the trees' own. Networks that the engine does not know stay as they
+        are. Gives the editor back.
+        """
+        self._texts = {}
+        trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
+        if all(tree is None or known(tree) for tree in trees):
+            self.networks = Fast()
+            self.parts.channels_last()
+            for tree in (self.styled, self.student):
+                if tree is not None and tree is not self.backbone:
+                    merged(tree)
+        return self
 
     @contextmanager
     def making(self) -> Iterator[None]:
@@ -142,7 +170,15 @@ class Editor(Guided):
         return frames.clamp(0, 1) if clamp else frames
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
-        return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
+        if self._texts is None:
+            return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
+        rows = []
+        for text in texts:
+            key = (encoder, self.device, self.dtype, text)
+            if key not in self._texts:
+                self._texts[key] = encoder(self.parts.tokens([text]).to(self.device)).last_hidden_state
+            rows.append(self._texts[key])
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """What the backbone reads: (n, tokens, dim)."""
@@ -259,12 +295,12 @@ class Editor(Guided):
         frames = noisy.shape[1] if run.team is None else run.team.frames
         x = noisy.flatten(0, 1).to(self.dtype)
         if first is not None and len(first):
-            known = run.own(adapter.known(first.to(self.dtype), frames, run.keys)).flatten(0, 1)
+            given = run.own(adapter.known(first.to(self.dtype), frames, run.keys)).flatten(0, 1)
             if self.parts.sparse is None:
-                x = torch.cat([x, padded(known, len(x))], dim=1)
+                x = torch.cat([x, padded(given, len(x))], dim=1)
             else:
-                rows, seen = len(first), x[: len(known)]
-                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], known, run)
+                rows, seen = len(first), x[: len(given)]
+                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], given, run)
                 residuals = more if residuals is None else added(residuals, more)
         out = self.networks.unet(tree, x, t, text, residuals, run)
         return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), t)

@@ -30,6 +30,7 @@ def task_labels(names: Sequence[str]) -> Tensor:
 
 EditText = Literal["split", "instruction", "caption"]
 Hint = Literal["latents", "pixels"]
+Long = Literal["chain", "together"]
 FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
 
 
@@ -67,11 +68,13 @@ class BundleSettings:
     keep: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
+    long: Long = "chain"
+    """How clips longer than a window are edited: window by window, or with all windows denoised together."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm)):
+        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm), ("long", Long)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
 

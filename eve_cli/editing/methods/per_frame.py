@@ -20,7 +20,7 @@ class PerFrame:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; `shared_noise` starts every frame from frame 0's noise."""
         frames = len(clip.source)
-        condition = guidance.condition(editor, frames)
+        condition = guidance.condition(editor)
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,

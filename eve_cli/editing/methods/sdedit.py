@@ -28,7 +28,9 @@ class SDEdit:
             noisy = schedule.add_noise(clip.source, clip.noise(guidance.seed), timesteps[:1])
             return ddim(denoise, schedule, noisy, timesteps, progress=clip.progress)
         first = clip.reference[:1] if len(clip.reference) else None
-        denoise = editor.guided_video(text, first, text_cfg=guidance.text_cfg)
+        denoise = editor.guided_video(
+            text, first, text_cfg=guidance.text_cfg, run=guidance.run(len(clip.source), keys=False)
+        )
         source = clip.source[None]
         noisy = schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])
         correct = hold_to(clip.reference[None], len(timesteps)) if len(clip.reference) else None

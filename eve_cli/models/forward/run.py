@@ -18,25 +18,26 @@ class Run:
 
     `windows` are those of temporal layers, None where they see the clip whole. With `refresh` n, layers behind the
     first `outer` skips of a network are computed every n-th step alone, and taken from the last such step otherwise
-    (DeepCache, Ma et al. 2023): less work for results that differ a little. `guided` is the share of the steps, from
-    the first on, that are guided.
+    (DeepCache, Ma et al. 2023): less work for results that differ a little. `guided` is how many steps, from the first
+    on, are guided; None means all.
     """
 
     windows: Windows | None = None
     refresh: int = 1
     outer: int = 1
-    guided: float = 1.0
+    guided: int | None = None
     keys: tuple[int, ...] = (0,)
     """The frames of the clip whose clean latents are given."""
     team: Team | None = None
     step: int = 0
+    """The step that is made, from 1."""
     branch: int = 0
     kept: dict[Any, Tensor] = field(default_factory=dict)
 
     @property
     def fresh(self) -> bool:
         """Whether this step computes all layers."""
-        return self.step % self.refresh == 0
+        return (self.step - 1) % self.refresh == 0
 
     def own(self, clips: Tensor) -> Tensor:
         """This process's frames of clips (b, f, ...)."""
