@@ -28,7 +28,20 @@ from eve_cli.diffusion.schedule import Schedule, diffusers_config
 from eve_cli.errors import EveError, ModelError
 from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
-from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, appearing, read, resolve, verify, write
+from eve_cli.models.folder import (
+    FOLDERS,
+    MANIFEST,
+    SCHEDULES,
+    Manifest,
+    appearing,
+    link_folder,
+    model_index,
+    read,
+    resolve,
+    verify,
+    write,
+    write_json,
+)
 from eve_cli.models.parts import BundleSettings, Parts
 
 __all__ = ["load", "read", "resolve", "save", "verify"]
@@ -45,7 +58,6 @@ REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
 OPTIONAL = ("edit", "instruction_encoder", "video", "sparse", "domain", "align", "image_schedule")
 COMPANIONS = {"sparse": "video", "domain": "video", "image_schedule": "backbone"}
 """Parts that come with another, where a bundle has them."""
-SCHEDULES = ("schedule", "image_schedule")
 FIRST_FRAME = "first_frame.safetensors"
 ALIGN = "pytorch_lora_weights.safetensors"
 
@@ -64,7 +76,7 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
     for part in (*REQUIRED, *wanted):
         if part not in manifest.parts:
             raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
-    verify(path, (*REQUIRED, *wanted))
+    verify(path, (*REQUIRED, *wanted), again=False)
     settings = _settings(manifest)
     with _quiet():
         loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
@@ -80,16 +92,20 @@ def save(
     training: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float16,
+    origin: Path | None = None,
+    trained: Iterable[nn.Module] = (),
 ) -> Path:
     """Writes the parts as a bundle; `path` appears whole or not at all, and an older bundle there is replaced.
 
-    Weights are stored as `dtype`. OutputError if the folder above `path` is missing or something else is at `path`.
+    Weights are stored as `dtype`. With `origin`, the bundle that the parts were loaded from, those that hold nothing of
+    `trained` keep its very files, shared where the disk can. OutputError if the folder above `path` is missing or
+    something else is at `path`.
     """
     path = Path(path).absolute()
     with appearing(path, MANIFEST, "model") as fresh:
         with _quiet():
-            _write_parts(parts, fresh, dtype)
-        write(fresh, dataclasses.asdict(parts.settings), training, scores)
+            _write_parts(parts, fresh, dtype, _kept(parts, origin, trained))
+        write(fresh, dataclasses.asdict(parts.settings), training, scores, read(origin).sources if origin else None)
     return path
 
 
@@ -166,10 +182,22 @@ def _load_video(folder: Path, settings: BundleSettings, dtype: torch.dtype) -> V
     return adapter
 
 
-def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
+def _kept(parts: Parts, origin: Path | None, trained: Iterable[nn.Module]) -> dict[str, Path]:
+    """The folders of the parts that are as they were."""
+    changed = {id(parameter) for module in trained for parameter in module.parameters()}
+    return {
+        part: origin / FOLDERS[part]
+        for part, module in parts.modules()
+        if origin and (origin / FOLDERS[part]).is_dir() and not any(id(p) in changed for p in module.parameters())
+    }
+
+
+def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype, kept: Mapping[str, Path]) -> None:
     for part, module in parts.modules():
         target = folder / FOLDERS[part]
-        if part == "video":
+        if part in kept:
+            link_folder(kept[part], target)
+        elif part == "video":
             assert parts.video is not None
             _write_diffusers(parts.video.motion, target, dtype)
             if parts.video.first is not None:
@@ -184,7 +212,7 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
         if schedule is not None:
             (folder / FOLDERS[part]).mkdir()
             config = {"_class_name": "DDIMScheduler", **diffusers_config(schedule)}
-            _write_json(config, folder / FOLDERS[part] / "scheduler_config.json")
+            write_json(config, folder / FOLDERS[part] / "scheduler_config.json")
     for part, scale in (("align", 1.0), ("domain", parts.settings.domain_scale)):
         weights: dict[str, Tensor] | None = getattr(parts, part)
         if weights is not None:
@@ -192,7 +220,8 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
             plain = low_rank.scaled(weights, 1 / scale) if scale != 1 else weights
             lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in plain.items()}
             save_file(lora, folder / FOLDERS[part] / ALIGN, metadata={"format": "pt"})
-    _write_json(_model_index(parts), folder / "model_index.json")
+    index = model_index([name for name, _ in parts.modules()], type(parts.codec).__name__)
+    write_json(index, folder / "model_index.json")
 
 
 def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
@@ -200,7 +229,7 @@ def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)  # where it was loaded from is nobody's business
-    _write_json(config, file)
+    write_json(config, file)
     save_file(_stored(module, dtype), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
@@ -215,28 +244,6 @@ def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     return stored
 
 
-def _model_index(parts: Parts) -> dict[str, Any]:
-    """What diffusers' pipelines look for, so that the folder loads as one."""
-    index: dict[str, Any] = {
-        "vae": ["diffusers", type(parts.codec).__name__],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-    }
-    if parts.edit is not None:
-        index["controlnet"] = ["diffusers", "ControlNetModel"]
-    if parts.video is not None:
-        index["motion_adapter"] = ["diffusers", "MotionAdapter"]
-        name = "AnimateDiffControlNetPipeline" if parts.edit is not None else "AnimateDiffPipeline"
-    else:
-        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
-        name = "StableDiffusionControlNetPipeline" if parts.edit is not None else "StableDiffusionPipeline"
-    return {"_class_name": name, **index}
-
-
 def _settings(manifest: Manifest) -> BundleSettings:
     known = {item.name for item in dataclasses.fields(BundleSettings)}
     if unknown := sorted(set(manifest.settings) - known):
@@ -248,7 +255,3 @@ def _settings(manifest: Manifest) -> BundleSettings:
         return BundleSettings(**values)
     except ValueError as error:
         raise ModelError(f"{manifest.path / MANIFEST}: {error}") from error
-
-
-def _write_json(content: Any, file: Path) -> None:
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ RGB (diffusers' own classes have the same defaults).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import PIXEL_HINT_CHANNELS, VideoAdapter
 from eve_cli.models.parts import BundleSettings, Parts
+from eve_cli.models.presets import LINEAR, SCALED_LINEAR, SD15
 from eve_cli.models.words import word_tokenizer
 
 
@@ -68,21 +70,6 @@ WORDS = [
     "night",
     "sunset",
 ]
-
-IMAGE_SCHEDULE: dict[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_schedule": "scaled_linear",
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "prediction_type": "epsilon",
-    "timestep_spacing": "trailing",
-    "clip_sample": False,
-    "set_alpha_to_one": True,
-    "steps_offset": 1,
-}
-"""Of Stable Diffusion 1.5 and its ControlNets."""
-VIDEO_SCHEDULE: dict[str, Any] = {**IMAGE_SCHEDULE, "beta_schedule": "linear"}
-"""Of AnimateDiff's motion layers, which were trained with linear betas."""
 
 
 def codec(sizes: Sizes = FULL) -> AutoencoderKL:
@@ -153,6 +140,21 @@ def sparse(sizes: Sizes = FULL) -> SparseControlNetModel:
     return SparseControlNetModel(block_out_channels=sizes.channels, cross_attention_dim=sizes.text_width)
 
 
+def config(part: str) -> dict[str, Any]:
+    """What the config.json of a network holds in the true size, by field name of `Parts`."""
+    build: dict[str, Callable[[], Any]] = {
+        "codec": codec,
+        "text_encoder": text_encoder,
+        "backbone": backbone,
+        "edit": edit,
+        "video": motion,
+        "sparse": sparse,
+    }
+    with torch.device("meta"):
+        made = build[part]().config
+    return made.to_dict() if part == "text_encoder" else {k: v for k, v in made.items() if k != "_use_default_values"}
+
+
 def random_parts(
     size: Literal["tiny", "full"] | Sizes = "tiny",
     *,
@@ -167,9 +169,7 @@ def random_parts(
     by SparseCtrl, else by a convolution of our own. On the `meta` device, of the full size, it shows shapes at no cost.
     """
     sizes = size if isinstance(size, Sizes) else NAMED[size]
-    own, image = (
-        Schedule.from_diffusers(c | {"prediction_type": prediction}) for c in (VIDEO_SCHEDULE, IMAGE_SCHEDULE)
-    )
+    own, image = (Schedule.from_diffusers(c | {"prediction_type": prediction}) for c in (LINEAR, SCALED_LINEAR))
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         parts = Parts(
@@ -191,18 +191,8 @@ def random_parts(
 
 def settings(sizes: Sizes = FULL, sparse: bool = True) -> BundleSettings:
     """What the family's editors are told, with ControlNet ip2p."""
-    return BundleSettings(
-        name="sd15",
-        pixels=sizes.pixels,
-        frames=sizes.frames,
-        text_tokens=77,
-        steps=25,
-        text_cfg=7.5,
-        video_cfg=1.0,
-        hint="pixels",
-        edit_text="instruction",
-        first_frame="sparse" if sparse else "repeat",
-    )
+    told = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
+    return BundleSettings(name="sd15", **told | {"first_frame": "sparse" if sparse else "repeat"})
 
 
 @torch.no_grad()
