@@ -51,7 +51,8 @@ class FakeEditor:
 
     def clean_edit(self, noisy, t, text, instruction, source, task=None, *, styled=False):
         self.calls.append("asked")
-        return torch.where(instruction.view(-1, 1, 1, 1) > 0, self.edited(source, noisy), source)
+        told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
+        return torch.where(told > 0, self.edited(source, noisy), source)
 
     def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None):
         self.calls.append("edit")

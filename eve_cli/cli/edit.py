@@ -10,6 +10,7 @@ import typer
 
 from eve_cli.cli import console, describe
 from eve_cli.cli.options import add_command
+from eve_cli.editing import processes
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.watcher import Watcher
 from eve_cli.registry import load
@@ -128,7 +129,10 @@ class Shown(Watcher):
         self.bars[stage].update(done)
 
     def run(self, work: "Callable[[], Result]", *, as_json: bool) -> None:
-        """Does the work, prints its result, and says how to go on if it is stopped."""
+        """Does the work, prints its result, and says how to go on if it is stopped; one process does so for all."""
+        if not processes.leads():
+            load("eve_cli.editing.session:assist")()
+            return
         try:
             result = work()
         except BaseException:

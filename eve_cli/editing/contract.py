@@ -41,6 +41,8 @@ class Guidance:
     """One of so many frames of such a clip is edited alone, for the others to follow; 0: the first."""
     reuse: int = 1
     guided: float = 1.0
+    shared: bool = False
+    """Whether all processes edit this clip, each its own frames of it."""
 
     @classmethod
     def of(cls, request: EditRequest) -> Guidance:
@@ -69,7 +71,8 @@ class Guidance:
         run = Run(refresh=self.reuse, guided=round(self.guided * self.steps))
         if self.window is None or frames <= self.window:
             return run
-        run.windows, run.team = Windows(self.window, self.overlap), Team.of(frames, self.window)
+        run.windows = Windows(self.window, self.overlap)
+        run.team = Team.of(frames, self.window) if self.shared else None
         run.keys = tuple(range(0, frames, self.keyframes or frames)) if keys else (0,)
         return run
 
@@ -101,6 +104,11 @@ class Clip:
     indices: range
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
+
+    def part(self, start: int, stop: int) -> Clip:
+        """Some of its frames, with nothing known of how they were edited."""
+        part = slice(start, stop)
+        return Clip(self.source[part], self.hint[part], self.indices[part], self.source[:0])
 
     def noise(self, seed: int, stream: int = 0) -> Tensor:
         """Noise for every frame, by its absolute index."""

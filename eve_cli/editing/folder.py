@@ -105,7 +105,7 @@ class RunFolder:
         return self._window(index).is_file()
 
     def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
-        """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect (2, frames, ...)."""
+        """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect on the new."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
         write_atomically(self._window(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
         self.saved.append(index)

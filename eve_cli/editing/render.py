@@ -90,7 +90,10 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
 def small_frames(
     plan: dict[str, Any], guard: Guard, folder: RunFolder
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """For each window, its new frames (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect."""
+    """All frames in blocks (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect.
+
+    Blocks are parts of a window's new frames, so that however long a window is, few frames are held at once.
+    """
 
     def decode(latents: Tensor) -> Tensor:
         at = f"decoding window {window.index + 1}"
@@ -98,12 +101,13 @@ def small_frames(
 
     for entry in plan["windows"]:
         window = Window(**entry)
-        source = folder.source(window.new)
-        edited = folder.window(window.index)[window.overlap :]
-        before = decode(source)
-        after = before if torch.equal(source, edited) else decode(edited)
-        effect = folder.effect(window.index)
-        yield before, after, None if effect is None else to_floats(effect[:, window.overlap :].to(before.device))
+        edited, effect, length = folder.window(window.index), folder.effect(window.index), len(window.new)
+        for start in range(0, length, guard.editor.settings.frames):
+            part = slice(start, min(start + guard.editor.settings.frames, length))
+            source, made = folder.source(window.new[part]), edited[window.overlap :][part]
+            before = decode(source)
+            after = before if torch.equal(source, made) else decode(made)
+            yield before, after, None if effect is None else to_floats(effect[:, -length:][:, part].to(before.device))
 
 
 def _finisher(

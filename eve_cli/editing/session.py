@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eve_cli import registry
-from eve_cli.editing import record
+from eve_cli.editing import processes, record
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.effect import effect
 from eve_cli.editing.fit import to_bytes, to_floats
@@ -94,6 +94,16 @@ def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_mode
     return _finish(request, plan, model, folder, watcher, Spent(watcher.started))
 
 
+def assist() -> None:
+    """What a process beside the leader does: its part of every window that the leader's run still lacks."""
+    processes.join()
+    folder = RunFolder(Path(processes.told("")))
+    plan = folder.plan
+    model = load_model(from_mapping(EditRequest, plan["request"], str(folder.plan_path)))
+    with torch.inference_mode():
+        edit_windows(plan, Guard(model.editor, "fail"), folder, Watcher())
+
+
 def rerun(
     path: Path, output: Path | None, overwrite: bool, watcher: Watcher | None = None, *, load: Load = load_model
 ) -> Result:
@@ -160,25 +170,31 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
     method: EditMethod = registry.pick(METHODS, request.method, "method")()
-    guidance = Guidance.of(request)
+    guidance = replace(Guidance.of(request), shared=processes.several())
     windows = [Window(**each) for each in plan["windows"]]
+    lacking = processes.told([window.index for window in windows if not folder.has_window(window.index)])
     for window in windows:
-        if not folder.has_window(window.index):
+        if window.index in lacking:
+            if processes.leads():
+                encode(folder, guard, window.frames)
+            processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
             clip = _clip(guard, folder, window, plan["request"]["window"], reference)
             at, count = f"window {window.index + 1}", len(window.frames)
             edited = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count]
             seen = None
             if request.keep == "on":
-                seen = guard("effect", at, partial(effect, guard.editor, clip, guidance))[:, :count]
-            folder.save_window(window.index, edited.float(), seen if seen is None else to_bytes(seen))
+                new = clip.part(window.overlap, count)
+                seen = guard("effect", at, partial(effect, guard.editor, new, guidance))
+            if processes.leads():
+                folder.save_window(window.index, edited.float(), seen if seen is None else to_bytes(seen))
+            processes.wait()
         watcher.progress("edit", window.index + 1, len(windows))
 
 
 def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor = guard.editor
-    encode(folder, guard, window.frames)
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -202,7 +218,11 @@ def _finish(
     spent: Spent,
 ) -> Result:
     peak = Peak(model.editor.device)
-    guard = Guard(model.editor, request.on_oom, watcher.note, folder.add_event, folder.events)
+    processes.join()
+    processes.told(str(folder.path.absolute()))
+    # a process that does something again would wait for the others for ever
+    on_oom = "fail" if processes.several() else request.on_oom
+    guard = Guard(model.editor, on_oom, watcher.note, folder.add_event, folder.events)
     edit_windows(plan, guard, folder, watcher)
     output = _output(request)
     with spent.on("write"):

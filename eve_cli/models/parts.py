@@ -23,7 +23,7 @@ TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "
 UNKNOWN_TASK = len(TASKS)
 
 
-def task_labels(names: Sequence[str]) -> Tensor:
+def task_labels(names: Sequence[str | None]) -> Tensor:
     """The label numbers (n,) of tasks; a name that is none of `TASKS` is the label for "unknown"."""
     return torch.tensor([TASKS.index(name) if name in TASKS else UNKNOWN_TASK for name in names])
 
