@@ -85,6 +85,11 @@ def cached(repository: str, path: str, revision: str) -> Path | None:
     return Path(found) if isinstance(found, str) and Path(found).is_file() else None
 
 
+def commit_of(path: Path) -> str | None:
+    """The commit that a file in the Hub's cache is of; None for any other file."""
+    return path.parts[path.parts.index("snapshots") + 1] if "snapshots" in path.parts else None
+
+
 def listing(repository: str, revision: str) -> Listing:
     """What a repository holds, asked of the Hub; ModelError, in one sentence, if it cannot say."""
     need_network(f"ask the Hub for {repository}")

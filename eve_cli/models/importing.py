@@ -50,7 +50,10 @@ def bundle_out(model: str | Path, out: Path, overwrite: bool = False) -> Path:
 def bundle_in(origin: Path, name: str | None = None, overwrite: bool = False) -> Path:
     """Takes a bundle, a folder or a .tar of one, among the models of this machine, after every hash is checked."""
     with _unpacked(origin) as place:
-        manifest = folder.verify(place)
+        try:
+            manifest = folder.verify(place)
+        except ModelError as error:
+            raise ModelError(str(error).replace(str(place), str(origin))) from None
         target = _target(name or place.name, overwrite)
         with folder.appearing(target, folder.MANIFEST, "model") as fresh:
             for file in (folder.MANIFEST, *manifest.files):
@@ -90,6 +93,7 @@ def parts_in(
     a whole pipeline's folder or a whole checkpoint, which brings what else it holds. ModelError if a part is missing,
     a pickle, damaged, or of another shape than the rest.
     """
+    target = _target(name, overwrite)
     settings, schedules, parts, training = _base(base)
     for part, place in given.items():
         brought, told = _read(part, place, parts)
@@ -101,7 +105,6 @@ def parts_in(
         schedules = {part: {**config, "prediction_type": prediction} for part, config in schedules.items()}
     if "sparse" not in parts and settings.get("first_frame") == "sparse":
         parts.pop("video", None)  # which would have no way in for a first frame
-    target = _target(name, overwrite)
     return making.make(target.name, parts, settings, schedules, training)
 
 

@@ -111,7 +111,7 @@ class Pull:
         listed = self.listings.get((source.repository, source.revision))
         if listed is None:
             files = _from_cache(source)
-            revision = _commit(next(iter(files.values())), source.revision)
+            revision = hub.commit_of(next(iter(files.values()))) or source.revision
         else:
             files = {n: hub.fetch(listed, listed.pick(path)) for n, path in self._paths(source, listed).items()}
             revision = listed.revision
@@ -125,12 +125,6 @@ class Pull:
 
 def _full(path: str) -> str:
     return path.replace(".fp16.", ".")
-
-
-def _commit(file: Path, otherwise: str) -> str:
-    """The commit that a file in the Hub's cache is of."""
-    parts = file.parts
-    return parts[parts.index("snapshots") + 1] if "snapshots" in parts else otherwise
 
 
 def _from_cache(source: Source) -> dict[str, Path]:
