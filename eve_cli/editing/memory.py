@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["encode", "window", "effect", "decode"]
 CODEC, NETWORKS = ("encode", "decode", "effect"), ("window", "effect")
-LEAST_TILE, MOST_FRAMES = 32, 8
+MOST_FRAMES = 8
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ def vae_slices(editor: Editor) -> bool:
 
 
 def vae_tiles(editor: Editor) -> bool:
-    """The codec takes a frame in overlapping tiles, half as wide as the frame."""
+    """The codec takes a frame in overlapping tiles, about half as wide as the frame."""
     codec: Any = editor.parts.codec
-    tile = editor.settings.pixels // 2
-    if getattr(codec, "use_tiling", True) or tile < LEAST_TILE:
+    unit = 4 * editor.factor  # so that an overlap of a quarter is whole, in latents too
+    tile = -(-editor.settings.pixels // (2 * unit)) * unit
+    if getattr(codec, "use_tiling", True) or tile >= editor.settings.pixels:
         return False
     codec.enable_tiling()
     for name, size in tile_sizes(tile, editor.factor).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eve_cli import __version__, registry
+from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.editing import detail
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.cost import Cost, count, ghost
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
 FILE, KEPT = "costs.json", 200
+DECISIVE = ("method", "window", "overlap", "long", "keyframes", "reuse", "guided")
+"""Settings that change what one step of a window costs."""
+ALIKE = 16
+"""Windows whose lengths differ by less than so many frames are counted once."""
 
 
 class Prices:
@@ -46,7 +50,8 @@ class Prices:
         self.guidance = Guidance.of(self.request)
         self.once = replace(self.guidance, steps=1)
         self.method: EditMethod = registry.pick(METHODS, self.request.method, "method")()
-        settings = (self.request.method, self.request.text_cfg, self.request.video_cfg, self.request.task is None)
+        settings = [getattr(self.request, name) for name in DECISIVE]
+        settings += [weight != 0 for weight in two_scale_weights(self.guidance.text_cfg, self.guidance.video_cfg)]
         facts = [
             __version__,
             torch.__version__,
@@ -78,10 +83,9 @@ class Prices:
     def stages(self, plan: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Cost]:
         """The costs of all stages of a plan; `size` is (width, height) of the source."""
         windows, frames = [Window(**each) for each in plan["windows"]], plan["record"]["frames"]
-        steps = _steps(self.method, self.model.editor, self.guidance)
         total: dict[str, Cost] = dict.fromkeys(("encode", "window", "effect", "decode", "write"), Cost())
-        for window, many in Counter(replace(each, index=0, start=0, stop=len(each.frames)) for each in windows).items():
-            total["window"] += self.step(window).times(steps * many)
+        for window, many in self._kinds(windows).items():
+            total["window"] += self.window(window).times(many)
             if self.request.keep == "on":
                 total["effect"] += self.effect(window).times(many)
         block, new = min(BLOCK, frames), max(len(window.new) for window in windows)
@@ -92,6 +96,13 @@ class Prices:
         total["write"] = self.of(f"write {width}x{height}", lambda: self._write(width, height, new))
         self._save()
         return total
+
+    def window(self, window: Window) -> Cost:
+        """All steps of a window; where they are not alike, each is counted."""
+        if self.guidance.reuse > 1 or self.guidance.guided < 1:
+            name = f"window {self.length(window)} {window.overlap} {self.guidance.steps} steps"
+            return self.of(name, lambda: self.method.edit(self.ghost, self.clip(window), self.guidance))
+        return self.step(window).times(_steps(self.method, self.model.editor, self.guidance))
 
     def step(self, window: Window) -> Cost:
         """One step of a window."""
@@ -111,6 +122,16 @@ class Prices:
     def length(self, window: Window) -> int:
         """How many frames the networks see of a window: a short one is filled up, but for a lone frame."""
         return 1 if len(window.frames) == 1 else max(len(window.frames), self.request.window or 1)
+
+    def _kinds(self, windows: Sequence[Window]) -> dict[Window, float]:
+        """Windows that stand for all, and for how many: of those nearly alike, the longest."""
+        kinds: dict[tuple[int, int], list[Window]] = {}
+        for window in windows:
+            length = self.length(window)
+            kinds.setdefault((-(-length // ALIKE) * (length > 1), window.overlap), []).append(window)
+        longest = (max(members, key=self.length) for members in kinds.values())
+        lengths = [sum(map(self.length, members)) for members in kinds.values()]
+        return {window: frames / self.length(window) for window, frames in zip(longest, lengths, strict=True)}
 
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
         """A window without content, or one of zeros on a device."""
