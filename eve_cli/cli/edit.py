@@ -119,13 +119,14 @@ class Shown(Watcher):
         """How long it should take."""
         self.say("needs", f"{describe.times(forecast)} · {describe.memory(forecast)}")
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: float, total: int) -> None:
         """How far a stage is."""
         unit = "windows" if stage == "edit" else "frames"
         if stage not in self.bars:
             self._end_bars()
             quiet = self.quiet or self.no_progress or self.picture
             self.bars[stage] = console.Progress(stage, total, unit, quiet=quiet)
+            self.bars[stage].skip(done)
         self.bars[stage].update(done)
 
     def run(self, work: "Callable[[], Result]", *, as_json: bool) -> None:

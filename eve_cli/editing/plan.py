@@ -86,7 +86,7 @@ def trial(plan: Mapping[str, Any], model: LoadedModel) -> dict[str, Rate]:
     """How quick this machine is: one step of one window and one decoding, timed, unless that would take long."""
     editor, prices = model.editor, Prices(model, plan)
     window = Window(**plan["windows"][-1])
-    step, decoding, clip = prices.step(window), prices.decoding(len(window.new)), prices.clip(window, editor.device)
+    step, decoding, clip = prices.steps(window, 1), prices.decoding(len(window.new)), prices.clip(window, editor.device)
     if not step.flops or step.flops / probe(editor.device, editor.dtype) > TRIAL_LIMIT:
         return {}
     seconds = _timed(lambda: prices.method.edit(editor, clip, prices.once))

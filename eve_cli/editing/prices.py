@@ -100,14 +100,18 @@ class Prices:
     def window(self, window: Window) -> Cost:
         """All steps of a window; where they are not alike, each is counted."""
         if self.guidance.reuse > 1 or self.guidance.guided < 1:
-            name = f"window {self.length(window)} {window.overlap} {self.guidance.steps} steps"
-            return self.of(name, lambda: self.method.edit(self.ghost, self.clip(window), self.guidance))
-        return self.step(window).times(_steps(self.method, self.model.editor, self.guidance))
+            return self.steps(window, self.guidance.steps)
+        one, count = self.steps(window, 1), _steps(self.method, self.model.editor, self.guidance)
+        if count == 1 or not self.model.editor.settings.image_steps:
+            return one.times(count)
+        two = self.steps(window, 2)
+        return one + Cost(two.flops - one.flops, two.calls - one.calls, two.bytes).times(count - 1)
 
-    def step(self, window: Window) -> Cost:
-        """One step of a window."""
-        name = f"window {self.length(window)} {window.overlap}"
-        return self.of(name, lambda: self.method.edit(self.ghost, self.clip(window), self.once))
+    def steps(self, window: Window, count: int) -> Cost:
+        """So many steps of a window."""
+        guidance = replace(self.guidance, steps=count)
+        name = f"window {self.length(window)} {window.overlap} {count}"
+        return self.of(name, lambda: self.method.edit(self.ghost, self.clip(window), guidance))
 
     def effect(self, window: Window) -> Cost:
         """What the instruction does to a window."""

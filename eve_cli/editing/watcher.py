@@ -26,8 +26,8 @@ class Watcher:
     def foretold(self, forecast: Forecast) -> None:
         """How long it will take, and how much memory."""
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` windows (stage "edit") or frames (stage "write") are finished."""
+    def progress(self, stage: str, done: float, total: int) -> None:
+        """`done` of `total` windows (stage "edit") or frames (stage "write") are finished; windows in parts too."""
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
