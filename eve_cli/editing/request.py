@@ -56,8 +56,22 @@ class EditRequest:
     seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
     method: str = setting("eve", "How to edit: eve, per_frame, sdedit, copy.", panel="Edit")
     model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
-    lora: Path | None = setting(
-        None, "A LoRA's folder (eve train lora): a subject or a style to edit with.", metavar="DIR", panel="Edit"
+    backbone: str | None = setting(
+        None,
+        "Another Stable Diffusion 1.5 in place of the model's: a diffusers folder, a .safetensors file, a pulled REPO.",
+        metavar="PATH|REPO",
+        panel="Edit",
+    )
+    lora: str | None = setting(
+        None,
+        "Subjects or styles to edit with: LoRA folders (eve train lora) or .safetensors files, each with its strength.",
+        metavar="PATH[:X],...",
+        panel="Edit",
+    )
+    edit_text: Literal["auto", "split", "instruction", "caption"] = setting(
+        "auto",
+        "Who reads the caption: the backbone alone (split), nobody, or both networks (default: the model's).",
+        panel="Edit",
     )
     steps: int | None = setting(
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"

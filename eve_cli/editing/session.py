@@ -19,7 +19,14 @@ from eve_cli.editing.fit import to_bytes, to_floats
 from eve_cli.editing.folder import RunFolder, write_atomically
 from eve_cli.editing.forecast import Spent, forecast_of, remember
 from eve_cli.editing.guard import Guard
-from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
+from eve_cli.editing.loading import (
+    LoadedModel,
+    absolute_backbone,
+    absolute_loras,
+    load_model,
+    plan_model,
+    versions,
+)
 from eve_cli.editing.machine import Peak
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
@@ -161,7 +168,8 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
     request = request.changed(
         input=str(Path(request.input).absolute()),
         output=_output(request).absolute(),
-        lora=request.lora and request.lora.absolute(),
+        lora=absolute_loras(request.lora),
+        backbone=absolute_backbone(request.backbone),
     )
     return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
 

@@ -6,13 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eve_cli.errors import ModelError
 from eve_cli.models.folder import PICKLES
+from eve_cli.models.low_rank import DOWN
 
 _WEIGHT = re.compile(r"(?P<layer>.+?)[._]lora[._]?(linear_layer\.)?(?P<role>down|up|A|B)(\.\w+)?\.weight")
 _UNET = ("base_model.model.", "unet.", "lora_unet_")
@@ -35,7 +38,18 @@ def read(file: Path, unet: nn.Module, text: nn.Module | None = None, scale: floa
     Layers are found by their names, however a tool joins them. ModelError, in one sentence, if the file is missing, no
     safetensors file, of another kind than LoRA, or if a layer is none of the networks'.
     """
-    return convert(_load(file), file, unet, text, scale)
+    return convert(load(file), file, unet, text, scale)
+
+
+@torch.no_grad()
+def merge(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Adds low-rank weights by peft's names to a network's own."""
+    for name, down in weights.items():
+        if name.endswith(DOWN):
+            layer = name.removesuffix(DOWN)
+            module: Any = network.get_submodule(layer)
+            change = weights[f"{layer}.lora_B.weight"].flatten(1) @ down.flatten(1)
+            module.weight.add_(change.view(module.weight.shape).to(module.weight))
 
 
 def convert(
@@ -57,7 +71,8 @@ def convert(
     return LoraWeights(*(dict(_peft(layers, origin, scale)) for layers in found.values()))
 
 
-def _load(file: Path) -> dict[str, Tensor]:
+def load(file: Path) -> dict[str, Tensor]:
+    """The tensors in a file by its own names; ModelError, in one sentence, if it is none that eve reads."""
     if file.suffix in PICKLES:
         raise ModelError(f"{file} is a pickle file, which can run code when it is read: convert it to .safetensors.")
     if not file.is_file():
@@ -92,5 +107,5 @@ def _peft(layers: Mapping[str, Mapping[str, Tensor]], origin: Path, scale: float
             raise ModelError(f"{origin} has half of a LoRA of {layer}: download it again.")
         down, up = found["down"].float(), found["up"].float()
         strength = scale * (float(found["alpha"]) / len(down) if "alpha" in found else 1.0)
-        yield f"{layer}.lora_A.weight", down
+        yield f"{layer}{DOWN}", down
         yield f"{layer}.lora_B.weight", up * strength if strength != 1 else up

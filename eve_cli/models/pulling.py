@@ -47,6 +47,16 @@ def derived(base: str, backbone: str) -> str:
     return f"{base}+{backbone.replace('/', '--')}"
 
 
+def derived_folder(base: str, repository: str) -> Path:
+    """Where `base` with the backbone of a repository lies; ModelError with what to do if it was not pulled."""
+    place = folder.home() / derived(base, repository.partition("@")[0])
+    if not (place / folder.MANIFEST).is_file():
+        raise ModelError(
+            f"{repository} is no path, and was not pulled: eve models pull {base} --backbone {repository} fetches it."
+        )
+    return place
+
+
 def have(preset: Preset) -> folder.Manifest | None:
     """The model on this machine, if it is made of just these commits."""
     place = folder.home() / preset.name

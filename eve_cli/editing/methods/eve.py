@@ -59,9 +59,10 @@ class Eve:
             condition.instruction,
             clip.hint[frames],
             guidance.labels(editor, len(frames)),
-            text_cfg=guidance.text_cfg,
+            text_cfg=editor.settings.image_text_cfg or guidance.text_cfg,
             video_cfg=guidance.video_cfg,
             styled=True,
         )
         noise = clip.noise(guidance.seed)[frames]
-        return ddim(denoise, editor.image_schedule, noise, editor.image_schedule.trailing(guidance.steps))
+        steps = editor.settings.image_steps or guidance.steps
+        return ddim(denoise, editor.image_schedule, noise, editor.image_schedule.trailing(steps))
