@@ -2,8 +2,9 @@
 
 import dataclasses
 import inspect
+import shlex
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -84,6 +85,29 @@ def _declaration(item: dataclasses.Field) -> Any:
     }
     if extra.get("argument"):
         return typer.Argument(**shared)
-    name = item.name.replace("_", "-")
-    flags = extra.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
-    return typer.Option(*flags, **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None)
+    return typer.Option(
+        *_flags(item), **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None
+    )
+
+
+def _flags(item: dataclasses.Field) -> tuple[str, ...]:
+    name = _dashed(item)
+    return item.metadata.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
+
+
+def _dashed(item: dataclasses.Field) -> str:
+    return item.name.replace("_", "-")
+
+
+def command_line(name: str, settings: Any, leave: Sequence[str] = ()) -> str:
+    """The words to type for these settings: what is as by default, or named in `leave`, is left out."""
+    arguments, words = [], []
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if item.metadata.get("argument"):
+            arguments.append(str(value))
+        elif value != item.default and item.name not in leave:
+            flag = f"--no-{_dashed(item)}" if value is False else _flags(item)[0].split("/")[0]
+            words += [flag] if isinstance(value, bool) else [flag, str(value)]
+    guard = ["--"] if any(word.startswith("-") for word in arguments) else []
+    return shlex.join(["eve", name, *words, *guard, *arguments] if guard else ["eve", name, *arguments, *words])

@@ -57,10 +57,13 @@ def read(path: Path) -> dict[str, Any]:
     return kept
 
 
-def complete(kept: dict[str, Any], path: str, output: Path) -> dict[str, Any]:
-    """The record as it lies beside a result: with the places on this machine, which the result itself does not name."""
+def complete(kept: dict[str, Any], path: str, output: Path, events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record as it lies beside a result: with what the result itself does not name.
+
+    That are the places on this machine, and the `events` of this run: what went wrong and was put right.
+    """
     source = kept["input"] | {"path": str(Path(path).absolute())}
-    return kept | {"input": source, "output": output.name}
+    return kept | {"input": source, "output": output.name, "events": events}
 
 
 def result_of(path: Path, kept: dict[str, Any]) -> Path:

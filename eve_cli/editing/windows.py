@@ -53,6 +53,19 @@ def plan_windows(shots: Iterable[range], window: int, overlap: int) -> list[Wind
     return [Window(index, *span) for index, span in enumerate(spans)]
 
 
+def plan_spans(shots: Iterable[range], span: int, overlap: int) -> list[Window]:
+    """The stretches of a clip whose windows are denoised together: shots, the longer ones cut into even parts."""
+    spans: list[Window] = []
+    for shot in shots:
+        parts = max(-(-(len(shot) - overlap) // (span - overlap)), 1)
+        length = -(-(len(shot) + (parts - 1) * overlap) // parts)
+        for part in range(parts):
+            start = shot.start + part * (length - overlap)
+            stop = min(start + length, shot.stop)
+            spans.append(Window(len(spans), start, stop, overlap if part else 0))
+    return spans
+
+
 def shots_between(cuts: Sequence[int], frames: int) -> list[range]:
     """The shots of a clip of `frames` frames; a cut is the index of the first frame of a new shot."""
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < frames}), frames]

@@ -127,7 +127,8 @@ class Alignment:
             told = {**self.lora.training, "align": record["align"]}
             return lora.save(replace(self.lora, weights=joined, training=told), out / "lora")
         parts.align = self.student.weights()
-        return bundle.save(parts, out / "model", record, dtype=session.stored_dtype(self.origin))
+        dtype, trained = session.stored_dtype(self.origin), [self.student.module]
+        return bundle.save(parts, out / "model", record, dtype=dtype, origin=self.origin, trained=trained)
 
 
 def _lora(settings: AlignSettings, origin: Path) -> Lora | None:
