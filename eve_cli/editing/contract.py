@@ -1,19 +1,28 @@
-"""What an editing method is given and what it gives back."""
+"""What an editing method is given and what it gives back.
+
+A method is a class in a file of its own in `editing/methods`, with a row in METHODS. If it has options of its own, they
+are the fields of a frozen dataclass in a light file of the same name in `editing/options`, with a row in OPTIONS: they
+become options of `eve edit` in a panel named after the method, are kept in run.json, are refused for other methods, and
+reach the method as `guidance.own(ItsOptions)`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
+from eve_cli.editing.options.base import MethodOptions
 from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Condition, Editor
+
+Own = TypeVar("Own", bound=MethodOptions)
 
 
 @dataclass(frozen=True)
@@ -27,8 +36,15 @@ class Guidance:
     text_cfg: float
     video_cfg: float
     seed: int
-    strength: float = 0.75
-    shared_noise: bool = False
+    options: MethodOptions | None = None
+
+    def own(self, kind: type[Own]) -> Own:
+        """The method's own options; as they are by themselves if none were given."""
+        if self.options is None:
+            return kind()
+        if not isinstance(self.options, kind):
+            raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
+        return self.options
 
     def condition(self, editor: Editor, rows: int) -> Condition:
         """What the networks read, for `rows` frames or clips."""

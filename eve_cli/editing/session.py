@@ -126,6 +126,7 @@ def look(
         video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
         window=window,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
+        **to_mapping(request.options),
     )
     kept = {
         "format": record.FORMAT,
@@ -231,8 +232,7 @@ def _guidance(request: EditRequest) -> Guidance:
         text_cfg=request.text_cfg,
         video_cfg=request.video_cfg,
         seed=request.seed,
-        strength=request.strength,
-        shared_noise=request.shared_noise,
+        options=request.options,
     )
 
 

@@ -1,0 +1,6 @@
+"""Options that a method has of its own, by the method's name; a row is "module:object" of a `base.MethodOptions`."""
+
+OPTIONS = {
+    "per_frame": "eve_cli.editing.options.per_frame:PerFrameOptions",
+    "sdedit": "eve_cli.editing.options.sdedit:SDEditOptions",
+}
