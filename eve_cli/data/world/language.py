@@ -281,8 +281,14 @@ def _tidy(text: str) -> str:
     return re.sub(r" +,", ",", re.sub(r" +", " ", text)).strip(" ,")
 
 
-def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequence[int] | None = None) -> str:
-    """A sentence that describes a scene; with ``motion`` also what moves.
+def caption(
+    scene: Scene,
+    rng: random.Random,
+    motion: bool = False,
+    frames: Sequence[int] | None = None,
+    subject: int | None = None,
+) -> str:
+    """A sentence that describes a scene; with ``motion`` also what moves, and surely how the ``subject`` does.
 
     What it says of places and motions holds over all of the frame numbers ``frames``: a thing that turns round in them
     is not said to move left or right. Without them it speaks of the first frame, or with ``motion`` of ``CLIP``.
@@ -295,9 +301,9 @@ def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequ
         if motion:
             moves, view = shown.motions, shown.camera
     names = []
-    for t, slot, move in zip(scene.things, slots, moves, strict=True):
+    for i, (t, slot, move) in enumerate(zip(scene.things, slots, moves, strict=True)):
         where = SLOT_PHRASES[slot] if told and slot else ""
-        how = MOTION_PHRASES[move] if motion and rng.random() < 0.7 and move else ""
+        how = MOTION_PHRASES[move] if motion and (rng.random() < 0.7 or i == subject) and move else ""
         names.append(_tidy(f"{a(noun(t))} {how} {where}"))
     rng.shuffle(names)
     things = _join(names) if names else "nothing"
@@ -324,12 +330,13 @@ def vocabulary() -> list[str]:
     The order numbers the tokens of a new model, so words are only ever added at the end.
     """
     from eve_cli.data.looks import LOOKS
-    from eve_cli.data.world import scene
+    from eve_cli.data.world import actions, scene
 
     own = _words(*(value for module in (globals(), vars(scene)) for name, value in module.items() if name.isupper()))
     own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
     looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of"]))
+    moved = _words(actions.ASKED, actions.VERBS)
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved]))
 
 
 def _words(*values: object) -> list[str]:
