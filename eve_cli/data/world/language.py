@@ -273,11 +273,13 @@ def the(thing: Thing, rng: random.Random) -> str:
     return "the " + noun(thing, colour=rng.random() < 0.55, texture=False)
 
 
-def _join(names: list[str]) -> str:
+def joined(names: Sequence[str]) -> str:
+    """Names in a row: ``a car, a boat and a ball``."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _tidy(text: str) -> str:
+def tidied(text: str) -> str:
+    """A text without the blanks and commas that left-out words leave."""
     return re.sub(r" +,", ",", re.sub(r" +", " ", text)).strip(" ,")
 
 
@@ -304,9 +306,9 @@ def caption(
     for i, (t, slot, move) in enumerate(zip(scene.things, slots, moves, strict=True)):
         where = SLOT_PHRASES[slot] if told and slot else ""
         how = MOTION_PHRASES[move] if motion and (rng.random() < 0.7 or i == subject) and move else ""
-        names.append(_tidy(f"{a(noun(t))} {how} {where}"))
+        names.append(tidied(f"{a(noun(t))} {how} {where}"))
     rng.shuffle(names)
-    things = _join(names) if names else "nothing"
+    things = joined(names) if names else "nothing"
     place, time = rng.choice(PLACE_PHRASES[scene.place]), rng.choice(TIME_PHRASES[scene.time])
     weather = rng.choice(WEATHER_PHRASES[scene.weather])
     form = rng.randrange(4)
@@ -321,7 +323,7 @@ def caption(
     else:
         text = f"{', '.join(w for w in (place, time, weather) if w)}: {things}"
     camera = CAMERA_PHRASES[view] if motion and rng.random() < 0.5 and view else ""
-    return _tidy(f"{text}, {camera}")
+    return tidied(f"{text}, {camera}")
 
 
 def vocabulary() -> list[str]:
