@@ -67,7 +67,8 @@ class Clip:
     `hint` is what the edit adapter is shown of the source: the same latents, or frames (frames, 3, height, width).
     `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
     latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
-    steps.
+    steps. `shot` reads the source latents of the whole shot, which are those of the window where it is not given: for
+    methods that learn a clip before they edit it.
     """
 
     source: Tensor
@@ -75,6 +76,11 @@ class Clip:
     indices: range
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
+    shot: Callable[[], Tensor] | None = None
+
+    def whole(self) -> Tensor:
+        """The source latents of the whole shot."""
+        return self.source if self.shot is None else self.shot()
 
     def noise(self, seed: int, stream: int = 0) -> Tensor:
         """Noise for every frame, by its absolute index."""

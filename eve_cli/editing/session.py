@@ -120,10 +120,9 @@ def look(
     window = request.window or max(settings.frames, request.overlap + 1)
     shots = shots_between(cuts, frames)
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
+    usual = request.options.usual(settings)
     request = request.changed(
-        steps=request.steps or settings.steps,
-        text_cfg=settings.text_cfg if request.text_cfg is None else request.text_cfg,
-        video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
+        **{name: value for name, value in usual.items() if getattr(request, name) is None},
         window=window,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
         **to_mapping(request.options),
@@ -157,7 +156,7 @@ def edit_windows(
     for window in windows:
         if not folder.has_window(window.index):
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(model, folder, window, plan["request"]["window"], reference)
+            clip = _clip(model, folder, window, plan, reference)
             edited = method.edit(model.editor, clip, guidance)
             seen = effect(model.editor, clip, guidance) if request.keep == "on" else None
             count = len(window.frames)
@@ -165,9 +164,12 @@ def edit_windows(
         watcher.progress("edit", window.index + 1, len(windows))
 
 
-def _clip(model: LoadedModel, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
+def _clip(
+    model: LoadedModel, folder: RunFolder, window: Window, plan: dict[str, Any], reference: Tensor | None
+) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor = model.editor
+    editor, length = model.editor, plan["request"]["window"]
+    shot = next(range(*each) for each in plan["record"]["shots"] if window.start in range(*each))
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -178,6 +180,7 @@ def _clip(model: LoadedModel, folder: RunFolder, window: Window, length: int, re
         hint=torch.cat([hint, *[hint[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
+        shot=lambda: folder.source(shot).to(editor.device),
     )
 
 
