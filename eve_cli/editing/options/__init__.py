@@ -3,4 +3,6 @@
 OPTIONS = {
     "per_frame": "eve_cli.editing.options.per_frame:PerFrameOptions",
     "sdedit": "eve_cli.editing.options.sdedit:SDEditOptions",
+    "dds": "eve_cli.editing.options.dds:DDSOptions",
+    "assd": "eve_cli.editing.options.assd:ASSDOptions",
 }
