@@ -125,7 +125,7 @@ def look(
         **{name: value for name, value in usual.items() if getattr(request, name) is None},
         window=window,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
-        **to_mapping(request.options),
+        **request.options.settled(request),
     )
     kept = {
         "format": record.FORMAT,
@@ -240,8 +240,7 @@ def _guidance(request: EditRequest) -> Guidance:
 
 
 def _unknown(request: EditRequest, model: LoadedModel) -> list[str]:
-    text = f"{request.instruction} {request.caption or ''}"
-    return [] if request.method == "copy" else model.unknown_words(text)
+    return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
 
 
 def _default_cuts() -> FindCuts:

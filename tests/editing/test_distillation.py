@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing import distillation
+from eve_cli.cli.edit import describe_plan
+from eve_cli.editing import distillation, session
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.methods.assd import ASSD
 from eve_cli.editing.methods.dds import DDS
@@ -17,7 +20,8 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.fakes import FakeEditor
+from tests.clips import make_clip
+from tests.fakes import FakeEditor, fake_load
 from tests.models.test_editor import awake
 from tests.tiny import tiny_parts
 
@@ -128,6 +132,15 @@ def test_captions_are_given_or_told_or_asked_for() -> None:
         captions()
     with pytest.raises(UsageError, match=r"cannot tell what 'a dog' becomes by 'make the car blue'; give --caption"):
         captions(source_caption="a dog")
+
+
+def test_the_told_caption_is_in_the_record(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "clip.mkv", 2)
+    values = {"method": "dds", "source_caption": "a car in a city", "steps": 2, "seed": 1, "output": tmp_path / "o.mkv"}
+    request = EditRequest(input=str(source), instruction="let it snow", **values)  # type: ignore[arg-type]
+    made = session.edit(request, load=fake_load()).plan
+    assert made["record"]["settings"]["caption"] == "a car in a city in the snow"
+    assert describe_plan(made).endswith('of "a car in a city in the snow"')
 
 
 def test_the_rate_follows_the_number_of_updates_unless_given() -> None:

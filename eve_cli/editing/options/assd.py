@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eve_cli.editing.options.dds import DDSOptions
+from eve_cli.errors import UsageError
 from eve_cli.settings import setting
 
 
@@ -23,3 +24,7 @@ class ASSDOptions(DDSOptions):
     )
     fusion_layers: int = setting(3, "The last self-attention layers in which attention is shared.", min=0)
     joint: float = setting(1.0, "Weight of the backbone's own score, frame by frame; 0 leaves it out.", min=0.0)
+
+    def __post_init__(self) -> None:
+        if self.mask != "text" and not self.sliding:
+            raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --no-sliding.")

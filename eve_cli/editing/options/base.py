@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eve_cli.settings import to_mapping
+
 if TYPE_CHECKING:
     from eve_cli.editing.request import EditRequest
     from eve_cli.models.parts import BundleSettings
@@ -19,6 +21,14 @@ class MethodOptions:
 
     def check(self, request: EditRequest) -> None:
         """UsageError where these options and the rest of a request make no sense together; called before any load."""
+
+    def read(self, request: EditRequest) -> str:
+        """All that the model reads."""
+        return f"{request.instruction} {request.caption or ''}"
+
+    def settled(self, request: EditRequest) -> dict[str, Any]:
+        """Values of the request that follow from it and are to be kept: all options, those left to defaults too."""
+        return to_mapping(self)
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """`steps`, `text_cfg` and `video_cfg` that suit the method with a model, where nothing else is asked for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eve_cli.editing.options.base import MethodOptions
 from eve_cli.errors import UsageError
@@ -22,6 +22,13 @@ class Captioned(MethodOptions):
     def check(self, request: EditRequest) -> None:
         """UsageError unless both captions are given or can be told."""
         self.captions(request.instruction, request.caption, f"--method {request.method}")
+
+    def read(self, request: EditRequest) -> str:
+        return " ".join(self.captions(request.instruction, request.caption))
+
+    def settled(self, request: EditRequest) -> dict[str, Any]:
+        """The caption of the result too."""
+        return super().settled(request) | {"caption": self.captions(request.instruction, request.caption)[1]}
 
     def captions(self, instruction: str, caption: str | None = None, who: str = "This method") -> tuple[str, str]:
         """What the source shows, and what the result should show: `caption`, or else what the grammars of the world
