@@ -3,9 +3,9 @@
     python benchmarks/assd.py [--each 4] [--steps 50] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
 
 Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
-mask as its formula is printed, everything but the video model's part, and DDS of the backbone, frame by frame. All rows
-see the same edits, captions and noise. --captions told gives what a user gives: the caption of the source and the
-instruction, from which the caption of the result is told; `true` gives the world's caption of the result.
+noise smoothed as in the paper, the mask as its formula is printed, parts alone, and DDS of the backbone, frame by
+frame. All rows see the same edits, captions and noise. --captions told gives what a user gives: the caption of the
+source and the instruction, from which the caption of the result is told; `true` gives the world's own.
 
 leak: mean change outside the edit, in levels of 255, against the source through the codec. The second table compares
 each row with the one it builds on, edit by edit. All intervals are 95 % bootstrap intervals.
@@ -38,7 +38,8 @@ from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
 
 SHOWN = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
-PARTS: dict[str, Any] = {"sliding": False, "fusion": 1.0, "joint": 0.0}
+OFF: dict[str, Any] = {"sliding": "off", "fusion": 1.0, "joint": 0.0}
+SLIDING = OFF | {"sliding": "error"}
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,15 @@ class Row:
 ROWS = (
     Row("source through the codec", method="copy"),
     Row("DDS", method="dds"),
-    Row("+ sliding", "DDS", parts=PARTS | {"sliding": True, "mask": "off"}),
-    Row("+ mask", "+ sliding", parts=PARTS | {"sliding": True}),
+    Row("+ sliding", "DDS", parts=SLIDING | {"mask": "off"}),
+    Row("+ mask", "+ sliding", parts=SLIDING),
     Row("+ fusion", "+ mask", parts={"joint": 0.0}),
     Row("+ joint", "+ fusion"),
-    Row("ASSD, mask as printed", "+ joint", parts={"mask": "printed"}),
-    Row("ASSD, no sliding", "+ joint", parts={"sliding": False}),
-    Row("DDS + joint", "DDS", parts=PARTS | {"joint": 1.0}),
+    Row("DDS + sliding noise", "DDS", parts=OFF | {"sliding": "noise", "mask": "off"}),
+    Row("DDS + masked sliding noise", "DDS", parts=OFF | {"sliding": "noise"}),
+    Row("DDS + sliding by printed mask", "+ mask", parts=SLIDING | {"mask": "printed"}),
+    Row("DDS + fusion", "DDS", parts=OFF | {"fusion": 0.5}),
+    Row("DDS + joint", "DDS", parts=OFF | {"joint": 1.0}),
     Row("DDS frame by frame", "DDS", method="dds", frame_by_frame=True),
 )
 

@@ -28,6 +28,7 @@ Scores = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 noised source by the source's; both (f, c, h, w), as `edited` and `noise`."""
 Gradient = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`gradient(edited, t, noise)`, of the same shape."""
+Sliding = Literal["error", "noise", "off"]
 MaskRule = Literal["text", "printed", "off"]
 
 TIMES = 0.05, 0.95
@@ -62,13 +63,18 @@ def delta(scores: Scores) -> Gradient:
     return gradient
 
 
-def sliding_delta(scores: Scores, mask: MaskRule, tau: float) -> Gradient:
-    """Equation 10: the same, with the noise of the source smoothed over the frames where the mask says so."""
+def sliding_delta(scores: Scores, sliding: Sliding, mask: MaskRule, tau: float) -> Gradient:
+    """Equation 10: the same, with what is found in the source smoothed over the frames where the mask says so.
+
+    The paper smooths the `noise` itself. As that is drawn for every frame anew, its neighbours' part then stays in the
+    gradient and lands in the clip; `error` smooths only what the model finds beyond the noise that was added.
+    """
 
     def gradient(edited: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         target, reference = scores(edited, t, noise)
+        added = noise if sliding == "error" else torch.zeros_like(noise)
         where = change_mask(target - reference, mask, tau)
-        return target - torch.where(where, smoothed(reference), reference)
+        return target - torch.where(where, smoothed(reference - added) + added, reference)
 
     return gradient
 

@@ -25,7 +25,7 @@ from tests.fakes import FakeEditor, fake_load
 from tests.models.test_editor import awake
 from tests.tiny import tiny_parts
 
-BARE = {"sliding": False, "fusion": 1.0, "joint": 0.0}
+BARE = {"sliding": "off", "fusion": 1.0, "joint": 0.0}
 
 
 class Painter(FakeEditor):
@@ -79,7 +79,7 @@ def test_without_its_parts_assd_is_dds_and_each_part_counts(editor: Editor) -> N
 
     plain = DDS().edit(editor, clip(), asked(DDSOptions("a red car"), "the night", steps=3, scale=4.0))
     assert torch.equal(made(), plain)
-    others = [made(sliding=True, mask=rule) for rule in ("text", "printed", "off")]
+    others = [made(sliding="error", mask=rule) for rule in ("text", "printed", "off")] + [made(sliding="noise")]
     others += [made(fusion=0.5), made(fusion=0.5, fusion_layers=1), made(joint=1.0)]
     for number, one in enumerate(others):
         assert all(not torch.allclose(one, other) for other in [plain, *others[:number]])
@@ -98,6 +98,15 @@ def test_a_frame_is_smoothed_with_its_neighbours() -> None:
     spike[2] = 1
     assert distillation.smoothed(spike).flatten().tolist() == [0, 0.25, 0.5, 0.25, 0]
     assert torch.equal(distillation.smoothed(torch.ones(3, 2, 2, 2)), torch.ones(3, 2, 2, 2))
+
+
+@pytest.mark.parametrize(("sliding", "stays"), [("error", True), ("noise", False)])
+def test_noise_that_the_model_finds_rightly_is_smoothed_into_the_clip_unless_it_is_taken_out(
+    sliding: distillation.Sliding, stays: bool
+) -> None:
+    gradient = distillation.sliding_delta(lambda edited, t, noise: (noise, noise), sliding, "off", 0.0)
+    noise = clip(seed=1).source
+    assert torch.allclose(gradient(noise, torch.tensor(0), noise), torch.zeros_like(noise), atol=1e-6) == stays
 
 
 def test_the_two_readings_of_the_mask_are_opposites() -> None:

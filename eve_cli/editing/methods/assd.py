@@ -30,7 +30,9 @@ class ASSD:
         if len(clip.source) == 1:
             return image
         scores = video_scores(editor, clip, captions, scale, options.fusion, options.fusion_layers)
-        video = sliding_delta(scores, options.mask, options.tau) if options.sliding else delta(scores)
+        video = delta(scores)
+        if options.sliding != "off":
+            video = sliding_delta(scores, options.sliding, options.mask, options.tau)
         if not options.joint:
             return video
         return lambda edited, t, noise: video(edited, t, noise) + options.joint * image(edited, t, noise)

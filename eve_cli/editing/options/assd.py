@@ -14,7 +14,10 @@ from eve_cli.settings import setting
 class ASSDOptions(DDSOptions):
     """The parts of Adaptive Sliding Score Distillation."""
 
-    sliding: bool = setting(True, "Smooth the source's branch over three frames.")
+    sliding: Literal["error", "noise", "off"] = setting(
+        "error",
+        "Smooth over three frames the model's error on the source, or as in the paper the noise that it finds.",
+    )
     mask: Literal["text", "printed", "off"] = setting(
         "text", "Where to smooth: as the paper's text says, as its formula is printed, or everywhere (off)."
     )
@@ -26,5 +29,5 @@ class ASSDOptions(DDSOptions):
     joint: float = setting(1.0, "Weight of the backbone's own score, frame by frame; 0 leaves it out.", min=0.0)
 
     def __post_init__(self) -> None:
-        if self.mask != "text" and not self.sliding:
-            raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --no-sliding.")
+        if self.mask != "text" and self.sliding == "off":
+            raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --sliding off.")
