@@ -63,7 +63,7 @@ def _shown(name: str, methods: tuple[str, ...]) -> dict[str, Any]:
     first, flag = items[methods[0]], _flag(name)
     defaults = {method: item.default for method, item in items.items() if item.default not in (None, False)}
     told = ", ".join(dict.fromkeys(str(value) for value in defaults.values()))
-    if len(set(defaults.values())) > 1:
+    if len(set(defaults.values())) > 1 or len(defaults) < len(methods):
         told = ", ".join(f"{value} for {method}" for method, value in defaults.items())
     help = first.metadata["help"] + (f" (default: {told})" if defaults and first.default is not True else "")
     flags = (f"--{flag}/--no-{flag}" if first.default is True else f"--{flag}",)

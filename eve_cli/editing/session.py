@@ -117,13 +117,12 @@ def look(
     cuts: Sequence[int] = ()
     if request.scene_cuts == "auto" and frames > 1:
         cuts = (find_cuts or _default_cuts())(picture.numpy() for picture in folder.pixels(frames))
-    window = request.window or max(settings.frames, request.overlap + 1)
     shots = shots_between(cuts, frames)
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     usual = request.options.usual(settings)
+    usual["window"] = max(usual["window"], request.overlap + 1)
     request = request.changed(
         **{name: value for name, value in usual.items() if getattr(request, name) is None},
-        window=window,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
         **request.options.settled(request),
     )
@@ -137,7 +136,8 @@ def look(
         "frames": frames,
         "shots": [[shot.start, shot.stop] for shot in shots],
     }
-    windows = [asdict(each) for each in plan_windows(shots, window, request.overlap)]
+    assert request.window is not None
+    windows = [asdict(each) for each in plan_windows(shots, request.window, request.overlap)]
     request = request.changed(
         input=str(Path(request.input).absolute()),
         output=_output(request).absolute(),

@@ -6,5 +6,6 @@ METHODS = {
     "sdedit": "eve_cli.editing.methods.sdedit:SDEdit",
     "dds": "eve_cli.editing.methods.dds:DDS",
     "assd": "eve_cli.editing.methods.assd:ASSD",
+    "dreamix": "eve_cli.editing.methods.dreamix:Dreamix",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }

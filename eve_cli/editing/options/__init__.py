@@ -5,4 +5,5 @@ OPTIONS = {
     "sdedit": "eve_cli.editing.options.sdedit:SDEditOptions",
     "dds": "eve_cli.editing.options.dds:DDSOptions",
     "assd": "eve_cli.editing.options.assd:ASSDOptions",
+    "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
 }

@@ -31,5 +31,6 @@ class MethodOptions:
         return to_mapping(self)
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
-        """`steps`, `text_cfg` and `video_cfg` that suit the method with a model, where nothing else is asked for."""
-        return {"steps": settings.steps, "text_cfg": settings.text_cfg, "video_cfg": settings.video_cfg}
+        """Values of the request that suit the method with a model, where nothing else is asked for."""
+        own = {"steps": settings.steps, "text_cfg": settings.text_cfg, "video_cfg": settings.video_cfg}
+        return own | {"window": settings.frames}
