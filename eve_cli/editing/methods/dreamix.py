@@ -36,7 +36,11 @@ class Dreamix:
         return filled_in(clip.source, self.edit_few(editor, few, guidance), options.every)
 
     def edit_few(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """Some frames of a clip, edited."""
+        """Some frames of a clip, edited.
+
+        The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
+        learned this clip, and moves it more freely without (docs/experiments.md).
+        """
         options, schedule = guidance.own(DreamixOptions), editor.schedule
         times = last(schedule, guidance.steps, options.combination.strength)
         text = editor.embed([guidance.caption or guidance.instruction])
@@ -50,8 +54,11 @@ class Dreamix:
             denoise = editor.guided_image(text, guidance.text_cfg)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
         held = clip.reference
+        first = held[:1] if len(held) else None
+        if first is None and not options.combination.tune_steps:
+            first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
-            editor.guided_video(text, held[:1] if len(held) else None, text_cfg=guidance.text_cfg),
+            editor.guided_video(text, first, text_cfg=guidance.text_cfg),
             schedule,
             noisy[None],
             times,
