@@ -139,18 +139,17 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
     together = (
         request.method in LONG_METHODS and (request.long if request.long != "auto" else settings.long) == "together"
     )
-    window = request.window or max(settings.frames, (request.overlap or 0) + 1)
-    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
+    usual = request.options.usual(settings)
+    usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
+    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     request = request.changed(
-        steps=request.steps or settings.steps,
-        text_cfg=settings.text_cfg if request.text_cfg is None else request.text_cfg,
-        video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
-        window=window,
+        **{name: value for name, value in usual.items() if getattr(request, name) is None},
         overlap=overlap,
         long="together" if together else "chain",
         keyframes=window if request.keyframes is None else request.keyframes,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
+        **request.options.settled(request),
     )
     kept = {
         "format": record.FORMAT,
@@ -187,7 +186,7 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
                 encode(folder, guard, window.frames)
             processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(guard, folder, window, plan["request"]["window"], reference)
+            clip = _clip(guard, folder, window, plan, reference)
             at, count = f"window {window.index + 1}", len(window.frames)
             edited = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count]
             seen = None
@@ -200,9 +199,15 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
         watcher.progress("edit", window.index + 1, len(windows))
 
 
-def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
+def _clip(guard: Guard, folder: RunFolder, window: Window, plan: dict[str, Any], reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor = guard.editor
+    editor, length = guard.editor, plan["request"]["window"]
+    shot = next(range(*each) for each in plan["record"]["shots"] if window.start in range(*each))
+
+    def whole() -> Tensor:
+        encode(folder, guard, shot)
+        return folder.source(shot).to(editor.device)
+
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -213,6 +218,7 @@ def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, referenc
         hint=torch.cat([hint, *[hint[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
+        shot=whole,
     )
 
 
@@ -246,8 +252,7 @@ def _finish(
 
 def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
     """The words of a request that the model was never taught."""
-    text = f"{request.instruction} {request.caption or ''}"
-    return [] if request.method == "copy" else model.unknown_words(text)
+    return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
 
 
 def _output(request: EditRequest) -> Path:
