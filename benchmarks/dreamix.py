@@ -35,10 +35,11 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from eve_cli.editing.make import text_to_video
+
 from eve_cli.data.world.edits import MOTION, RenderedEdit, WorldEdit, edit_scene, render_edit
 from eve_cli.data.world.scene import sample_scene
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.make import text_to_video
 from eve_cli.editing.methods.dreamix import Dreamix
 from eve_cli.editing.options.dreamix import DreamixOptions
 from eve_cli.evaluation import drawings, truth

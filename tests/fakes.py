@@ -55,7 +55,9 @@ class FakeEditor:
         told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
         return torch.where(told > 0, self.edited(source, noisy), source)
 
-    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None):
+    def guided_edit(
+        self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None
+    ):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
