@@ -70,7 +70,7 @@ def edit(
     info, spent = record.check_input(request), Spent(watcher.started)
     with spent.on("load"):
         model = load(request)
-    folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"), request.overwrite)
+    folder = RunFolder.create(run_folder(request), request.overwrite)
     try:
         with spent.on("scan"):
             shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
@@ -274,6 +274,11 @@ def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
     """The words of a request that the model was never taught."""
     text = f"{request.instruction} {request.caption or ''}"
     return [] if request.method == "copy" else model.unknown_words(text)
+
+
+def run_folder(request: EditRequest) -> Path:
+    """Where a run keeps what is finished."""
+    return request.run_dir or _beside(_output(request), ".eve-run")
 
 
 def _output(request: EditRequest) -> Path:
