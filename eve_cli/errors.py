@@ -40,6 +40,12 @@ class OutOfMemory(EveError):
     exit_code = 5
 
 
+class SomeFailed(EveError):
+    """A batch is through, and some of its rows failed."""
+
+    exit_code = 6
+
+
 class CheckFailed(EveError):
     """A check that the user asked for did not pass."""
 

@@ -19,6 +19,8 @@ from eve_cli.registry import load
 COMMANDS: dict[str, tuple[str, str]] = {
     "edit": ("eve_cli.cli.edit:app", "Edit a video or a picture by an instruction."),
     "plan": ("eve_cli.cli.plan:app", "Say what an edit would do, take and need, without doing it."),
+    "preview": ("eve_cli.cli.preview:app", "Show a few windows of an edit at several settings."),
+    "batch": ("eve_cli.cli.batch:app", "Edit many videos with one model; resumable."),
     "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),

@@ -98,7 +98,7 @@ class Shown(Watcher):
     def say(self, label: str, text: str) -> None:
         """One line, unless all is to be quiet."""
         if not self.quiet:
-            self._end_bars()
+            self.end()
             console.say(label, text)
 
     def note(self, text: str) -> None:
@@ -123,7 +123,7 @@ class Shown(Watcher):
         """How far a stage is."""
         unit = "windows" if stage == "edit" else "frames"
         if stage not in self.bars:
-            self._end_bars()
+            self.end()
             quiet = self.quiet or self.no_progress or self.picture
             self.bars[stage] = console.Progress(stage, total, unit, quiet=quiet)
             self.bars[stage].skip(done)
@@ -137,11 +137,11 @@ class Shown(Watcher):
         try:
             result = work()
         except BaseException:
-            self._end_bars()
+            self.end()
             if self.run_dir is not None and self.run_dir.is_dir():
                 console.say("stop", f"what is finished is kept; go on with: eve resume {self.run_dir}")
             raise
-        self._end_bars()
+        self.end()
         self._report(result)
         console.result(_as_json(result, self.seconds) if as_json else result.output, as_json=as_json)
 
@@ -166,7 +166,8 @@ class Shown(Watcher):
             self.say("time", f"foretold {foretold}")
         self.say("done", f"{console.clock(self.seconds)}{speed} · seed {seed} · again: eve rerun {result.run}")
 
-    def _end_bars(self) -> None:
+    def end(self) -> None:
+        """Ends the bars."""
         for bar in self.bars.values():
             bar.close()
 

@@ -19,10 +19,13 @@ EVENTS = "events.json"
 
 
 class RunFolder:
-    """`plan.json`, the source's small frames and latents in blocks, and one file for each finished window."""
+    """`plan.json`, the source's small frames and latents in blocks, and one file for each finished window.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `source` is where the source lies that several runs share (default: a folder in this one).
+    """
+
+    def __init__(self, path: Path, source: Path | None = None) -> None:
+        self.path, self.source_path = path, source or path / "source"
         self.plan_path = path / "plan.json"
         self.saved: list[int] = []
         """Windows that were finished since this object was made."""
@@ -102,22 +105,22 @@ class RunFolder:
 
     def has_window(self, index: int) -> bool:
         """Whether a window is finished."""
-        return self._window(index).is_file()
+        return self.window_path(index).is_file()
 
     def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
         """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect on the new."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
-        write_atomically(self._window(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        write_atomically(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
         self.saved.append(index)
 
     def window(self, index: int) -> Tensor:
         """A finished window's edited latents."""
-        with safe_open(self._window(index), "pt") as file:
+        with safe_open(self.window_path(index), "pt") as file:
             return file.get_tensor("latents")
 
     def effect(self, index: int) -> Tensor | None:
         """What the instruction does to a finished window (`effect.effect`), if that was looked at."""
-        with safe_open(self._window(index), "pt") as file:
+        with safe_open(self.window_path(index), "pt") as file:
             return file.get_tensor("effect") if "effect" in file.keys() else None  # noqa: SIM118
 
     def remove(self) -> None:
@@ -125,15 +128,16 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _block(self, name: str, number: int) -> Path:
-        return self.path / "source" / f"{number:06d}.{name}.safetensors"
+        return self.source_path / f"{number:06d}.{name}.safetensors"
 
-    def _window(self, index: int) -> Path:
+    def window_path(self, index: int) -> Path:
+        """The file of a window."""
         return self.path / "windows" / f"{index:06d}.safetensors"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """The file is there whole, or not at all; OutputError if the disk is full."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -84,6 +84,8 @@ class Spent:
     def __init__(self, started: float | None = None) -> None:
         now = time.monotonic()
         self.stages: dict[str, float] = {} if started is None else {"start": now - started}
+        self.fresh = started is not None
+        """Whether the program began with this edit; if not, its model may be there already."""
         self.bytes = self.windows = 0
         self.fallbacks: list[str] = []
         self.forecast: Forecast | None = None
@@ -164,6 +166,8 @@ def remember(result: Result, model: LoadedModel) -> None:
     if forecast is None or spent.fallbacks or spent.windows != len(result.plan["windows"]):
         return
     stages = {name: (forecast.units[name], seconds) for name, seconds in spent.stages.items() if name in forecast.units}
+    if not spent.fresh:
+        stages.pop("load", None)
     taken = (float(forecast.total.bytes), float(spent.bytes))
     key = machine.key(model.editor.device, model.editor.dtype)
     History().add(Run(key, _key(model, result.plan), stages, taken, spent.seconds / forecast.seconds))

@@ -42,6 +42,9 @@ class Guard:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.taken: list[str] = []
         self.blown: Counter[str] = Counter()
+        for name in vars(editor).get("rungs", ()):  # an editor that was used before stays as it is
+            self.taken.append(name)
+            self._keep("window", "the beginning", "out of memory before", name)
         for event in past or []:
             if event["then"] == "fp32":
                 self.blown[event["stage"]] += 1
@@ -87,6 +90,7 @@ class Guard:
         if not rung.take(self.editor):
             return False
         self.taken.append(rung.name)
+        vars(self.editor).setdefault("rungs", []).append(rung.name)
         return True
 
     def _again(self, stage: Stage, at: str, work: Callable[[], Tensor]) -> Tensor:

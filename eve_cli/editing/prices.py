@@ -88,7 +88,8 @@ class Prices:
             total["window"] += self.window(window).times(many)
             if self.request.keep == "on":
                 total["effect"] += self.effect(window).times(many)
-        block, new = min(BLOCK, frames), max(len(window.new) for window in windows)
+        block, most = min(BLOCK, frames), max(len(window.new) for window in windows)
+        new = min(self.model.editor.settings.frames, most)
         encoded = self.of(f"encode {block}", lambda: self.ghost.encode(self._pixels(block)))
         total["encode"] = encoded.times(frames / block)
         total["decode"] = self.decoding(new).times((1 if self.request.method == "copy" else 2) * frames / new)
@@ -115,8 +116,8 @@ class Prices:
 
     def effect(self, window: Window) -> Cost:
         """What the instruction does to a window."""
-        name = f"effect {self.length(window)}"
-        return self.of(name, lambda: effect(self.ghost, self.clip(window), self.once))
+        new = len(window.new)
+        return self.of(f"effect {new}", lambda: effect(self.ghost, self.clip(window).part(0, new), self.once))
 
     def decoding(self, frames: int) -> Cost:
         """Frames that come out of the codec."""

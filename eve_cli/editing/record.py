@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def result_of(path: Path, kept: dict[str, Any]) -> Path:
 
 def _hash(path: Path) -> str:
     files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+    stamps = tuple((each.stat().st_mtime_ns, each.stat().st_size) for each in files)
+    return _hash_of(path, tuple(files), stamps)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    """The hash, once for as long as the files stay as they are."""
     digest = hashlib.sha256()
     for file in files:
         if path.is_dir():

@@ -45,7 +45,7 @@ def render(
             frames = iter(reader)
             for before, after, effect in small_frames(plan, guard, folder):
                 change += float((after - before).abs().mean()) * len(after) / total
-                finish = _finisher(request, before, after, effect)
+                finish = finisher(request, before, after, effect)
                 for number in range(len(after)):
                     frame = next(frames, None)
                     if frame is None:
@@ -96,7 +96,7 @@ def small_frames(
     """
 
     def decode(latents: Tensor) -> Tensor:
-        at = f"decoding window {window.index + 1}"
+        at = f"decoding {window.name}"
         return guard("decode", at, partial(guard.editor.decode, latents.to(guard.editor.device))).float()
 
     for entry in plan["windows"]:
@@ -110,7 +110,7 @@ def small_frames(
             yield before, after, None if effect is None else to_floats(effect[:, -length:][:, part].to(before.device))
 
 
-def _finisher(
+def finisher(
     request: EditRequest, before: Tensor, after: Tensor, effect: Tensor | None
 ) -> Callable[[int, Picture], tuple[Picture, Picture]]:
     """Gives source and result, uint8 (3, height, width), of a window's frame by its number and full-size picture."""

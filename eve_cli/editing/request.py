@@ -21,7 +21,7 @@ LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.
 SILENT = (
     *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
-    "dry_run",
+    *("dry_run", "reuse_preview"),
 )
 
 
@@ -127,6 +127,7 @@ class EditRequest:
     )
     device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
+    reuse_preview: bool = setting(True, "Go on with what eve preview of the same has made.", panel="Machine")
     on_oom: Literal["retry", "fail"] = setting(
         "retry", "Where memory runs out: go on in ways that need less, or stop.", panel="Machine"
     )

@@ -31,6 +31,7 @@ from eve_cli.editing.machine import Peak
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
+from eve_cli.editing.shelf import Shelf
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_spans, plan_windows
@@ -69,13 +70,15 @@ def edit(
     info, spent = record.check_input(request), Spent(watcher.started)
     with spent.on("load"):
         model = load(request)
-    folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"), request.overwrite)
+    folder = RunFolder.create(run_folder(request), request.overwrite)
     try:
         with spent.on("scan"):
             shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
         plan = draft(request, model, shots)
         folder.save_plan(plan)
         watcher.found(info, plan, unknown_words(request, model), folder.path)
+        if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
+            watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
         if watcher.foresees:
             spent.forecast = forecast_of(plan, model, info)
             watcher.foretold(spent.forecast)
@@ -176,35 +179,58 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
 def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
-    method: EditMethod = registry.pick(METHODS, request.method, "method")()
     guidance = replace(Guidance.of(request), shared=processes.several())
     windows = [Window(**each) for each in plan["windows"]]
     lacking = processes.told([window.index for window in windows if not folder.has_window(window.index)])
+    watcher.progress("edit", len(windows) - len(lacking), len(windows))
     for window in windows:
         if window.index in lacking:
             if processes.leads():
                 encode(folder, guard, window.frames)
             processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(guard, folder, window, plan, reference)
-            at, count = f"window {window.index + 1}", len(window.frames)
-            edited = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count]
-            seen = None
-            if request.keep == "on":
-                new = clip.part(window.overlap, count)
-                seen = guard("effect", at, partial(effect, guard.editor, new, guidance))
+            step = partial(_step, watcher, window.index, len(windows))
+            made = edited(request, guidance, guard, folder, window, reference, step)
             if processes.leads():
-                folder.save_window(window.index, edited.float(), seen if seen is None else to_bytes(seen))
+                folder.save_window(window.index, *made)
             processes.wait()
         watcher.progress("edit", window.index + 1, len(windows))
 
 
-def _clip(guard: Guard, folder: RunFolder, window: Window, plan: dict[str, Any], reference: Tensor | None) -> Clip:
+def _step(watcher: Watcher, window: int, windows: int, step: int, steps: int) -> None:
+    watcher.progress("edit", window + step / (steps + 1), windows)
+
+
+def edited(
+    request: EditRequest,
+    guidance: Guidance,
+    guard: Guard,
+    folder: RunFolder,
+    window: Window,
+    reference: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """A window's edited latents (frames, c, h, w), and what the instruction does to its new frames, if that is kept.
+
+    `reference` are the edited latents of its overlap.
+    """
+    method: EditMethod = registry.pick(METHODS, request.method, "method")()
+    assert request.window is not None
+    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress)
+    at, count = window.name, len(window.frames)
+    latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
+    if request.keep != "on":
+        return latents, None
+    new = clip.part(window.overlap, count)
+    return latents, to_bytes(guard("effect", at, partial(effect, guard.editor, new, guidance)))
+
+
+def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor, length = guard.editor, plan["request"]["window"]
-    shot = next(range(*each) for each in plan["record"]["shots"] if window.start in range(*each))
+    editor = guard.editor
 
     def whole() -> Tensor:
+        shot = next(range(*each) for each in folder.plan["record"]["shots"] if window.start in range(*each))
         encode(folder, guard, shot)
         return folder.source(shot).to(editor.device)
 
@@ -253,6 +279,11 @@ def _finish(
 def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
     """The words of a request that the model was never taught."""
     return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
+
+
+def run_folder(request: EditRequest) -> Path:
+    """Where a run keeps what is finished."""
+    return request.run_dir or _beside(_output(request), ".eve-run")
 
 
 def _output(request: EditRequest) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -22,12 +23,17 @@ from eve_cli.models.parts import BundleSettings
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
-def pictures(request: EditRequest, settings: BundleSettings) -> Iterator[Picture]:
-    """The frames between --start and --end at the model's size, each uint8 (3, height, width)."""
+def pictures(request: EditRequest, settings: BundleSettings, times: list[Fraction] | None = None) -> Iterator[Picture]:
+    """The frames between --start and --end at the model's size, each uint8 (3, height, width).
+
+    `times` gets the time of each, in seconds.
+    """
     from eve_cli.media.decode import VideoReader
 
     with VideoReader(request.input, request.start, request.end, size=model_size(settings)) as reader:
         for frame in reader:
+            if times is not None:
+                times.append(frame.pts)
             yield frame.rgb
 
 

@@ -19,6 +19,11 @@ class Window:
     overlap: int
 
     @property
+    def name(self) -> str:
+        """What people call it; a window that is no part of a plan has no number."""
+        return f"window {self.index + 1}" if self.index >= 0 else f"frames {self.start}-{self.stop - 1}"
+
+    @property
     def frames(self) -> range:
         """All frames, by absolute index."""
         return range(self.start, self.stop)
