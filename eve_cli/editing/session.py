@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from eve_cli.editing.shelf import Shelf
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_spans, plan_windows
+from eve_cli.errors import Unforeseen
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
@@ -80,8 +82,9 @@ def edit(
         if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
             watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
         if watcher.foresees:
-            spent.forecast = forecast_of(plan, model, info)
-            watcher.foretold(spent.forecast)
+            with suppress(Unforeseen):
+                spent.forecast = forecast_of(plan, model, info)
+                watcher.foretold(spent.forecast)
         result = _finish(request, plan, model, folder, watcher, spent)
         remember(result, model)
         return result
