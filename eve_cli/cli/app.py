@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
     "rate": ("eve_cli.cli.rate:app", "Let people judge edits, blind, and count what they say."),
     "models": ("eve_cli.cli.models:app", "List, fetch, check, carry and convert models."),
+    "doctor": ("eve_cli.cli.doctor:app", "Check what an edit needs on this machine."),
+    "env": ("eve_cli.cli.doctor:env_app", "Say what this machine is, for a report of a bug."),
     "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
 }
 
