@@ -17,14 +17,6 @@ generate_app, subject_app, animate_app = (typer.Typer(add_completion=False) for 
 class Made(Shown):
     """Prints how far the making of a video is, and what came out."""
 
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """How far a stage is."""
-        if stage not in self.bars:
-            self._end_bars()
-            unit = {"learn": "steps", "write": "frames"}.get(stage, "windows")
-            self.bars[stage] = console.Progress(stage, total, unit, quiet=self.quiet)
-        self.bars[stage].update(done)
-
     def make(self, work: Callable[[], Path], as_json: bool) -> None:
         """Does the work and prints its result."""
         try:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -104,11 +104,10 @@ def animate(asked: Animating, watcher: Watcher | None = None) -> session.Result:
     with VideoWriter(coarse, codec="ffv1", fps=asked.fps, audio="none") as writer:
         for frame in camera.shot(picture, views, asked.frames):
             writer.write(np.ascontiguousarray(to_bytes(frame).numpy()))
-    values: dict[str, Any] = {
-        item.name: getattr(asked, item.name) for item in fields(EditRequest) if hasattr(asked, item.name)
-    }
-    values |= {"input": str(coarse), "output": target, "instruction": asked.prompt, "caption": asked.prompt}
-    request = EditRequest(**values | {"method": "dreamix", "preset": "frames", "scene_cuts": "off"})
+    same = {item.name: getattr(asked, item.name) for item in fields(EditRequest) if hasattr(asked, item.name)}
+    words = {"instruction": asked.prompt, "caption": asked.prompt}
+    where = {"input": str(coarse), "output": target}
+    request = _ask(asked).changed(**same | words | where, method="dreamix", preset="frames", scene_cuts="off")
     try:
         return session.edit(request, watcher)
     except BaseException:
@@ -152,7 +151,7 @@ def _write(
         seed=asked.seed,
         steps=asked.steps,
         text_cfg=text_cfg,
-        progress=lambda done, of: watcher.progress("make", done, of),
+        progress=lambda done, of: watcher.progress("edit", done, of),
     )
     settings = {name: value for name, value in to_mapping(asked).items() if name not in ("output", "images")}
     told = kept | {"settings": settings | {"text_cfg": text_cfg}, "model": plan_model(model), "versions": versions()}

@@ -84,7 +84,7 @@ class Subject(Making):
     )
     frames: int | None = setting(None, "How many (default: the model's).", metavar="N", min=2, panel="Video")
     steps: int = setting(20, "Denoising steps.", metavar="N", min=1, max=1000, panel="Video")
-    tune_steps: int = setting(100, "Steps in which the model learns the subject.", metavar="N", min=1, panel="Video")
+    tune_steps: int = setting(300, "Steps in which the model learns the subject.", metavar="N", min=1, panel="Video")
     tune_lr: float = setting(1e-3, "Learning rate of these steps.", min=0.0, panel="Video")
 
     def __post_init__(self) -> None:

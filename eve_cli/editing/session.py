@@ -156,7 +156,7 @@ def edit_windows(
     for window in windows:
         if not folder.has_window(window.index):
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(model, folder, window, plan, reference)
+            clip = _clip(model, folder, window, plan, reference, watcher)
             edited = method.edit(model.editor, clip, guidance)
             seen = effect(model.editor, clip, guidance) if request.keep == "on" else None
             count = len(window.frames)
@@ -165,7 +165,12 @@ def edit_windows(
 
 
 def _clip(
-    model: LoadedModel, folder: RunFolder, window: Window, plan: dict[str, Any], reference: Tensor | None
+    model: LoadedModel,
+    folder: RunFolder,
+    window: Window,
+    plan: dict[str, Any],
+    reference: Tensor | None,
+    watcher: Watcher,
 ) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor, length = model.editor, plan["request"]["window"]
@@ -181,6 +186,7 @@ def _clip(
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
         shot=lambda: folder.source(shot).to(editor.device),
+        learning=lambda done, of: watcher.progress("learn", done, of),
     )
 
 

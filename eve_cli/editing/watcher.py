@@ -16,7 +16,7 @@ class Watcher:
         """The source was looked at and the plan is fixed; `unknown` are words that the model never learned."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` windows (stage "edit") or frames (stage "write") are finished."""
+        """`done` of `total` windows (stage "edit"), steps ("learn") or frames ("write") are finished."""
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
