@@ -112,7 +112,7 @@ class Clip:
     `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
     latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
     steps. `shot` reads the source latents of the whole shot, which are those of the window where it is not given: for
-    methods that learn a clip before they edit it.
+    methods that learn a clip before they edit it, whose steps `learning` counts.
     """
 
     source: Tensor
@@ -121,6 +121,7 @@ class Clip:
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
     shot: Callable[[], Tensor] | None = None
+    learning: Callable[[int, int], None] | None = None
 
     def whole(self) -> Tensor:
         """The source latents of the whole shot."""

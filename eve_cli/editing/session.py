@@ -193,7 +193,8 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
             processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
             step = partial(_step, watcher, window.index, len(windows))
-            made = edited(request, guidance, guard, folder, window, reference, step)
+            learn = partial(watcher.progress, "learn")
+            made = edited(request, guidance, guard, folder, window, reference, step, learn)
             if processes.leads():
                 folder.save_window(window.index, *made)
             processes.wait()
@@ -212,6 +213,7 @@ def edited(
     window: Window,
     reference: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
+    learning: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """A window's edited latents (frames, c, h, w), and what the instruction does to its new frames, if that is kept.
 
@@ -219,7 +221,7 @@ def edited(
     """
     method: EditMethod = registry.pick(METHODS, request.method, "method")()
     assert request.window is not None
-    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress)
+    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress, learning=learning)
     at, count = window.name, len(window.frames)
     latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
     if request.keep != "on":

@@ -58,7 +58,7 @@ def draw(edit: WorldEdit, frames: Sequence[int] = range(8), side: int = 64) -> D
     return Drawings([name for name, _, _ in found], clips, right)
 
 
-Answers = list[tuple[str, Scene, str | None]]
+Answers = Sequence[tuple[str, Scene, str | None]]
 
 
 def _motions(edit: WorldEdit) -> Answers:
@@ -66,13 +66,14 @@ def _motions(edit: WorldEdit) -> Answers:
     assert edit.subject is not None
     index = edit.subject
     thing = edit.target.things[index]
-    return [(thing.motion, edit.target, None)] + [
+    others = [
         (motion, edit.target.with_thing(index, motion=motion, speed=speed, phase=phase, x=thing.x + shift), None)
         for motion in ("still", *possible(thing.kind))
         for speed in SPEEDS[motion]
         for phase in PHASES.get(motion, (thing.phase,))
         for shift in SHIFTS
     ]
+    return [(thing.motion, edit.target, None), *others]
 
 
 def _values(edit: WorldEdit) -> Answers:

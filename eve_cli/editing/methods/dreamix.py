@@ -26,7 +26,7 @@ class Dreamix:
         """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
         options = guidance.own(DreamixOptions)
         if options.combination.tune_steps:
-            editor = learned(editor, clip.whole(), options)
+            editor = learned(editor, clip, options)
         few = replace(
             clip,
             source=clip.source[:: options.every],
@@ -68,12 +68,12 @@ class Dreamix:
         )[0]
 
 
-def learned(editor: Editor, frames: Tensor, options: DreamixOptions) -> Editor:
-    """The editor after it learned the clean latents (frames, c, h, w); what was learned before is read again."""
+def learned(editor: Editor, clip: Clip, options: DreamixOptions) -> Editor:
+    """The editor after it learned the shot that a clip is of; what was learned before is read again."""
     from eve_cli.editing.tuning import Tuning, learn
 
     _, alpha, steps = options.combination
-    return learn(editor, frames, Tuning(steps, alpha, options.tune_lr))
+    return learn(editor, clip.whole(), Tuning(steps, alpha, options.tune_lr), progress=clip.learning)
 
 
 def last(schedule: Schedule, steps: int, strength: float) -> Tensor:
