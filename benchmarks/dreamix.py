@@ -1,6 +1,7 @@
 """Dreamix on edits of the world whose truth is known: what fine-tuning brings, and against its base lines.
 
-    python benchmarks/dreamix.py [--scenes 24] [--out runs/dreamix] [--probe runs/probe.safetensors] [--strips 2]
+    python benchmarks/dreamix.py [--scenes 24] [--out runs/dreamix] [--probe runs/probe.safetensors] [--strips 4]
+    python benchmarks/dreamix.py --hears 16
 
 Each held-out scene is learned once by each variant and edited in four ways (motion, style, object, background) to the
 caption of the result, by the same noise. Scenes that --out holds already are not made again, so a run can be stopped at
@@ -13,8 +14,12 @@ base lines  the paper's table 2: the text alone, every frame by itself, Dreamix 
             `quality`, `fidelity` and `alignment` are shares of clips that pass (`PASSES`), `success` of those that
             pass all three.
 
+hears       whether the video model follows words of motion at all: from the true edit's first frame, with the true
+            caption and with that of the source.
+
 asked       the clip is nearer to a drawing of what was asked for than to one of any other value
             (evaluation/drawings.py).
+as before   the clip is nearer to a drawing of the source's own value than to one of any other.
 probe       share of the target's things, colours, place, time and weather that a probe sees; --probe is the file
             that benchmarks/mini.py trains.
 """
@@ -35,11 +40,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eve_cli.editing.make import text_to_video
-
-from eve_cli.data.world.edits import MOTION, RenderedEdit, WorldEdit, edit_scene, render_edit
+from eve_cli.data.world.edits import MOTION, RenderedEdit, WorldEdit, edit_scene, render_edit, sample_edit
 from eve_cli.data.world.scene import sample_scene
+from eve_cli.diffusion.noise import frame_noise
+from eve_cli.diffusion.samplers import ddim
 from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.make import text_to_video
 from eve_cli.editing.methods.dreamix import Dreamix
 from eve_cli.editing.options.dreamix import DreamixOptions
 from eve_cli.evaluation import drawings, truth
@@ -57,7 +63,7 @@ VARIANTS = {
     "mixed": DreamixOptions(preset="motion"),
 }
 BASE = ("text alone", "every frame alone")
-LEARNING = ("asked", "edit_acc", "bg_psnr", "psnr", "ssim", "detail_ratio", "motion_ratio", "best")
+LEARNING = ("asked", "as before", "edit_acc", "bg_psnr", "psnr", "ssim", "detail_ratio", "motion_ratio", "best")
 AGAINST = ("quality", "fidelity", "alignment", "success", "probe", "psnr", "warp", "detail_ratio")
 PASSES: dict[str, Callable[[dict[str, float]], bool]] = {  # chosen before the table was made
     "quality": lambda row: 0.5 <= row["detail_ratio"] <= 1.6 and row["warp"] <= 4e-3,
@@ -120,6 +126,7 @@ def judged(
     found["psnr"], found["ssim"] = float(truth.psnr(wanted, made)), float(truth.ssim(wanted, made))
     found["warp"] = float(truth.matched_warp_error(made) - truth.matched_warp_error(wanted))
     found["asked"] = float(answers.right(clip))
+    found["as before"] = float(answers.closest(clip) == answers.closest(source[0]))
     found["probe"] = math.nan
     if probe is not None and not edit.look:
         told = right(probe.ask(clip), [edit.target] * FRAMES)
@@ -147,6 +154,27 @@ def run(editor: Editor, number: int, options: argparse.Namespace, probe: Probe |
             save_png((sheet.clamp(0, 1) * 255).round().byte().numpy(), options.out / f"{number:03d}.{kind}.png")
             print(f"{number} {kind}: {edit.source_caption} -> {edit.caption}", flush=True)
     return found
+
+
+def hears(editor: Editor, count: int, text_cfg: float = 4.0, steps: int = 10) -> None:
+    """Prints how the video model moves true first frames, told of the asked motion and of the source's."""
+    right, same, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
+    for number in range(count):
+        edit = sample_edit(HELD + 200_000 + number, MOTION, held_out=None, frames=range(FRAMES))
+        answers, first = drawings.draw(edit, range(FRAMES), SIDE), render_edit([edit], FRAMES, SIDE).edited[0, :1]
+        noise = frame_noise(number, range(FRAMES), tuple(editor.encode(first).shape[1:]))
+        seen = {}
+        for name in right:
+            denoise = editor.guided_video(editor.embed([getattr(edit, name)]), editor.encode(first), text_cfg=text_cfg)
+            seen[name] = answers.closest(
+                editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
+            )
+            right[name] += seen[name] == answers.asked
+        same += len(set(seen.values())) == 1
+    print(
+        f"of {count} clips from a true first frame, {right['caption']} move as the true caption says, "
+        f"{right['source_caption']} do so when told the source's; the two move alike in {same}"
+    )
 
 
 def table(
@@ -185,12 +213,16 @@ def main() -> None:
     parser.add_argument("--probe", type=Path, help="without it the column of the probe is empty")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--text-cfg", type=float, default=2.0)
+    parser.add_argument("--hears", type=int, default=0, help="only see whether the model hears of motion, in so many")
     parser.add_argument("--strips", type=int, default=4, help="scenes of which pictures are written")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     editor = Editor.load(options.model)
     editor.parts.channels_last()
+    if options.hears:
+        with torch.no_grad():
+            return hears(editor, options.hears)
     probe, found = Probe.load(options.probe) if options.probe else None, []
     for number in range(options.scenes):
         file = options.out / f"{number:03d}.json"

@@ -95,7 +95,7 @@ def expected(part: str, config: Mapping[str, Any]) -> Shapes:
         if CLASSES[part] is CLIPTextModel:
             module: nn.Module = CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
         else:
-            kind = AutoencoderDC if config.get("_class_name") == "AutoencoderDC" else CLASSES[part]
+            kind: Any = AutoencoderDC if config.get("_class_name") == "AutoencoderDC" else CLASSES[part]
             module = kind.from_config(dict(config))
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 

@@ -76,7 +76,9 @@ class Alignment:
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
         self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
         if self.lora:
-            self.inputs = PersonalInputs(self.inputs, self.lora.token, self.lora.kind)
+            self.inputs = PersonalInputs(
+                self.inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style"
+            )
         self.plan = Plan(
             count=settings.points,
             frames=1 if self.lora else self.parts.settings.frames,

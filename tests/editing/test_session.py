@@ -135,6 +135,20 @@ def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path
     assert whole.plan["record"]["shots"] == [[0, 23]]
 
 
+def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[range, torch.Tensor]] = []
+
+    def look(self: object, editor: FakeEditor, part: Clip, guidance: Guidance) -> torch.Tensor:
+        seen.append((part.indices, part.whole()))
+        return part.source
+
+    monkeypatch.setattr(load(METHODS["copy"]), "edit", look)
+    session.edit(request(clip, tmp_path / "out.mkv", method="copy"), load=fake_load(), find_cuts=lambda frames: [10])
+    assert [len(shot) for _, shot in seen] == [10, 10, 9, 9]
+    second = [shot for indices, shot in seen if indices.start >= 10]
+    assert all(torch.equal(shot, second[0]) for shot in second) and not torch.equal(second[0][:9], seen[0][1][:9])
+
+
 def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
     editors: list[FakeEditor] = []
 

@@ -191,7 +191,7 @@ def random_parts(
 
 def settings(sizes: Sizes = FULL, sparse: bool = True) -> BundleSettings:
     """What the family's editors are told, with ControlNet ip2p."""
-    told = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
+    told: dict[str, Any] = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
     return BundleSettings(name="sd15", **told | {"first_frame": "sparse" if sparse else "repeat"})
 
 

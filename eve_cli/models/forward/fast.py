@@ -119,11 +119,11 @@ class Fast:
             label = net.class_embedding(labels)
             rows = max(len(label), len(embedding))
             embedding = spread(embedding, rows) + spread(label, rows)
-        known = self.heads.setdefault(text, {})
+        known: Any = self.heads.setdefault(text, {})
         return Shared(functional.silu(embedding), partial(_heads, known, text.to(dtype)), len(text), self.rows)
 
     def _hint(self, net: Net, hint: Tensor, x: Tensor) -> Tensor:
-        known = self.hints.setdefault(hint, {})
+        known: Any = self.hints.setdefault(hint, {})
         if net not in known:
             frames = hint.reshape(-1, *hint.shape[-3:]).to(x.dtype)
             portions = frames.split(self.rows or len(frames))
