@@ -19,9 +19,10 @@ from tests.media.make import X264, barcode, numbered, numbers
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from eve_cli.media.encode import VideoWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
 with VideoWriter(sys.argv[1], preset="ultrafast", crf=0) as writer:
     for number in range(100000):
         writer.write(np.random.randint(0, 256, (3, 64, 96), dtype=np.uint8))
