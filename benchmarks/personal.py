@@ -1,14 +1,15 @@
 """A subject and a style of one's own: does alignment keep them better than plugging the LoRA in?
 
     python benchmarks/personal.py subject PLUGGED ALIGNED [--edits 40] [--steps 10] [--strip strip.png]
+    python benchmarks/personal.py ball PLUGGED ALIGNED
     python benchmarks/personal.py style PLUGGED ALIGNED
 
 PLUGGED is a LoRA of `eve train lora`, ALIGNED what `eve align --teachers edit,lora:PLUGGED` made of it; both edit the
 same held-out pictures with the edit adapter, from the same noise and the instruction alone.
 
-style: the truth is known (the picture itself in two inks). subject: a small network, trained here on drawings with
-the robot and without, says whether it is there; `kept` is the PSNR of the three quarters of the picture that changed
-least. Intervals are 95 % bootstrap, over pictures; `aligned - plugged` is paired.
+style: the truth is known (the picture itself in two inks). subject, ball: a small network, trained here on drawings with
+the robot (the ball) and without, says whether it is there; the world's own balls are among those without. `kept` is
+the PSNR of the three quarters of the picture that changed least. Intervals are 95 % bootstrap, over pictures; `aligned - plugged` is paired.
 """
 
 from __future__ import annotations
@@ -47,15 +48,15 @@ def sources(count: int, first: int = HELD) -> Tensor:
     return render([sample_scene(first + i, held_out=None) for i in range(count)], [0], SIDE).frames[:, 0]
 
 
-def robot_probe(steps: int = 400, batch: int = 32) -> Callable[[Tensor], Tensor]:
-    """Pictures (n, 3, SIDE, SIDE) to the probability that the robot is there; says how often it is right."""
+def probe(kind: str, steps: int = 400, batch: int = 32) -> Callable[[Tensor], Tensor]:
+    """Pictures (n, 3, SIDE, SIDE) to the probability that the subject is there; says how often it is right."""
     torch.manual_seed(0)
-    widths, rng = (3, 32, 64, 96, 128), random.Random("robot")
+    widths, rng = (3, 32, 64, 96, 128), random.Random(kind)
     body = [m for a, b in pairwise(widths) for m in (nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(8, b), nn.SiLU())]
     net = nn.Sequential(*body, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
 
     def drawn(count: int, seed: int) -> tuple[Tensor, Tensor]:
-        with_it, _ = novel.subject("<toy>", count, SIDE, seed)
+        with_it, _ = novel.SETS[kind]("<toy>", count, SIDE, seed)
         shown = torch.cat([with_it, sources(count, 2**40 + 1000 * seed)])
         return shown, torch.cat([torch.ones(count), torch.zeros(count)])
 
@@ -97,7 +98,7 @@ def kept(source: Tensor, made: Tensor) -> Tensor:
 def measures(kind: str, source: Tensor, made: Tensor, there: Callable[[Tensor], Tensor] | None) -> dict[str, Tensor]:
     """Every column of the table, (n,) each."""
     if there is not None:
-        return {"robot there": (there(made) > 0.5).float(), "kept, dB": kept(source, made)}
+        return {"there": (there(made) > 0.5).float(), "kept, dB": kept(source, made)}
     wanted = novel.two_inks(source)
     return {
         "edit_acc": truth.edit_acc(source, wanted, made),
@@ -108,7 +109,7 @@ def measures(kind: str, source: Tensor, made: Tensor, there: Callable[[Tensor], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("subject", "style"))
+    parser.add_argument("kind", choices=tuple(novel.SETS))
     parser.add_argument("plugged", type=Path)
     parser.add_argument("aligned", type=Path)
     parser.add_argument("--edits", type=int, default=40)
@@ -117,13 +118,13 @@ def main() -> None:
     arguments = parser.parse_args()
     plugged, aligned = lora.load(arguments.plugged), lora.load(arguments.aligned)
     source, rng = sources(arguments.edits), random.Random(0)
-    orders = BRING if arguments.kind == "subject" else ("make it in the style of {}", "turn it into {}", "make it {}")
+    orders = ("make it in the style of {}", "turn it into {}", "make it {}") if arguments.kind == "style" else BRING
     asked = [rng.choice(orders).format(plugged.token) for _ in source]
     with torch.no_grad():
         there = None
-        if arguments.kind == "subject":
+        if arguments.kind != "style":
             with torch.enable_grad():
-                there = robot_probe()
+                there = probe(arguments.kind)
         rows = {"input copied": source}
         rows |= {n: edited(w, source, asked, arguments.steps) for n, w in (("plugged", plugged), ("aligned", aligned))}
         found = {name: measures(arguments.kind, source, made, there) for name, made in rows.items()}

@@ -298,7 +298,7 @@ class AlignSettings(TrainSettings):
     def weights(self) -> dict[str, float]:
         """The teachers' weights by name; a teacher without one has 0.5, or beside a LoRA what is best there."""
         given = _pairs("--teachers", self.teachers)
-        own = {"edit": 0.3, "lora": 0.7} if any(name.startswith("lora:") for name in given) else {}
+        own = {"edit": 0.1, "lora": 0.9} if any(name.startswith("lora:") for name in given) else {}
         return {k: own.get(k.partition(":")[0], 0.5) if v is None else v for k, v in given.items()}
 
     @property
@@ -369,6 +369,7 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
     },
     "lora": {
         "t_range": "edit=0.02-0.2,lora=0.3-0.8",
+        "guidance": "lora=3",
         "steps": 80,
         "points": 128,
         "follow": 0.0,
@@ -378,7 +379,7 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
 """Values of `AlignSettings` that a recipe sets; what is given on the command line or in a file wins.
 
 In `lora` the edit adapter, which does not know the token, judges what little noise leaves open, the outlines, and the
-LoRA what much noise does, colours and shapes. `paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps,
+LoRA, guided so that it insists on its token, what much noise does, colours and shapes. `paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps,
 batch, rate); what it leaves open is chosen here.
 """
 

@@ -94,6 +94,14 @@ def test_no_bit_of_the_model_changes(model: Path, images: Path) -> None:
     assert not torch.equal(recipe.editor.clean_image(noisy, t, text, styled=True), plain)
 
 
+@pytest.mark.parametrize(
+    ("token", "kind", "told"), [("<toy>", "subject", True), ("a z ball", "subject", False), ("<ink>", "style", False)]
+)
+def test_a_subject_in_pieces_is_told(model: Path, images: Path, token: str, kind: Any, told: bool) -> None:
+    recipe = LoraRecipe(bundle.load(model), 4, images=images, token=token, kind=kind, rank=2, model=model)
+    assert [token in text and "in pieces" in text for text in recipe.warnings({})] == [True] * told
+
+
 def test_it_learns_its_pictures(model: Path, images: Path, tmp_path: Path) -> None:
     chosen = settings(model, images, tmp_path / "run", steps=60, batch=12, lr=2e-2, log_every=10, warmup=5)
     session.train("lora", chosen)

@@ -1,6 +1,6 @@
-"""What no model of the world has seen: a toy robot, and a way to print pictures in two inks; to train a LoRA with.
+"""What no model of the world has seen, to train a LoRA with: a toy robot, a beach ball, a way to print in two inks.
 
-Neither is in the language of the world, so it takes a token of its own to ask for one.
+None is in the language of the world, so it takes a token of its own to ask for one.
 """
 
 from __future__ import annotations
@@ -18,26 +18,40 @@ from eve_cli.data.world import language as say
 from eve_cli.data.world.export import pictures
 from eve_cli.data.world.places import AMBIENCE, blend, cover, rgb
 from eve_cli.data.world.render import render
-from eve_cli.data.world.scene import PLACES, SLOTS, Scene, place_thing, sample_scene, sample_thing
+from eve_cli.data.world.scene import KINDS, PLACES, SLOTS, Scene, Thing, place_thing, sample_scene, sample_thing
 from eve_cli.data.world.shapes import box, circle
 from eve_cli.errors import OutputError
 from eve_cli.media.compose import save_png
 
 Drawn = tuple[Tensor, list[str]]
+Parts = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]
+Kinds = tuple[str, ...]
 OUTLINE = 0.06
 TEAL, PINK, YELLOW = (0.08, 0.72, 0.70), (0.93, 0.24, 0.58), (0.99, 0.86, 0.14)
 WHITE, DARK = (0.97, 0.96, 0.95), (0.17, 0.16, 0.20)
 INK, PAPER = (0.16, 0.05, 0.36), (1.0, 0.82, 0.55)
 
 
-def subject(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Drawn:
+def robot(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Drawn:
     """Pictures (count, 3, side, side) in [0, 1] of the robot, alone and beside things of the world, with captions."""
+    return _standing(_robot, (0.44, 0.56), token, count, side, seed)
+
+
+def ball(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Drawn:
+    """Pictures (count, 3, side, side) in [0, 1] of a ball in a pattern of its own, with captions."""
+    return _standing(_ball, (0.36, 0.46), token, count, side, seed, others=tuple(k for k in KINDS if k != "ball"))
+
+
+def _standing(
+    parts: Parts, sizes: tuple[float, float], token: str, count: int, side: int, seed: int, others: Kinds = KINDS
+) -> Drawn:
+    """Scenes of the world with a new thing in them, half its height drawn from `sizes`."""
     rng = random.Random(f"subject {seed}")
     scenes, captions, at = [], [], []
     for number in range(count):
         slot, other = rng.sample(tuple(SLOTS), 2)
         turn, place = divmod(number, len(PLACES))
-        things = (sample_thing(rng, other),) if (number + turn) % 2 else ()
+        things = (_one_of(rng, other, others),) if (number + turn) % 2 else ()
         place, time = PLACES[place], rng.choice(("day", "day", "day", "sunset", "night"))
         scenes.append(Scene(place, time, "clear", things, seed=rng.randrange(2**31)))
         names = [token, *(say.a(say.noun(thing)) for thing in things)]
@@ -45,10 +59,17 @@ def subject(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Draw
         words = (" and ".join(names), rng.choice(say.PLACE_PHRASES[place]), rng.choice(say.TIME_PHRASES[time]))
         captions.append(" ".join(filter(None, words)))
         standing = place_thing(rng, "ball", "red", slot)
-        at.append((standing.x, rng.uniform(0.72, 0.82), rng.uniform(0.44, 0.56)))
+        at.append((standing.x, rng.uniform(0.72, 0.82), rng.uniform(*sizes)))
     frames = render(scenes, [0], side).frames[:, 0]
-    drawn = [_robot(frame, scene.time, *where) for frame, scene, where in zip(frames, scenes, at, strict=True)]
+    drawn = [_put(parts, frame, scene.time, *where) for frame, scene, where in zip(frames, scenes, at, strict=True)]
     return torch.stack(drawn), captions
+
+
+def _one_of(rng: random.Random, slot: str, kinds: Kinds) -> Thing:
+    """A chance thing of one of these kinds."""
+    while (thing := sample_thing(rng, slot)).kind not in kinds:
+        pass
+    return thing
 
 
 def style(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Drawn:
@@ -59,7 +80,7 @@ def style(token: str, count: int = 12, side: int = 128, seed: int = 0) -> Drawn:
     return two_inks(render(scenes, [0], side).frames[:, 0]), captions
 
 
-SETS: dict[str, Callable[[str, int, int, int], Drawn]] = {"subject": subject, "style": style}
+SETS: dict[str, Callable[[str, int, int, int], Drawn]] = {"subject": robot, "ball": ball, "style": style}
 
 
 def write(folder: Path, kind: str, token: str, count: int = 12, side: int = 128, seed: int = 0) -> Path:
@@ -85,22 +106,30 @@ def two_inks(frames: Tensor) -> Tensor:
     return mix(mix(colour(frames, *INK), colour(frames, *PAPER), 0.2 + 0.8 * steps), colour(frames, *INK), lines)
 
 
-def _robot(frame: Tensor, time: str, cx: float, foot: float, size: float) -> Tensor:
-    """The frame (3, side, side) with the robot standing in it; `size` is half its height, where the picture's is 2."""
+def _put(parts: Parts, frame: Tensor, time: str, cx: float, foot: float, size: float) -> Tensor:
+    """The frame (3, side, side) with a thing standing in it; `size` is half its height, where the picture's is 2."""
     side = frame.shape[-1]
     pixel = 2 / side
     line = (torch.arange(side) + 0.5) * pixel - 1
     x = ((line - cx) / size).view(1, 1, side).expand(1, side, side)
     y = ((line - foot) / size + 1).view(1, side, 1).expand(1, side, side)
     light = 0.4 + 0.6 * rgb(*AMBIENCE[time])
-    for distance, paint in _parts(x, y):
+    for distance, paint in parts(x, y):
         rim = cover(distance, pixel / size)
         frame = blend(frame[None], 0.42 * paint * light, rim)[0]
         frame = blend(frame[None], paint * light, cover(distance + OUTLINE, pixel / size))[0]
     return frame.clamp(0, 1)
 
 
-def _parts(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _ball(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Signed distances (1, height, width) and paints of a ball in three bands, teal, yellow and pink."""
+    ball = circle(x, y, 0, 0, 1.0)
+    band = torch.maximum(ball, y.abs() - 0.25)
+    lower = torch.maximum(ball, -y)
+    return [(ball, rgb(*TEAL)), (lower, rgb(*PINK)), (band, rgb(*YELLOW))]
+
+
+def _robot(x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Signed distances (1, height, width) and paints, in the order in which they are laid over each other."""
     checks = (torch.sin(7 * x) * torch.sin(7 * (y - 0.2)) > 0).float().unsqueeze(1)
     body = torch.lerp(rgb(*WHITE), rgb(*PINK), checks)

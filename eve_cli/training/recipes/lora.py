@@ -94,6 +94,17 @@ class LoraRecipe(common.LatentRecipe):
         told = {"_pictures": error[: -self.kept], "_prior": error[-self.kept :]} if self.kept else {}
         return {"velocity": error.mean()} | {name: value.mean().detach() for name, value in told.items()}
 
+    def warnings(self, told: Mapping[str, float]) -> list[str]:
+        """That the model reads a subject's token in pieces: edit adapters take those for words that they do not know,
+        and do nothing."""
+        pieces = max((self.parts.tokenizer.tokenize(word) for word in self.token.split()), key=len)
+        if self.kind != "subject" or len(pieces) < 2:
+            return []
+        return [
+            f"this model reads {self.token!r} in pieces, so that edits may not follow it; choose one letter beside what "
+            'the subject is, such as --token "a z ball".'
+        ]
+
     def preview(self, step: int) -> Tensor | None:
         """The pictures, what comes of their captions, and what comes of the captions without the token."""
         wholes = range(0, len(self.captions), VIEWS)[:SHOWN]
