@@ -1,24 +1,28 @@
 #!/bin/sh
-# Teaches mini a toy robot (or a way to print) from twelve pictures, and edits with it.
+# Teaches mini a thing (or a way to print) from twelve pictures, aligns its edits with it, and edits a video.
 #
 #   examples/lora_mini.sh
 #   KIND=style examples/lora_mini.sh
 #
-# KIND     subject (a toy robot, asked for as <toy>) or style (two inks, asked for as <ink>); default subject
-# OUT      folder of the pictures, the run and the results (default runs/lora)
-# STEPS    steps of the training (default 300: some minutes on 2 cores)
+# KIND     ball (in bands of its own, asked for as "a z ball"), style (two inks, asked for as <ink>) or subject (a toy
+#          robot, <toy>, which is more than mini can learn from twelve pictures); default ball
+# OUT      folder of the pictures, the runs and the results (default runs/lora)
+# STEPS    steps of the training (default 600: some minutes on 2 cores)
+# ALIGN    steps of the alignment (default 80: a minute or two)
 # EVE      the command (default eve)
 set -eu
-KIND=${KIND:-subject} OUT=${OUT:-runs/lora} STEPS=${STEPS:-300} EVE=${EVE:-eve}
+KIND=${KIND:-ball} OUT=${OUT:-runs/lora} STEPS=${STEPS:-600} ALIGN=${ALIGN:-80} EVE=${EVE:-eve}
 case $KIND in
-subject) token="<toy>" ask="replace the car with <toy>" ;;
-style) token="<ink>" ask="make it <ink>" ;;
-*) echo "KIND must be subject or style, not $KIND" >&2; exit 2 ;;
+ball) token="a z ball" kind=subject ask="add a z ball" ;;
+style) token="<ink>" kind=style ask="make it <ink>" ;;
+subject) token="<toy>" kind=subject ask="put <toy> in the scene" ;;
+*) echo "KIND must be ball, style or subject, not $KIND" >&2; exit 2 ;;
 esac
 home=$OUT/$KIND
 
 [ -d "$home/pictures" ] || $EVE data novel "$KIND" --token "$token" --out "$home/pictures" >&2
 [ -d "$home/run/lora" ] ||
-    $EVE train lora --images "$home/pictures" --token "$token" --kind "$KIND" --steps "$STEPS" --out "$home/run" >&2
-# A video, and a picture: the first frame of the same scene.
-$EVE edit examples/car.mp4 "$ask" --lora "$home/run/lora" --seed 7 --end 1 --overwrite --output "$home/car.mp4"
+    $EVE train lora --images "$home/pictures" --token "$token" --kind "$kind" --steps "$STEPS" --out "$home/run" >&2
+[ -d "$home/aligned/lora" ] ||
+    $EVE align --teachers "edit,lora:$home/run/lora" --steps "$ALIGN" --out "$home/aligned" >&2
+$EVE edit examples/car.mp4 "$ask" --lora "$home/aligned/lora" --seed 7 --end 1 --overwrite --output "$home/car.mp4"
