@@ -16,8 +16,9 @@ from transformers import CLIPTextModel
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle, lora, low_rank
 from eve_cli.models import codec as codecs
+from eve_cli.models.forward.doubling import doubled
 from eve_cli.models.forward.fast import Fast
-from eve_cli.models.forward.layers import known
+from eve_cli.models.forward.layers import branched, known
 from eve_cli.models.forward.merge import merged
 from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
 from eve_cli.models.forward.run import Run
@@ -115,8 +116,8 @@ class Editor(Guided):
     def quicken(self) -> Editor:
         """Makes functions quick that need no gradients, for good: the engine of `models/forward`, texts read once.
 
-        Low-rank layers are worked into weights of the trees' own. Networks that the engine does not know stay as they
-        are. Gives the editor back.
+        Low-rank layers are worked into weights of the trees' own, so parts are not to be saved from here on. Networks
+        that the engine does not know stay as they are. Gives the editor back.
         """
         self._texts = {}
         trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
@@ -126,6 +127,10 @@ class Editor(Guided):
             for tree in (self.styled, self.student):
                 if tree is not None and tree is not self.backbone:
                     merged(tree)
+        kernels: dict[nn.Parameter, nn.Parameter] = {}
+        for tree in (self.parts.codec, self.backbone, self.styled, self.video, self.student):
+            if tree is not None:
+                doubled(tree, kernels)
         return self
 
     @contextmanager
@@ -168,6 +173,14 @@ class Editor(Guided):
         mean, std = self._latent_scale()
         frames = codecs.decode(self.parts.codec, (latents * std + mean).to(self.dtype)) / 2 + 0.5
         return frames.clamp(0, 1) if clamp else frames
+
+    def hint(self, latents: Tensor) -> Tensor:
+        """What the edit adapter is shown of source latents (f, c, h, w), as the bundle's `hint` says: these, or the
+        frames (f, 3, height, width) that they stand for, without gradients."""
+        if self.settings.hint == "latents":
+            return latents
+        with torch.no_grad():
+            return torch.cat([self.decode(piece) for piece in codecs.pieces(latents, self.factor)])
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
         if self._texts is None:
@@ -265,11 +278,11 @@ class Editor(Guided):
             return None
         adapter = self._need(self.parts.edit, "edit adapter")
         rows, frames = len(source), source.shape[1] if source.ndim == 5 else 1
-        labels = None
+        labels, every = None, rows * run.shown
         if adapter.config["num_class_embeds"]:
             unknown = torch.full((rows,), UNKNOWN_TASK, device=noisy.device)
-            labels = unknown if task is None else task[:rows]
-        told = instruction if len(instruction) <= rows else instruction[:rows]
+            labels = unknown if task is None else task[:every]
+        told = instruction if len(instruction) <= every else instruction[:every]
         x = noisy[: rows * frames].to(self.dtype)
         return self.networks.control(adapter, x, t[:rows], told, source, labels, run)
 
@@ -278,7 +291,7 @@ class Editor(Guided):
     ) -> Tensor:
         tree = self.styled if styled else self.backbone
         out = self.networks.unet(tree, noisy.to(self.dtype), t, text, residuals, run)
-        return self.image_schedule.to_clean(noisy, out, t)
+        return self.image_schedule.to_clean(branched(noisy, run.branches), out, branched(t, run.branches))
 
     def _temporal(
         self,
@@ -300,10 +313,12 @@ class Editor(Guided):
                 x = torch.cat([x, padded(given, len(x))], dim=1)
             else:
                 rows, seen = len(first), x[: len(given)]
-                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], given, run)
+                words = text if len(text) <= rows * run.branches else text[:rows]
+                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], words, given, run)
                 residuals = more if residuals is None else added(residuals, more)
         out = self.networks.unet(tree, x, t, text, residuals, run)
-        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), t)
+        noisy = branched(noisy, run.branches)
+        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), branched(t, run.branches))
 
     def need_student(self) -> UNetMotionModel:
         """The student's tree; ModelError unless the model has both adapters."""
