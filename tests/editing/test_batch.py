@@ -105,7 +105,7 @@ def test_one_model_is_loaded_once_and_a_missing_one_is_missed_once() -> None:
 def test_a_table_as_people_save_it(desk: Path) -> None:
     (desk / "m.csv").write_bytes(
         "\ufeffInput;Instruction;Text-CFG;steps;side-by-side;id\r\n"
-        "one.mkv;mach es dunkel, bitte;2.5;;yes;x1\r\n;;;;;\r\ntwo.mkv;;;many;;\r\none.mkv;a;b;c;d;e;f\r\n".encode()
+        "one.mkv;mach es dunkel, bitte;2.5;;yes;x1\r\n;;;;;\r\ntwo.mkv;;;many;;\r\none.mkv;a;2;3;no;e;f\r\n".encode()
     )
     found = manifest.read(desk / "m.csv", "snowy", {"steps": 9}, desk / "out")
     first = found[0].request
