@@ -42,11 +42,12 @@ def doubled(tree: nn.Module, known: dict[nn.Parameter, nn.Parameter]) -> None:
             fits = plain.use_conv and not plain.use_conv_transpose and plain.norm is None and plain.interpolate
         else:
             fits = isinstance(module, DCUpBlock2d) and plain.interpolate and plain.interpolation_mode == "nearest"
-        if not fits or plain.conv.weight.shape[-1] != 3:
+        parent, _, leaf = name.rpartition(".")
+        done = isinstance(tree.get_submodule(parent), Doubling)  # trees share blocks
+        if done or not fits or plain.conv.weight.shape[-1] != 3:
             continue
         if plain.conv.weight not in known:
             known[plain.conv.weight] = nn.Parameter(_kernel(plain.conv.weight), requires_grad=False)
-        parent, _, leaf = name.rpartition(".")
         setattr(tree.get_submodule(parent), leaf, Doubling(module, known[plain.conv.weight]))
 
 
