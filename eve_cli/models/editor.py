@@ -16,6 +16,7 @@ from transformers import CLIPTextModel
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle, lora, low_rank
 from eve_cli.models import codec as codecs
+from eve_cli.models.forward.dense import dense
 from eve_cli.models.forward.doubling import doubled
 from eve_cli.models.forward.fast import Fast
 from eve_cli.models.forward.layers import branched, known
@@ -128,9 +129,10 @@ class Editor(Guided):
                 if tree is not None and tree is not self.backbone:
                     merged(tree)
         kernels: dict[nn.Parameter, nn.Parameter] = {}
-        for tree in (self.parts.codec, self.backbone, self.styled, self.video, self.student):
-            if tree is not None:
-                doubled(tree, kernels)
+        joined = (self.styled, self.video, self.student)
+        for tree in (*(module for _, module in self.parts.modules()), *(tree for tree in joined if tree is not None)):
+            doubled(tree, kernels)
+            dense(tree)
         return self
 
     @contextmanager
