@@ -190,7 +190,7 @@ def _sheet(made: Preview, path: Path) -> None:
 
 
 def _title(made: Preview) -> str:
-    return f"{made.info.name}: {made.plan['record']['settings']['instruction']}"
+    return f"{Path(made.info.name).name}: {made.plan['record']['settings']['instruction']}"
 
 
 def _page(made: Preview, path: Path, varied: dict[str, list[Any]]) -> Path:

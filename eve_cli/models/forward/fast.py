@@ -126,17 +126,23 @@ class Fast:
             label = net.class_embedding(labels)
             rows = max(len(label), len(embedding))
             embedding = spread(embedding, rows) + spread(label, rows)
-        known = self.heads.setdefault(text, {})
-        heads = partial(_heads, known, text.to(dtype))
+        heads = partial(_heads, _kept(self.heads, text), text.to(dtype))
         return Shared(functional.silu(embedding), heads, len(text), branches, self.rows)
 
     def _hint(self, net: Net, hint: Tensor, x: Tensor) -> Tensor:
-        known = self.hints.setdefault(hint, {})
+        known = _kept(self.hints, hint)
         if net not in known:
             frames = hint.reshape(-1, *hint.shape[-3:]).to(x.dtype)
             portions = frames.split(self.rows or len(frames))
             known[net] = torch.cat([net.controlnet_cond_embedding(_laid(each)) for each in portions])
         return known[net]
+
+
+def _kept(table: WeakTensorKeyDictionary, key: Tensor) -> dict[Net, Any]:
+    """What a table keeps of a tensor, for each module that made something of it."""
+    if key not in table:
+        table[key] = {}
+    return table[key]
 
 
 def _heads(known: dict[Net, Heads], text: Tensor, attention: Net) -> Heads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -25,7 +26,7 @@ def merged(tree: Tree) -> Tree:
 
 
 def _plain(layer: BaseTunerLayer) -> nn.Module:
-    base = layer.get_base_layer()
+    base: Any = layer.get_base_layer()
     weight = base.weight.float()
     for adapter in layer.active_adapters:
         if adapter in layer.lora_A:  # pyright: ignore
