@@ -61,7 +61,7 @@ class VideoRecipe(common.LatentRecipe):
         order = torch.cat([rest.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
         latents, t = latents[order], t[order]
         noisy = schedule.add_noise(latents, batch["noise"], t)
-        if noisy.device.type == "cpu":  # torch's group norm crashes on its way back where its input needs no gradient
+        if self.parts.sparse is not None:  # else the first norm's input needs no gradient, and torch's way back crashes
             noisy.requires_grad_(True)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
