@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -80,7 +81,7 @@ class Alignment:
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
         self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
         if self.lora:
-            self.inputs = PersonalInputs(self.inputs, self.lora.token, self.lora.kind)
+            self.inputs = PersonalInputs(self.inputs, self.lora.token, cast(Any, self.lora.kind))
         frames = 1 if self.lora else settings.frames or self.parts.settings.frames
         self.plan = Plan(
             count=settings.points,
@@ -143,13 +144,13 @@ class Alignment:
         return bundle.save(parts, out / "model", record, dtype=dtype, origin=self.origin, trained=trained)
 
 
-def _lora(settings: AlignSettings, origin: Path) -> Lora | None:
+def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
     """The LoRA among the teachers; ModelError if it was made for another backbone."""
     for name in settings.weights:
         kind, _, place = name.partition(":")
         if kind == "lora":
             found = lora.load(place)
-            found.check_fits(Path(place), settings.model, folder.read(origin))
+            found.check_fits(Path(place), settings.model, folder.read(_known(origin)))
             return found
     return None
 

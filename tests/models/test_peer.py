@@ -1,27 +1,16 @@
 """The engine does what diffusers' own pipelines do, where the work is the same."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from diffusers import AnimateDiffControlNetPipeline, AnimateDiffVideoToVideoControlNetPipeline
 
 from benchmarks import engine
 from eve_cli.models.editor import Editor
-from eve_cli.models.families import sd15
 
 
 @pytest.fixture(scope="module")
-def editor(monkeypatch_module: pytest.MonkeyPatch) -> Editor:
-    # at 128 pixels the smallest layer still has places to take a norm over
-    monkeypatch_module.setitem(sd15.NAMED, "tiny", replace(sd15.TINY, pixels=128))
+def editor() -> Editor:
     return Editor(engine.parts_of("tiny")).quicken()
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
 
 
 @torch.inference_mode()

@@ -135,7 +135,7 @@ def motion(sizes: Sizes = FULL, mid: bool = False) -> MotionAdapter:
     return MotionAdapter(block_out_channels=channels, motion_norm_num_groups=32, use_motion_mid_block=mid)
 
 
-def sparse(sizes: Sizes = FULL) -> SparseControlNetModel:
+def sparse_control(sizes: Sizes = FULL) -> SparseControlNetModel:
     """SparseCtrl RGB: reads the latents of the given frames and a mask, never the noisy ones."""
     return SparseControlNetModel(block_out_channels=sizes.channels, cross_attention_dim=sizes.text_width)
 
@@ -148,7 +148,7 @@ def config(part: str) -> dict[str, Any]:
         "backbone": backbone,
         "edit": edit,
         "video": motion,
-        "sparse": sparse,
+        "sparse": sparse_control,
     }
     with torch.device("meta"):
         made = build[part]().config
@@ -180,7 +180,7 @@ def random_parts(
             backbone=backbone(sizes),
             edit=edit(sizes),
             video=VideoAdapter(motion(sizes, mid), 4, "sparse" if sparse else "repeat"),
-            sparse=globals()["sparse"](sizes) if sparse else None,
+            sparse=sparse_control(sizes) if sparse else None,
             schedule=own,
             image_schedule=image,
             settings=settings(sizes, sparse),
@@ -199,7 +199,7 @@ def ghost(preset: Preset) -> Parts:
 
 def settings(sizes: Sizes = FULL, sparse: bool = True) -> BundleSettings:
     """What the family's editors are told, with ControlNet ip2p."""
-    told = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
+    told: dict[str, Any] = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
     return BundleSettings(name="sd15", **told | {"first_frame": "sparse" if sparse else "repeat"})
 
 
