@@ -297,7 +297,8 @@ def savings(options: argparse.Namespace) -> bool:
             found[name].append([float(truth.psnr(made, frames)), right, seconds])
     print(
         f"\nsavings: mini, {len(edits)} edits of {editor.settings.frames} frames, {options.steps} steps, text guidance "
-        f"{options.text_cfg:g}\n| | PSNR to exact, dB: mean | worst | edit_acc less exact's | times |\n|---|---|---|---|---|"
+        f"{options.text_cfg:g}\n| | PSNR to exact, dB: mean | worst | edit_acc less exact's | times |\n"
+        "|---|---|---|---|---|"
     )
     exact = torch.tensor(found["exact"])
     for name, rows in found.items():

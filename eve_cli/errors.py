@@ -10,6 +10,10 @@ class EveError(Exception):
     exit_code = 1
 
 
+class Unforeseen(EveError):
+    """What something costs cannot be told beforehand."""
+
+
 class UsageError(EveError):
     """A flag, a setting or a name is wrong."""
 

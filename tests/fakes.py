@@ -29,6 +29,7 @@ class FakeEditor:
     image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calls: list[str] = field(default_factory=list)
+    video: None = None
 
     def encode(self, frames: Tensor) -> Tensor:
         return functional.avg_pool2d(frames * 2 - 1, 8)
@@ -54,13 +55,21 @@ class FakeEditor:
         told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
         return torch.where(told > 0, self.edited(source, noisy), source)
 
-    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None):
+    def guided_edit(
+        self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None
+    ):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
     def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None, run=None):
         self.calls.append("student")
         return lambda noisy, t: self.edited(source, noisy)
+
+    def clean_image(self, noisy, t, text):
+        return self.edited(noisy, noisy)
+
+    def clean_video(self, noisy, t, text, first):
+        return self.edited(noisy, noisy)
 
     def guided_image(self, text, text_cfg=None, *, styled=False, run=None):
         self.calls.append("image")

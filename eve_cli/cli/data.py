@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at data, or draw some.")
 EXAMPLES = 5
 DRAWS = ("pictures", "pairs", "clips")
-TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth or mark"
+TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth, mark or motion"
 
 Format = Literal["text", "json"]
 Kind = Literal["subject", "style"]

@@ -44,6 +44,7 @@ def plan(planned: Mapping[str, Any], picture: bool = False) -> str:
         f"{request['steps']} steps",
         f"guidance {request['text_cfg']:g} text, {request['video_cfg']:g} video",
         f"seed {request['seed']}",
+        *([f'of "{request["caption"]}"'] if request["caption"] else []),
     ]
     return " · ".join(parts)
 

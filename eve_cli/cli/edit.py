@@ -121,7 +121,7 @@ class Shown(Watcher):
 
     def progress(self, stage: str, done: float, total: int) -> None:
         """How far a stage is."""
-        unit = "windows" if stage == "edit" else "frames"
+        unit = {"edit": "windows", "learn": "steps"}.get(stage, "frames")
         if stage not in self.bars:
             self.end()
             quiet = self.quiet or self.no_progress or self.picture

@@ -23,18 +23,18 @@ def add_command(
     settings: type[Settings],
     run: Callable[[Settings], None],
     help: str | None = None,
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    recipe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chosen: {},
 ) -> None:
     """Adds a command to a Typer app whose arguments and options are the fields of `settings`.
 
-    `recipes` are tables of values that `--recipe` chooses from; what is given otherwise wins over them.
+    `recipe` tells values to start from, by what was given; what was given wins over them.
     """
 
     def entry(ctx: typer.Context, config: Path | None = None, **values: Any) -> None:
         given = {key: value for key, value in values.items() if _was_given(ctx, key)}
         from_file = read_toml(config) if config is not None else {}
         chosen = {**from_file, **given}
-        run(from_mapping(settings, {**_recipe(recipes, chosen), **chosen}, str(config or "command line")))
+        run(from_mapping(settings, {**recipe(chosen), **chosen}, str(config or "command line")))
 
     entry.__signature__ = inspect.Signature(_parameters(settings))  # type: ignore[attr-defined]
     entry.__annotations__ = {item.name: item.annotation for item in _parameters(settings)}
@@ -50,10 +50,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot read this config file ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML ({error})") from error
-
-
-def _recipe(recipes: Mapping[str, Mapping[str, Any]] | None, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (recipes or {}).get(chosen.get("recipe", ""), {})
 
 
 def _was_given(ctx: typer.Context, name: str) -> bool:

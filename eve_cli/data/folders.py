@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,22 @@ def scan(folder: Path, *, caption_needed: bool = True, deep: bool = False) -> Li
         else:
             kept.append(item)
     return Listing(kept, dropped)
+
+
+def pictures(paths: Sequence[Path], wanted: str) -> list[Item]:
+    """The pictures that files, or one folder, hold, with the captions beside them; InputError if there is none.
+
+    `wanted` says in the error how many there should be.
+    """
+    if len(paths) == 1 and not paths[0].is_file():
+        found = [item for item in scan(paths[0], caption_needed=False).kept if item.kind == "picture"]
+        if not found:
+            raise InputError(f"{paths[0]} holds no picture: give a folder with {wanted} of them.")
+        return found
+    for path in paths:
+        if not path.is_file() or kind_of(path) != "picture":
+            raise InputError(f"{path} is no picture: name {wanted} pictures, or one folder of them.")
+    return [Item(path, _beside(path), "picture") for path in paths]
 
 
 def unreadable(path: Path) -> str | None:

@@ -29,6 +29,20 @@ def ddim_step(schedule: Schedule, noisy: Tensor, clean: Tensor, t: Tensor, t_nex
     return torch.where(ended, clean.to(moved.dtype), moved)
 
 
+def renoised(
+    schedule: Schedule, noisy: Tensor, clean: Tensor, t: Tensor, t_next: Tensor, fresh: Tensor, eta: float
+) -> Tensor:
+    """A step from `t` to `t_next` in which a share `eta` of what is removed comes back as `fresh` noise.
+
+    Song et al. 2021, equation 16; 0 is `ddim_step`, 1 is ancestral sampling. Works where alpha is zero.
+    """
+    alpha, sigma = schedule.at(t, clean)
+    alpha_next, sigma_next = schedule.at(t_next, clean)
+    new = eta * sigma_next / sigma * (1 - (alpha / alpha_next).square()).clamp_min(0).sqrt()
+    old = (sigma_next.square() - new.square()).clamp_min(0).sqrt()
+    return alpha_next * clean + old * schedule.to_noise(noisy, clean, t) + new * fresh
+
+
 def ddim(
     denoise: Denoise,
     schedule: Schedule,
@@ -37,10 +51,13 @@ def ddim(
     *,
     correct: Correct | None = None,
     progress: Callable[[int, int], None] | None = None,
+    fresh: Callable[[int], Tensor] | None = None,
+    eta: float = 0.5,
 ) -> Tensor:
     """Clean latents from `noise` (batch, ...) over falling `timesteps` of shape (n,) or (n, batch).
 
-    `progress(done, of)` is called after each step. Differentiable from end to end.
+    `progress(done, of)` is called after each step. With `fresh(step)`, noise in the shape of `noise`, sampling is
+    stochastic: a share `eta` of the noise that a step removes comes back new. Differentiable from end to end.
     """
     rows = timesteps.to(noise.device)
     if rows.ndim == 1:
@@ -51,7 +68,11 @@ def ddim(
         if correct is not None:
             clean = correct(step, noisy, clean, t)
         if step + 1 < len(rows):
-            noisy = ddim_step(schedule, noisy, clean, t, rows[step + 1])
+            following = rows[step + 1]
+            if fresh is None:
+                noisy = ddim_step(schedule, noisy, clean, t, following)
+            else:
+                noisy = renoised(schedule, noisy, clean, t, following, fresh(step), eta)
         if progress is not None:
             progress(step + 1, len(rows))
     return clean

@@ -106,7 +106,7 @@ class Schedule:
         return output if self.prediction == "x0" else (noisy - sigma * output) / alpha
 
     def of_output(self, error: Tensor, t: Tensor) -> Tensor:
-        """An error of the clean latents as one of what the network puts out; bounded where there is hardly any noise."""
+        """An error of the clean latents as one of the network's output; bounded where there is hardly any noise."""
         alpha, sigma = self.at(t, error)
         if self.prediction == "x0":
             return error

@@ -1,15 +1,22 @@
-"""What an editing method is given and what it gives back."""
+"""What an editing method is given and what it gives back.
+
+A method is a class in a file of its own in `editing/methods`, with a row in METHODS. If it has options of its own, they
+are the fields of a frozen dataclass in a light file of the same name in `editing/options`, with a row in OPTIONS: they
+become options of `eve edit` in a panel named after the method, are kept in run.json, are refused for other methods, and
+reach the method as `guidance.own(ItsOptions)`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
+from eve_cli.editing.options.base import MethodOptions
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError
 from eve_cli.models.forward.run import Run
@@ -19,6 +26,8 @@ from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Condition, Editor
+
+Own = TypeVar("Own", bound=MethodOptions)
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,7 @@ class Guidance:
     text_cfg: float
     video_cfg: float
     seed: int
-    strength: float = 0.75
-    shared_noise: bool = False
+    options: MethodOptions | None = None
     window: int | None = None
     """Frames that temporal layers see at once, in windows with `overlap`; None if they see a clip whole."""
     overlap: int = 0
@@ -43,6 +51,14 @@ class Guidance:
     guided: float = 1.0
     shared: bool = False
     """Whether all processes edit this clip, each its own frames of it."""
+
+    def own(self, kind: type[Own]) -> Own:
+        """The method's own options; as they are by themselves if none were given."""
+        if self.options is None:
+            return kind()
+        if not isinstance(self.options, kind):
+            raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
+        return self.options
 
     @classmethod
     def of(cls, request: EditRequest) -> Guidance:
@@ -57,8 +73,7 @@ class Guidance:
             text_cfg=request.text_cfg,
             video_cfg=request.video_cfg,
             seed=request.seed,
-            strength=request.strength,
-            shared_noise=request.shared_noise,
+            options=request.options,
             window=request.window if request.long == "together" else None,
             overlap=request.overlap or 0,
             keyframes=request.keyframes or 0,
@@ -96,7 +111,8 @@ class Clip:
     `hint` is what the edit adapter is shown of the source: the same latents, or frames (frames, 3, height, width).
     `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
     latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
-    steps.
+    steps. `shot` reads the source latents of the whole shot, which are those of the window where it is not given: for
+    methods that learn a clip before they edit it, whose steps `learning` counts.
     """
 
     source: Tensor
@@ -104,6 +120,12 @@ class Clip:
     indices: range
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
+    shot: Callable[[], Tensor] | None = None
+    learning: Callable[[int, int], None] | None = None
+
+    def whole(self) -> Tensor:
+        """The source latents of the whole shot."""
+        return self.source if self.shot is None else self.shot()
 
     def part(self, start: int, stop: int) -> Clip:
         """Some of its frames, with nothing known of how they were edited."""

@@ -21,6 +21,7 @@ from eve_cli.editing.history import History, Rate, Run
 from eve_cli.editing.loading import LoadedModel
 from eve_cli.editing.memory import Rung, groups_of, modules_of
 from eve_cli.editing.prices import Prices
+from eve_cli.errors import Unforeseen
 from eve_cli.media.clip import VideoInfo
 
 if TYPE_CHECKING:
@@ -117,14 +118,18 @@ def forecast_of(
     rungs: Sequence[Rung] = (),
     rates: Mapping[str, Rate] | None = None,
 ) -> Forecast:
-    """The forecast of a plan.
+    """The forecast of a plan; Unforeseen for a method that looks at the numbers that it computes.
 
     `rungs` are ways to need less that are taken from the start; `rates` were just measured, and stand in where there is
     no past run.
     """
     editor, history = model.editor, History()
     weights = weight_bytes(modules_of(editor))
-    costs = Prices(model, plan, rungs).stages(plan, (info.width, info.height))
+    try:
+        costs = Prices(model, plan, rungs).stages(plan, (info.width, info.height))
+    except NotImplementedError as error:  # counting goes without numbers
+        method = plan["request"]["method"]
+        raise Unforeseen(f"What {method} does depends on the clip, so its cost cannot be told beforehand.") from error
     megapixels = info.width * info.height / 1e6 * plan["record"]["frames"]
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}

@@ -21,6 +21,7 @@ from eve_cli.editing.folder import RunFolder, write_atomically
 from eve_cli.editing.guard import Event, Guard
 from eve_cli.editing.loading import LoadedModel, load_model
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.sdedit import SDEditOptions
 from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.session import draft, edited, unknown_words
@@ -117,8 +118,8 @@ def preview(
 
 def strengths(request: EditRequest, model: LoadedModel) -> dict[str, list[float]]:
     """Weaker, as asked for, and stronger."""
-    if request.method == "sdedit":
-        shares = (request.strength + more for more in (-0.25, 0.0, 0.2))
+    if isinstance(own := request.options, SDEditOptions):
+        shares = (own.strength + more for more in (-0.25, 0.0, 0.2))
         return {"strength": [round(share, 2) for share in shares if 0 < share <= 1]}
     scale = model.editor.settings.text_cfg if request.text_cfg is None else request.text_cfg
     return {"text_cfg": [float(f"{scale * factor:.2g}") for factor in (0.7, 1.0, 1.5)]}

@@ -8,6 +8,9 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Literal
 
+from eve_cli.editing.method_options import carries_options, options_of, owners
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.base import MethodOptions
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.media import codecs, sources, stills
 from eve_cli.settings import setting, to_mapping
@@ -23,6 +26,7 @@ SILENT = (
 
 
 @dataclass(frozen=True)
+@carries_options
 class EditRequest:
     """Edit a video or a picture by an instruction."""
 
@@ -54,7 +58,7 @@ class EditRequest:
     end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range")
     scene_cuts: Literal["auto", "off"] = setting("auto", "Find cuts, and let no window cross one.", panel="Range")
     seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
-    method: str = setting("eve", "How to edit: eve, per_frame, sdedit, copy.", panel="Edit")
+    method: str = setting("eve", f"How to edit: {', '.join(METHODS)}.", panel="Edit")
     model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
     backbone: str | None = setting(
         None,
@@ -86,12 +90,6 @@ class EditRequest:
     task: str | None = setting(None, f"Kind of edit: {', '.join(TASKS)} (default: none).", panel="Edit")
     keep: Literal["auto", "on", "off"] = setting(
         "auto", "Keep of the source what the instruction leaves alone (default: the model's).", panel="Edit"
-    )
-    strength: float = setting(
-        0.75, "For sdedit: the share of the noise to start from.", min=0.01, max=1.0, panel="Edit"
-    )
-    shared_noise: bool = setting(
-        False, "For per_frame: the same noise for every frame.", flags=("--shared-noise",), panel="Edit"
     )
     window: int | None = setting(
         None, "Frames that are edited together (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
@@ -149,6 +147,13 @@ class EditRequest:
         for wrong, reason in _mistakes(self):
             if wrong:
                 raise UsageError(reason)
+        if self.method in METHODS:
+            _ = self.options  # to be told at once what is wrong
+
+    @property
+    def options(self) -> MethodOptions:
+        """The options that the method has of its own."""
+        return options_of(self)
 
     def changed(self, **values: Any) -> "EditRequest":
         """The same request with other values."""
@@ -166,7 +171,8 @@ class EditRequest:
 
     def as_kept(self) -> dict[str, Any]:
         """What a run.json keeps: everything that can change a pixel of the result."""
-        return {key: value for key, value in to_mapping(self).items() if key not in SILENT}
+        unset = {name for name in owners() if getattr(self, name) is None}
+        return {key: value for key, value in to_mapping(self).items() if key not in (*SILENT, *unset)}
 
 
 def default_output(request: EditRequest) -> Path:

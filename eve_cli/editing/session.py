@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from eve_cli.editing.shelf import Shelf
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_spans, plan_windows
+from eve_cli.errors import Unforeseen
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
@@ -80,8 +82,9 @@ def edit(
         if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
             watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
         if watcher.foresees:
-            spent.forecast = forecast_of(plan, model, info)
-            watcher.foretold(spent.forecast)
+            with suppress(Unforeseen):
+                spent.forecast = forecast_of(plan, model, info)
+                watcher.foretold(spent.forecast)
         result = _finish(request, plan, model, folder, watcher, spent)
         remember(result, model)
         return result
@@ -142,18 +145,17 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
     together = (
         request.method in LONG_METHODS and (request.long if request.long != "auto" else settings.long) == "together"
     )
-    window = request.window or max(settings.frames, (request.overlap or 0) + 1)
-    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
+    usual = request.options.usual(settings)
+    usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
+    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     request = request.changed(
-        steps=request.steps or settings.steps,
-        text_cfg=settings.text_cfg if request.text_cfg is None else request.text_cfg,
-        video_cfg=settings.video_cfg if request.video_cfg is None else request.video_cfg,
-        window=window,
+        **{name: value for name, value in usual.items() if getattr(request, name) is None},
         overlap=overlap,
         long="together" if together else "chain",
         keyframes=window if request.keyframes is None else request.keyframes,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
+        **request.options.settled(request),
     )
     kept = {
         "format": record.FORMAT,
@@ -191,7 +193,8 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
             processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
             step = partial(_step, watcher, window.index, len(windows))
-            made = edited(request, guidance, guard, folder, window, reference, step)
+            learn = partial(watcher.progress, "learn")
+            made = edited(request, guidance, guard, folder, window, reference, step, learn)
             if processes.leads():
                 folder.save_window(window.index, *made)
             processes.wait()
@@ -210,6 +213,7 @@ def edited(
     window: Window,
     reference: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
+    learning: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """A window's edited latents (frames, c, h, w), and what the instruction does to its new frames, if that is kept.
 
@@ -217,7 +221,7 @@ def edited(
     """
     method: EditMethod = registry.pick(METHODS, request.method, "method")()
     assert request.window is not None
-    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress)
+    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress, learning=learning)
     at, count = window.name, len(window.frames)
     latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
     if request.keep != "on":
@@ -229,6 +233,12 @@ def edited(
 def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor = guard.editor
+
+    def whole() -> Tensor:
+        shot = next(range(*each) for each in folder.plan["record"]["shots"] if window.start in range(*each))
+        encode(folder, guard, shot)
+        return folder.source(shot).to(editor.device)
+
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -239,6 +249,7 @@ def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, referenc
         hint=torch.cat([hint, *[hint[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
+        shot=whole,
     )
 
 
@@ -272,8 +283,7 @@ def _finish(
 
 def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
     """The words of a request that the model was never taught."""
-    text = f"{request.instruction} {request.caption or ''}"
-    return [] if request.method == "copy" else model.unknown_words(text)
+    return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
 
 
 def run_folder(request: EditRequest) -> Path:

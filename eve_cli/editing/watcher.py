@@ -27,7 +27,7 @@ class Watcher:
         """How long it will take, and how much memory."""
 
     def progress(self, stage: str, done: float, total: int) -> None:
-        """`done` of `total` windows (stage "edit") or frames (stage "write") are finished; windows in parts too."""
+        """`done` of `total` windows (stage "edit"; in parts too), steps ("learn") or frames ("write") are finished."""
 
     def note(self, text: str) -> None:
         """Something that the user should know."""

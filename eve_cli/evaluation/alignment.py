@@ -16,6 +16,8 @@ from eve_cli import registry
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.base import MethodOptions
+from eve_cli.editing.options.per_frame import PerFrameOptions
 from eve_cli.errors import InputError
 from eve_cli.evaluation import truth
 from eve_cli.models import bundle
@@ -55,7 +57,7 @@ class Row:
     method: str = "eve"
     model: str = ""
     aligned: bool = False
-    shared_noise: bool = False
+    options: MethodOptions | None = None
     of: str = ""
     after: Callable[[Tensor], Tensor] | None = None
 
@@ -89,7 +91,7 @@ def rows(base: str, unaligned: str, aligned: Mapping[str, str]) -> list[Row]:
     return [
         Row("input copied", "copy", base),
         Row("per frame", "per_frame", base),
-        Row("per frame, one noise", "per_frame", base, shared_noise=True),
+        Row("per frame, one noise", "per_frame", base, options=PerFrameOptions(shared_noise=True)),
         Row(unaligned, "eve", base),
         Row(f"{unaligned}, blurred by 0.7 px", of=unaligned, after=blurred),
         Row(f"{unaligned}, blurred in time", of=unaligned, after=blurred_in_time),
@@ -137,7 +139,7 @@ def edit(editor: Editor, row: Row, drawn: RenderedEdit, edits: Sequence[WorldEdi
     for i, asked in enumerate(edits):
         source = editor.encode(drawn.source[i])
         hint = source if editor.settings.hint == "latents" else drawn.source[i]
-        guidance = Guidance(asked.instruction, None, None, seed=first + i, shared_noise=row.shared_noise, **guide)
+        guidance = Guidance(asked.instruction, None, None, seed=first + i, options=row.options, **guide)
         clip = Clip(source, hint, range(len(source)), source[:0])
         made.append(drawn.source[i] if row.method == "copy" else editor.decode(method.edit(editor, clip, guidance)))
     return torch.stack(made).float().cpu()

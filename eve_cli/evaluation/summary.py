@@ -14,7 +14,8 @@ from eve_cli.evaluation.statistics import cluster_bootstrap, paired
 ARROWS = {1: "↑", -1: "↓", 0: " "}
 MARKS = {"better": " ▲", "worse": " ▼", "tie": ""}
 # Columns by which smooth clips win, and those that say whether the text was followed.
-SMOOTH, TEXT = ("clip_frame",), ("clip_text", "viclip_out", "pick_score", "world_clip_text", "world_viclip_out")
+SMOOTH = ("clip_frame", "world_clip_frame")
+TEXT = ("clip_text", "viclip_out", "pick_score", "world_clip_text", "world_viclip_out")
 
 
 def summarise(
@@ -101,6 +102,9 @@ def warnings(results: Results, seed: int = 0) -> list[str]:
                 tail = f"; read {', '.join(smooth)} with that in mind" if smooth else ""
                 found.append(f"{method}: {name} is not clearly above that of the input copied{tail}.")
     for method, rows in results.rows.items():
+        for name in (name for name in names if name.endswith("_unchanged") and method != COPIED):
+            if count := sum(value > 0 for value in results.values(method, name)):
+                found.append(f"{method}: {count} of {len(rows)} edits count as 0 in {name[:-10]}_dir: unchanged.")
         if count := sum(bool(row.error) for row in rows):
             found.append(f"{method}: {count} of {len(rows)} edits could not be judged (wholly); means are of the rest.")
     return found

@@ -70,6 +70,14 @@ def bg_ssim(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     return _outside_mean(source, truth, _ssim_map(output, truth))
 
 
+def leak(source: Tensor, truth: Tensor, output: Tensor, untouched: Tensor) -> Tensor:
+    """Mean |output - untouched| outside, in levels of 255; `untouched` is the source as the model's codec gives it.
+
+    What an edit does where it should do nothing, without the faults of the codec.
+    """
+    return _outside_mean(source, truth, (output - untouched).abs().mean(-3)) * LEVELS
+
+
 def colour_bias(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     """How far the mean colour outside is off, in levels of 255: the channel that is off most."""
     channels = (output - truth).unbind(-3)

@@ -14,6 +14,7 @@ from eve_cli.models.folder import sha256
 from eve_cli.perception.headers import Shapes, compare, shapes
 
 WEIGHTS_FILE = "model.safetensors"
+SHIPPED = (Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights")
 CONFIGS = ("*.json", "*.txt", "*.txt.gz")
 WORLD = "eve train eyes --minutes 40"
 
@@ -76,7 +77,7 @@ class Weights:
 
     def _places(self, name: str, row: Checkpoint) -> list[Path]:
         kept = [Path(os.environ["EVE_WEIGHTS"])] if os.environ.get("EVE_WEIGHTS") else []
-        kept += [Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights"]
+        kept += SHIPPED
         roots = [self.folder] if self.folder else []
         roots += kept if row.size == "world" else []
         if row.size == "world":  # a training's own folder is taken as it is

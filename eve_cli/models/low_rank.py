@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 DOWN = ".lora_A.weight"
 Tree = UNet2DConditionModel | UNetMotionModel
-Where = Literal["attention", "attention+mlp", "all"]
+Where = Literal["attention", "attention+motion", "attention+mlp", "all"]
 
-# The motion layers live under `motion_modules`, so these names are the backbone's alone.
+# The motion layers live under `motion_modules`, so all of these but the second name the backbone's alone.
 _TARGETS: dict[Where, str] = {
     "attention": r".*\battentions\.\d+\..*\.(to_q|to_k|to_v|to_out\.0)",
+    "attention+motion": r".*\b(attentions|motion_modules)\.\d+\..*\.(to_q|to_k|to_v|to_out\.0)",
     "attention+mlp": r".*\battentions\.\d+\..*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2)",
     "all": r"(?!.*motion_modules).*\.(to_q|to_k|to_v|to_out\.0|net\.0\.proj|net\.2|proj_in|proj_out"
     r"|conv1|conv2|conv|conv_shortcut|time_emb_proj)",

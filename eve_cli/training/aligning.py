@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -81,7 +80,9 @@ class Alignment:
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
         self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
         if self.lora:
-            self.inputs = PersonalInputs(self.inputs, self.lora.token, cast(Any, self.lora.kind))
+            self.inputs = PersonalInputs(
+                self.inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style"
+            )
         frames = 1 if self.lora else settings.frames or self.parts.settings.frames
         self.plan = Plan(
             count=settings.points,
@@ -98,7 +99,7 @@ class Alignment:
     def prospect(self) -> Prospect:
         """What is yet to be made, and what a step takes; of a ghost."""
         s, plan = self.settings, self.plan
-        teachers = tuple(self.teachers) if s.adversarial_from < 1 else ()
+        teachers = tuple(self.teachers) if s.samples else ()
         samples = dict(points.missing(plan, teachers, self.first, self.cache))
         recipe = AlignRecipe(self.student, self.teachers, self._blank(teachers), s)
         recipe.progress = 1.0  # when all losses are there
@@ -124,7 +125,7 @@ class Alignment:
                 self.first,
                 self.plan,
                 self.cache,
-                samples=self.settings.adversarial_from < 1,
+                samples=self.settings.samples,
                 painter=self.painter,
                 progress=progress,
             )

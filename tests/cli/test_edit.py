@@ -15,6 +15,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from eve_cli.cli.app import run
+from eve_cli.editing.method_options import options_class
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.captions import Captioned
 from tests.clips import make_clip, read_clip
 from tests.tiny import tiny_bundle
 
@@ -58,9 +61,11 @@ def test_json_is_one_object_and_rerun_repeats_it(desk: Path, capsys: pytest.Capt
     assert Path("a.mp4").read_bytes() == Path("b.mp4").read_bytes()
 
 
-@pytest.mark.parametrize("method", ["eve", "per_frame", "sdedit", "copy"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_on_a_real_model(method: str, desk: Path) -> None:
     words = ["edit", "clip.mkv", "night", "-q", "-o", "out.mp4", "--method", method, "--steps", "2", "--task", "global"]
+    if issubclass(options_class(method), Captioned):
+        words += ["--source-caption", "a car", "--caption", "a car at night"]
     assert run(words) == 0
     assert read_clip(desk / "out.mp4").shape == read_clip(desk / "clip.mkv").shape
 

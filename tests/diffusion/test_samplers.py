@@ -8,7 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from eve_cli.diffusion.samplers import ddim, ddim_step
+from eve_cli.diffusion.samplers import ddim, ddim_step, renoised
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
 
 
@@ -131,3 +131,28 @@ def test_gradients_pass_through_all_steps() -> None:
     step = 1e-6
     measured = (run(scale.detach() + step) - run(scale.detach() - step)) / (2 * step)
     assert torch.allclose(gradient, measured, rtol=1e-6)
+
+
+def test_stochastic_steps_keep_the_amount_of_noise_and_are_ddim_without_any() -> None:
+    schedule = Schedule.zero_snr()
+    clean, noise, fresh = (torch.randn(20_000, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    for start, end in ((999, 700), (700, 300)):
+        t, following = (torch.full((len(clean),), at) for at in (start, end))
+        noisy = schedule.add_noise(clean, noise, t)
+        plain = ddim_step(schedule, noisy, clean, t, following)
+        torch.testing.assert_close(renoised(schedule, noisy, clean, t, following, fresh, 0.0), plain)
+        for eta in (0.5, 1.0):
+            left = schedule.to_noise(renoised(schedule, noisy, clean, t, following, fresh, eta), clean, following)
+            assert abs(float(left.std()) - 1) < 0.02
+            assert 0.05 < float((left * fresh).mean()) <= 1.01
+
+
+def test_fresh_noise_is_asked_for_once_a_step_but_the_last() -> None:
+    schedule, noise, asked = Schedule.zero_snr(), torch.ones(1, 2), list[int]()
+
+    def fresh(step: int) -> torch.Tensor:
+        asked.append(step)
+        return torch.zeros(1, 2)
+
+    ddim(lambda noisy, t: noisy, schedule, noise, schedule.trailing(4), fresh=fresh)
+    assert asked == [0, 1, 2]

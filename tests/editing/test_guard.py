@@ -141,7 +141,7 @@ def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(rung: Rung)
     assert 0 < taken < 9
     # an untrained codec's norms differ from tile to tile, so much that only nonsense is told apart
     for one, other in zip(before, made(), strict=True):
-        assert (one - other).abs().mean() < (0.5 if rung.name == "vae-tiles" else 1e-5) * one.abs().mean()
+        assert (one - other).abs().mean() < (0.9 if rung.name == "vae-tiles" else 1e-5) * one.abs().mean()
 
 
 @pytest.mark.parametrize(("stage", "error"), zip(PLACES, ERRORS, strict=True))

@@ -15,7 +15,9 @@ import torch
 
 from eve_cli.editing import session
 from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.method_options import options_class
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.captions import Captioned
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import plan_windows
@@ -90,11 +92,20 @@ def test_noise_belongs_to_the_frame_whatever_the_window() -> None:
     assert torch.equal(early[3:], late[:5])
 
 
+def asked(method: str) -> Guidance:
+    """Guidance that any method can follow."""
+    kind = options_class(method)
+    told: dict[str, Any] = {"source_caption": "bright"} if issubclass(kind, Captioned) else {}
+    told |= {"tune_steps": 0} if "tune_steps" in kind.__dataclass_fields__ else {}  # the fake has nothing to learn with
+    options = kind(**told)
+    return Guidance("darker", "dark", "global", steps=4, text_cfg=2, video_cfg=1, seed=1, options=options)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_keeps_shape_and_does_not_depend_on_the_frames_behind(name: str) -> None:
     """A property of all rows of the table; the fake mixes frames nowhere, so a method that did would show."""
     editor, method = FakeEditor(gain=0.5, noisy=0.2), load(METHODS[name])()
-    guidance = Guidance("darker", None, "global", steps=4, text_cfg=2, video_cfg=1, seed=1)
+    guidance = asked(name)
     source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = method.edit(editor, Clip(source, source, range(8), source[:0]), guidance)
     part = method.edit(editor, Clip(source[:5], source[:5], range(5), source[:0]), guidance)
@@ -122,6 +133,20 @@ def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path
     assert [w["start"] for w in result.plan["windows"] if not w["overlap"]] == [0, 12]
     whole = edit(source, tmp_path / "off.mkv", codec="ffv1", scene_cuts="off")
     assert whole.plan["record"]["shots"] == [[0, 23]]
+
+
+def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[range, torch.Tensor]] = []
+
+    def look(self: object, editor: FakeEditor, part: Clip, guidance: Guidance) -> torch.Tensor:
+        seen.append((part.indices, part.whole()))
+        return part.source
+
+    monkeypatch.setattr(load(METHODS["copy"]), "edit", look)
+    session.edit(request(clip, tmp_path / "out.mkv", method="copy"), load=fake_load(), find_cuts=lambda frames: [10])
+    assert [len(shot) for _, shot in seen] == [10, 10, 9, 9]
+    second = [shot for indices, shot in seen if indices.start >= 10]
+    assert all(torch.equal(shot, second[0]) for shot in second) and not torch.equal(second[0][:9], seen[0][1][:9])
 
 
 def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def test_smooth_clips_that_do_not_follow_the_text_are_warned_about() -> None:
     assert warning.startswith("eve: clip_text is not clearly above") and "clip_frame" in warning
 
 
+def test_unchanged_clips_are_counted() -> None:
+    column = Column("viclip_unchanged", "viclip-l14/internvid/unchanged", "share", 0, "", "")
+    rows = {
+        name: [Row(name, str(i), f"v{i}", "style", 8, {column.name: float(value)}) for i, value in enumerate(values)]
+        for name, values in (("eve", (0, 1, 0)), ("sdedit", (0, 0, 0)), (COPIED, (1, 1, 1)))
+    }
+    (warning,) = summary.warnings(Results([column], rows))
+    assert warning == "eve: 1 of 3 edits count as 0 in viclip_dir: unchanged."
+
+
 def test_missing_values_are_counted_in_the_table() -> None:
     found = told([0.9, math.nan, 0.8], [27, 28, 29], [20, 21, 22])
     assert found["methods"]["eve"]["clip_frame"]["n"] == 2

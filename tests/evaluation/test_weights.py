@@ -38,7 +38,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_missing_weights_are_one_sentence_and_no_number(name: str, tmp_path: Path) -> None:
+def test_missing_weights_are_one_sentence_and_no_number(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eve_cli.evaluation.weights.SHIPPED", ())
     metric = load(METRICS[name])(Weights(tmp_path), "cpu")
     said = metric.missing()
     assert said and "\n" not in said and ("--download" in said or "eve train eyes" in said)

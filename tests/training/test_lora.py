@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from eve_cli.cli import app
+from eve_cli.data import folders
 from eve_cli.data.world.language import vocabulary
 from eve_cli.errors import InputError, UsageError
 from eve_cli.models import bundle, folder, lora
@@ -53,12 +54,12 @@ def weights(editor: Editor) -> dict[str, Tensor]:
 
 
 def test_captions_are_made_where_they_are_missing(images: Path) -> None:
-    pictures, captions = views(images, "<toy>", "subject", 16)
+    pictures, captions = views(folders.pictures([images], "some"), "<toy>", "subject", 16)
     assert captions[::VIEWS] == ["a <toy> on a beach", "in a city, <toy>", "a photo of <toy>"]
     assert pictures.shape == (3 * VIEWS, 3, 16, 16) and len(captions) == len(pictures)
     assert not torch.equal(pictures[0], pictures[1])
-    assert views(images, "<ink>", "style", 16)[1][-1] == "a picture in the style of <ink>"
-    assert torch.equal(pictures, views(images, "<toy>", "style", 16)[0])
+    assert views(folders.pictures([images], "some"), "<ink>", "style", 16)[1][-1] == "a picture in the style of <ink>"
+    assert torch.equal(pictures, views(folders.pictures([images], "some"), "<toy>", "style", 16)[0])
 
 
 def test_a_folder_with_a_lora_comes_out(model: Path, images: Path, tmp_path: Path) -> None:
@@ -161,4 +162,4 @@ def test_the_settings_say_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--images"):
         LoraSettings(token="<toy>")
     with pytest.raises(InputError, match="not a folder"):
-        views(tmp_path / "gone", "<toy>", "subject", 16)
+        folders.pictures([tmp_path / "gone"], "some")

@@ -13,6 +13,7 @@ from torch import Tensor
 from eve_cli.data.looks import LOOKS
 from eve_cli.data.sample import changed_region
 from eve_cli.data.world import language as say
+from eve_cli.data.world.actions import sample_action
 from eve_cli.data.world.render import Rendering, render
 from eve_cli.data.world.scene import (
     COLOURS,
@@ -33,6 +34,7 @@ from eve_cli.data.world.scene import (
 
 ALIGNED_TASKS = ("add", "remove", "background", "texture", "local", "style", "global")
 UNSEEN_TASKS = ("segment", "sketch", "depth", "mark")
+MOTION = "motion"  # no task of training: the edit adapter has no label for it, and no lone frame shows it
 
 
 @dataclass(frozen=True)
@@ -74,32 +76,36 @@ def sample_edit(
 ) -> WorldEdit:
     """A random edit, of a task or of any of the seven; ``held_out`` as in ``sample_scene``, for source and target.
 
-    ``motion`` and ``frames`` are the captions': what they tell of, and the frame numbers over which that holds.
+    ``motion`` and ``frames`` are the captions': what they tell of, and the frame numbers over which that holds. Edits
+    of motion hold over these frames too, and their captions always tell of it.
     """
     rng = random.Random(f"edit {seed}")
     for attempt in range(1000):
-        edit = _sample(rng, seed * 1000 + attempt, task or rng.choice(ALIGNED_TASKS), held_out, motion, frames)
+        wanted = task or rng.choice(ALIGNED_TASKS)
+        scene = sample_scene(seed * 1000 + attempt, held_out=None if held_out else held_out)
+        edit = edit_scene(rng, scene, wanted, motion, frames)
         if edit and (held_out is None or held_out == (is_held_out(edit.source) or is_held_out(edit.target))):
             return edit
     raise RuntimeError(f"no edit of task {task!r} found for seed {seed}")
 
 
-def _sample(
-    rng: random.Random, seed: int, task: str, held_out: bool | None, motion: bool, frames: Sequence[int] | None
+def edit_scene(
+    rng: random.Random, scene: Scene, task: str, motion: bool = False, frames: Sequence[int] | None = None
 ) -> WorldEdit | None:
-    scene = sample_scene(seed, held_out=None if held_out else held_out)
+    """A random edit of a task in a given scene; None where chance asked for one that it does not allow."""
     if task in ("remove", "local", "texture", "segment", "mark") and not scene.things:
         return None
     index = rng.randrange(len(scene.things))
-    made = SAMPLERS[task](rng, scene, index)
+    made = _motion(rng, scene, index, frames) if task == MOTION else SAMPLERS[task](rng, scene, index)
     if made is None:
         return None
     instruction, target, subject, look = made
+    motion, mover = (True, index) if task == MOTION else (motion, None)
     texts = random.Random(rng.random())
     state = texts.getstate()
-    before = say.caption(scene, texts, motion, frames)
+    before = say.caption(scene, texts, motion, frames, mover)
     texts.setstate(state)
-    after = say.caption(target, texts, motion, frames)
+    after = say.caption(target, texts, motion, frames, mover)
     if look:
         after = f"{after}, {rng.choice(LOOKS[look].captions)}"
     elif task in UNSEEN_TASKS:
@@ -175,6 +181,11 @@ def _style(rng: random.Random, scene: Scene, index: int) -> Made:
     return rng.choice(LOOKS[look].instructions), scene, None, look
 
 
+def _motion(rng: random.Random, scene: Scene, index: int, frames: Sequence[int] | None = None) -> Made:
+    made = sample_action(rng, scene, index, frames)
+    return made and (*made, index, None)
+
+
 def _segment(rng: random.Random, scene: Scene, index: int) -> Made:
     return rng.choice(say.SEGMENT).format(the=say.the(scene.things[index], rng)), scene, index, None
 
@@ -203,6 +214,7 @@ SAMPLERS = {
     "sketch": _sketch,
     "depth": _depth,
     "mark": _mark,
+    MOTION: _motion,
 }
 UNSEEN_CAPTIONS = {
     "segment": "a white mask of the {the} on black",

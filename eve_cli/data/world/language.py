@@ -273,16 +273,24 @@ def the(thing: Thing, rng: random.Random) -> str:
     return "the " + noun(thing, colour=rng.random() < 0.55, texture=False)
 
 
-def _join(names: list[str]) -> str:
+def joined(names: Sequence[str]) -> str:
+    """Names in a row: ``a car, a boat and a ball``."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _tidy(text: str) -> str:
+def tidied(text: str) -> str:
+    """A text without the blanks and commas that left-out words leave."""
     return re.sub(r" +,", ",", re.sub(r" +", " ", text)).strip(" ,")
 
 
-def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequence[int] | None = None) -> str:
-    """A sentence that describes a scene; with ``motion`` also what moves.
+def caption(
+    scene: Scene,
+    rng: random.Random,
+    motion: bool = False,
+    frames: Sequence[int] | None = None,
+    subject: int | None = None,
+) -> str:
+    """A sentence that describes a scene; with ``motion`` also what moves, and surely how the ``subject`` does.
 
     What it says of places and motions holds over all of the frame numbers ``frames``: a thing that turns round in them
     is not said to move left or right. Without them it speaks of the first frame, or with ``motion`` of ``CLIP``.
@@ -295,12 +303,12 @@ def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequ
         if motion:
             moves, view = shown.motions, shown.camera
     names = []
-    for t, slot, move in zip(scene.things, slots, moves, strict=True):
+    for i, (t, slot, move) in enumerate(zip(scene.things, slots, moves, strict=True)):
         where = SLOT_PHRASES[slot] if told and slot else ""
-        how = MOTION_PHRASES[move] if motion and rng.random() < 0.7 and move else ""
-        names.append(_tidy(f"{a(noun(t))} {how} {where}"))
+        how = MOTION_PHRASES[move] if motion and (rng.random() < 0.7 or i == subject) and move else ""
+        names.append(tidied(f"{a(noun(t))} {how} {where}"))
     rng.shuffle(names)
-    things = _join(names) if names else "nothing"
+    things = joined(names) if names else "nothing"
     place, time = rng.choice(PLACE_PHRASES[scene.place]), rng.choice(TIME_PHRASES[scene.time])
     weather = rng.choice(WEATHER_PHRASES[scene.weather])
     form = rng.randrange(4)
@@ -315,7 +323,7 @@ def caption(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequ
     else:
         text = f"{', '.join(w for w in (place, time, weather) if w)}: {things}"
     camera = CAMERA_PHRASES[view] if motion and rng.random() < 0.5 and view else ""
-    return _tidy(f"{text}, {camera}")
+    return tidied(f"{text}, {camera}")
 
 
 def vocabulary() -> list[str]:
@@ -324,12 +332,13 @@ def vocabulary() -> list[str]:
     The order numbers the tokens of a new model, so words are only ever added at the end.
     """
     from eve_cli.data.looks import LOOKS
-    from eve_cli.data.world import scene
+    from eve_cli.data.world import actions, scene
 
     own = _words(*(value for module in (globals(), vars(scene)) for name, value in module.items() if name.isupper()))
     own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
     looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of"]))
+    moved = _words(actions.ASKED, actions.VERBS)
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved]))
 
 
 def _words(*values: object) -> list[str]:

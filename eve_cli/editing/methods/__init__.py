@@ -4,5 +4,8 @@ METHODS = {
     "eve": "eve_cli.editing.methods.eve:Eve",
     "per_frame": "eve_cli.editing.methods.per_frame:PerFrame",
     "sdedit": "eve_cli.editing.methods.sdedit:SDEdit",
+    "dds": "eve_cli.editing.methods.dds:DDS",
+    "assd": "eve_cli.editing.methods.assd:ASSD",
+    "dreamix": "eve_cli.editing.methods.dreamix:Dreamix",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.options.per_frame import PerFrameOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -30,7 +31,8 @@ class PerFrame:
             video_cfg=guidance.video_cfg,
             styled=True,
         )
-        start = replace(clip, source=clip.source[:1], indices=range(1)) if guidance.shared_noise else clip
+        shared = guidance.own(PerFrameOptions).shared_noise
+        start = replace(clip, source=clip.source[:1], indices=range(1)) if shared else clip
         noise = start.noise(guidance.seed).expand_as(clip.source)
         schedule = editor.image_schedule
         return ddim(denoise, schedule, noise, schedule.trailing(guidance.steps), progress=clip.progress)

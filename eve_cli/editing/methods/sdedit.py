@@ -9,6 +9,7 @@ from torch import Tensor
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.options.sdedit import SDEditOptions
 from eve_cli.editing.windows import hold_to
 
 if TYPE_CHECKING:
@@ -39,4 +40,4 @@ class SDEdit:
     def timesteps(self, schedule: Schedule, guidance: Guidance) -> Tensor:
         """The last `strength` of the falling timesteps, at least one."""
         every = schedule.trailing(guidance.steps)
-        return every[min(round(len(every) * (1 - guidance.strength)), len(every) - 1) :]
+        return every[min(round(len(every) * (1 - guidance.own(SDEditOptions).strength)), len(every) - 1) :]

@@ -200,7 +200,8 @@ def ghost(preset: Preset) -> Parts:
 def settings(sizes: Sizes = FULL, sparse: bool = True) -> BundleSettings:
     """What the family's editors are told, with ControlNet ip2p."""
     told: dict[str, Any] = {**SD15.settings, "pixels": sizes.pixels, "frames": sizes.frames}
-    return BundleSettings(name="sd15", **told | {"first_frame": "sparse" if sparse else "repeat"})
+    told["first_frame"] = "sparse" if sparse else "repeat"
+    return BundleSettings(name="sd15", **told)
 
 
 @torch.no_grad()

@@ -137,6 +137,8 @@ class AlignRecipe:
             parts = {}
             if s.distill:
                 parts["sds"] = s.distill * self._distill(teacher, leaf, context, batch, told)
+            if s.detail:
+                parts["detail"] = s.detail * self._detail(teacher, leaf, context, batch)
             if self.adversaries and (fighting or self.progress >= s.adversarial_from - s.warm_discriminator):
                 judged = self._adversarial(teacher, leaf, context, batch, told, fighting)
                 parts |= {"adversarial": s.adversarial * judged} if fighting else {}
@@ -194,6 +196,12 @@ class AlignRecipe:
         error = losses.part((view.detach() - wanted).view_as(clips), s.parts.get(teacher.name, "all"))
         wanted = view.detach() - error.reshape(view.shape)
         return losses.distillation(view, wanted, losses.weight(schedule, t, view, s.weighting), s.normalise)
+
+    def _detail(self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch) -> Tensor:
+        """Whether what the teacher looks at has the contrast of its own samples."""
+        shown = teacher.shown(clips, context)
+        real = batch[f"real_{teacher.name}"].reshape(shown.shape)
+        return losses.energy(*(x.reshape(len(clips), -1, *clips.shape[2:]) for x in (shown, real)))
 
     def _adversarial(
         self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch, told: dict[str, Tensor], fighting: bool

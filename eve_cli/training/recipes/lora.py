@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from eve_cli.data import folders, frames
 from eve_cli.data.batches import Source
+from eve_cli.data.sample import Item
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.errors import InputError
 from eve_cli.models import bundle, folder, lora
 from eve_cli.models.graft import image_tree
 from eve_cli.models.lora import Kind, Lora
@@ -55,7 +55,7 @@ class LoraRecipe(common.LatentRecipe):
         super().__init__(parts, batch, seed, source, CHUNK)
         self.token, self.model = token, model
         self.kind: Kind = kind
-        self.pictures, self.captions = views(images, token, kind, parts.settings.pixels)
+        self.pictures, self.captions = views(folders.pictures([images], "8 to 16"), token, kind, parts.settings.pixels)
         self.latents, self.ids = common.encode(self.editor, self.pictures), parts.tokens(self.captions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -115,16 +115,12 @@ class LoraRecipe(common.LatentRecipe):
         return lora.save(Lora(weights, self.token, self.kind, name, base.backbone, record), path / "lora")
 
 
-def views(images: Path, token: str, kind: Kind, side: int) -> tuple[Tensor, list[str]]:
-    """Cuts (n * VIEWS, 3, side, side) in [0, 1] of the n pictures of a folder, and their captions.
+def views(items: Sequence[Item], token: str, kind: Kind, side: int) -> tuple[Tensor, list[str]]:
+    """Cuts (n * VIEWS, 3, side, side) in [0, 1] of n pictures, and their captions.
 
-    A missing caption is made of the token, and one that lacks the token gets it behind a comma. InputError if there is
-    no picture.
+    A missing caption is made of the token, and one that lacks the token gets it behind a comma.
     """
     rng = random.Random(0)
-    items = [item for item in folders.scan(images, caption_needed=False).kept if item.kind == "picture"]
-    if not items:
-        raise InputError(f"{images} holds no picture: give a folder with 8 to 16 of them.")
     cuts, captions = [], []
     for item in items:
         picture = frames.read(item.path, short_side=2 * side)

@@ -1,0 +1,188 @@
+"""The parts of ASSD, one after the other, on held-out edits of the world: figure 5 of its paper as numbers.
+
+    python benchmarks/assd.py [--each 4] [--steps 50] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
+
+Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
+noise smoothed as in the paper, the mask as its formula is printed, parts alone, and DDS of the backbone, frame by
+frame. All rows see the same edits, captions and noise. --captions told gives what a user gives: the caption of the
+source and the instruction, from which the caption of the result is told; `true` gives the world's own.
+
+leak: mean change outside the edit, in levels of 255, against the source through the codec. The second table compares
+each row with the one it builds on, edit by edit. All intervals are 95 % bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from eve_cli import registry
+from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
+from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.method_options import options_class
+from eve_cli.editing.methods import METHODS
+from eve_cli.evaluation import strips, truth
+from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.models import bundle
+from eve_cli.models.editor import Editor
+
+SHOWN = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
+OFF: dict[str, Any] = {"sliding": "off", "fusion": 1.0, "joint": 0.0}
+SLIDING = OFF | {"sliding": "error"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; `of` is the line that it is compared with."""
+
+    name: str
+    of: str = ""
+    method: str = "assd"
+    parts: dict[str, Any] = field(default_factory=dict)
+    frame_by_frame: bool = False
+
+
+ROWS = (
+    Row("source through the codec", method="copy"),
+    Row("DDS", method="dds"),
+    Row("+ sliding", "DDS", parts=SLIDING | {"mask": "off"}),
+    Row("+ mask", "+ sliding", parts=SLIDING),
+    Row("+ fusion", "+ mask", parts={"joint": 0.0}),
+    Row("+ joint", "+ fusion"),
+    Row("DDS + sliding noise", "DDS", parts=OFF | {"sliding": "noise", "mask": "off"}),
+    Row("DDS + masked sliding noise", "DDS", parts=OFF | {"sliding": "noise"}),
+    Row("DDS + sliding by printed mask", "+ mask", parts=SLIDING | {"mask": "printed"}),
+    Row("DDS + fusion", "DDS", parts=OFF | {"fusion": 0.5}),
+    Row("DDS + joint", "DDS", parts=OFF | {"joint": 1.0}),
+    Row("DDS frame by frame", "DDS", method="dds", frame_by_frame=True),
+)
+
+
+def edited(
+    editor: Editor, row: Row, source: Tensor, asked: WorldEdit, seed: int, options: argparse.Namespace
+) -> Tensor:
+    """The latents that a row makes of a source's."""
+    if row.method == "copy":
+        return source
+    kind = options_class(row.method)
+    own = kind(source_caption=asked.source_caption, **row.parts)  # type: ignore[call-arg]
+    usual = own.usual(editor.settings)
+    guidance = Guidance(
+        asked.instruction,
+        asked.caption if options.captions == "true" else None,
+        None,
+        steps=options.steps or usual["steps"],
+        text_cfg=usual["text_cfg"] if options.text_cfg is None else options.text_cfg,
+        video_cfg=1.0,
+        seed=seed,
+        options=own,
+    )
+    method = registry.pick(METHODS, row.method, "method")()
+    spans = [range(i, i + 1) for i in range(len(source))] if row.frame_by_frame else [range(len(source))]
+    clips = [Clip(source[span.start : span.stop], source[span.start : span.stop], span, source[:0]) for span in spans]
+    return torch.cat([method.edit(editor, clip, guidance) for clip in clips])
+
+
+def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, float]:
+    """Every column for one edit."""
+    values = measure(drawn, made) | {"leak": truth.leak(drawn.source, drawn.edited, made, untouched)}
+    return {name: float(value) for name, value in values.items()}
+
+
+@torch.inference_mode()
+def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
+    """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
+    have = {(line["edit"], line["row"]) for line in lines(file)}
+    parts = bundle.load(bundle.resolve(options.model))
+    parts.channels_last()
+    editor = Editor(parts)
+    for number, asked in enumerate(Test(each=options.each, seed=options.seed).edits()):
+        drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
+        source = editor.encode(drawn.source[0])
+        shown = [drawn.source[0]]
+        for row in rows:
+            kept = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
+            if (number, row.name) not in have:
+                began = time.process_time()
+                latents = edited(editor, row, source, asked, number, options)
+                seconds = time.process_time() - began
+                values = measured(drawn, editor.decode(latents)[None], editor.decode(source)[None])
+                torch.save(latents.half(), kept)
+                told = {"edit": number, "task": asked.task, "row": row.name, "seconds": seconds, **values}
+                with file.open("a") as out:
+                    out.write(json.dumps(told) + "\n")
+                print(number, asked.task, row.name, f"{seconds:.0f} s", file=sys.stderr, flush=True)
+            if number < options.strips:
+                shown.append(editor.decode(torch.load(kept).float()))
+        if number < options.strips:
+            picture = file.parent / f"{number:03d}-{asked.task}.png"
+            strips.save(picture, [*shown, drawn.edited[0]])
+            told = "\n".join([asked.instruction, asked.source_caption, asked.caption, *(row.name for row in rows)])
+            picture.with_suffix(".txt").write_text(told + "\n", encoding="utf-8")
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """What was measured so far."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def table(found: list[dict[str, Any]], rows: Sequence[Row]) -> str:
+    """Means with intervals, over the edits that all rows have; then paired differences."""
+    by = {(line["edit"], line["row"]): line for line in found}
+    edits = [n for n in sorted({edit for edit, _ in by}) if all((n, row.name) in by for row in rows)]
+    values = {(row.name, c.name): torch.tensor([by[n, row.name][c.name] for n in edits]) for row in rows for c in SHOWN}
+    head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in SHOWN]
+    out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} | s |", "|---|" + "---|" * (len(SHOWN) + 1)]
+    for row in rows:
+        cells = [told(truth.confidence(values[row.name, c.name] * c.scale), c) for c in SHOWN]
+        seconds = sum(by[n, row.name]["seconds"] for n in edits) / max(len(edits), 1)
+        out.append(f"| {row.name} | {' | '.join(cells)} | {seconds:.0f} |")
+    out += ["", f"| difference | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
+    for row in rows:
+        if row.of in {each.name for each in rows}:
+            pairs = ((values[row.name, c.name] - values[row.of, c.name], c) for c in SHOWN)
+            cells = [told(truth.confidence(pair * c.scale), c, signed=True) for pair, c in pairs]
+            out.append(f"| {row.name} against {row.of} | {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def told(interval: tuple[float, float, float], column: Column, signed: bool = False) -> str:
+    """A mean with its interval; a difference that is clear of zero with an arrow, up where it is better."""
+    mean, low, high = interval
+    sign = "" if not signed or low <= 0 <= high else " ▲" if (mean > 0) == (column.better > 0) else " ▼"
+    form = f"{'+' if signed else ''}.{column.digits}f"
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]{sign}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--each", type=int, default=4, help="edits of each of seven tasks")
+    parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
+    parser.add_argument("--steps", type=int, help="updates (default: the method's for the model)")
+    parser.add_argument("--text-cfg", type=float, help="guidance (default: the method's for the model)")
+    parser.add_argument("--captions", choices=("true", "told"), default="true")
+    parser.add_argument("--rows", default="", help="some rows, with commas")
+    parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-assd"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    names = options.rows.split(",") if options.rows else [row.name for row in ROWS]
+    rows = [row for row in ROWS if row.name in names]
+    make(options, rows, options.out / "values.jsonl")
+    print(table(lines(options.out / "values.jsonl"), rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""Options that a method has of its own, by the method's name; a row is "module:object" of a `base.MethodOptions`."""
+
+OPTIONS = {
+    "per_frame": "eve_cli.editing.options.per_frame:PerFrameOptions",
+    "sdedit": "eve_cli.editing.options.sdedit:SDEditOptions",
+    "dds": "eve_cli.editing.options.dds:DDSOptions",
+    "assd": "eve_cli.editing.options.assd:ASSDOptions",
+    "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
+}

@@ -1,0 +1,102 @@
+"""Teaches a model one clip before it is edited: mixed fine-tuning (Molad et al. 2023, Dreamix, section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from eve_cli.editing.cache import remembered
+from eve_cli.models.editor import Editor
+from eve_cli.models.tuned import TunedEditor, fingerprint
+
+RARE = "sks"
+"""The text that stands for the clip while it is learned: a rare string (there t*)."""
+LEAST_SIGMA = 0.05
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a clip is learned: `alpha` weighs the clip in motion against its frames alone (equation 4)."""
+
+    steps: int
+    alpha: float
+    lr: float = 1e-4
+    rank: int = 16
+    seed: int = 0
+
+
+def learn(
+    editor: Editor,
+    frames: Tensor,
+    tuning: Tuning,
+    texts: Sequence[str] = (RARE,),
+    progress: Progress | None = None,
+) -> TunedEditor:
+    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache."""
+    digest = hashlib.sha256(frames.cpu().float().contiguous().numpy().tobytes())
+    digest.update(json.dumps([fingerprint(editor), asdict(tuning), *texts], sort_keys=True).encode())
+
+    def make() -> dict[str, Tensor]:
+        return tune(TunedEditor(editor, tuning.rank), frames, tuning, texts, progress).weights()
+
+    with torch.inference_mode(False):
+        return TunedEditor(editor, tuning.rank, remembered("learned", digest.hexdigest(), make))
+
+
+def tune(
+    editor: TunedEditor,
+    frames: Tensor,
+    tuning: Tuning,
+    texts: Sequence[str] = (RARE,),
+    progress: Progress | None = None,
+) -> TunedEditor:
+    """Teaches the editor's low-rank layers the clean latents (frames, c, h, w), and returns it.
+
+    `texts` is one for all frames or one for each. The clip's loss (equation 2) goes through the video model, over
+    windows of its length; the frames' loss (equation 3) through the backbone, which has no temporal layers that it
+    could touch. Both are errors of the velocity.
+    """
+    g = torch.Generator().manual_seed(tuning.seed)
+    length = min(editor.settings.frames, len(frames))
+    alpha = tuning.alpha if len(frames) > 1 else 0.0
+    with torch.inference_mode(False), torch.enable_grad():
+        frames = frames.clone()
+        with torch.no_grad():
+            words = editor.embed(texts)
+        optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
+        for step in range(tuning.steps):
+            loss = torch.zeros((), device=frames.device)
+            if alpha > 0:
+                start = int(torch.randint(len(frames) - length + 1, (), generator=g))
+                clip = frames[None, start : start + length]
+                loss = alpha * _error(editor, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+            if alpha < 1:
+                some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
+                text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
+                alone = _error(editor, frames[some], lambda x, t, text=text: editor.clean_image(x, t, text), g)
+                loss = loss + (1 - alpha) * alone
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, tuning.steps)
+    return editor
+
+
+def _error(
+    editor: TunedEditor, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
+) -> Tensor:
+    """Mean squared error of the velocity of rows (n, ...) at chance times, each with its own."""
+    schedule = editor.schedule
+    t = torch.randint(schedule.steps, (len(clean),), generator=g).to(clean.device)
+    noise = torch.randn(clean.shape, generator=g).to(clean)
+    sigma = schedule.at(t, clean)[1].clamp_min(LEAST_SIGMA)
+    return ((denoise(schedule.add_noise(clean, noise, t), t).float() - clean) / sigma).square().mean()

@@ -1,0 +1,64 @@
+"""Options that methods have of their own: one declaration, an option of the command, a value in run.json, a refusal."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from eve_cli.editing.contract import Guidance
+from eve_cli.editing.method_options import options_class, owners
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options import OPTIONS
+from eve_cli.editing.options.per_frame import PerFrameOptions
+from eve_cli.editing.options.sdedit import SDEditOptions
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import UsageError
+from eve_cli.settings import field_types, from_mapping
+
+
+def request(**values: object) -> EditRequest:
+    return EditRequest(**({"input": "clip.mp4", "instruction": "darker"} | values))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_options_belong_to_a_method_and_work_by_themselves(method: str) -> None:
+    assert method in METHODS
+    assert all(item.metadata["help"].endswith(".") for item in fields(options_class(method)))
+    options_class(method)()
+
+
+@pytest.mark.parametrize("name", owners())
+def test_methods_that_share_an_option_mean_the_same_type(name: str) -> None:
+    kinds = [field_types(options_class(method))[name] for method in owners()[name]]
+    assert len({frozenset(get_args(kind) or [kind]) - {type(None)} for kind in kinds}) == 1
+
+
+def test_a_method_gets_its_own_options_and_its_defaults() -> None:
+    assert request(method="sdedit").options == SDEditOptions(0.75)
+    assert request(method="sdedit", strength=0.5).options == SDEditOptions(0.5)
+    plain = Guidance("", None, None, 1, 1.0, 1.0, 0)
+    assert plain.own(SDEditOptions) == SDEditOptions()
+    with pytest.raises(TypeError):
+        Guidance("", None, None, 1, 1.0, 1.0, 0, options=PerFrameOptions()).own(SDEditOptions)
+
+
+def test_an_option_of_another_method_is_refused_in_one_sentence() -> None:
+    with pytest.raises(UsageError, match=r"--strength goes with --method .*sdedit.*, not with eve\."):
+        request(strength=0.5)
+
+
+def test_a_record_keeps_the_options_of_its_method_alone() -> None:
+    kept = request(method="sdedit", strength=0.5).as_kept()
+    assert kept["strength"] == 0.5 and "shared_noise" not in kept
+    assert from_mapping(EditRequest, kept | {"input": "clip.mp4"}, "run.json").options == SDEditOptions(0.5)
+
+
+def test_the_plan_says_the_defaults_too(tmp_path: Path) -> None:
+    from eve_cli.editing import session
+    from tests.clips import make_clip
+    from tests.fakes import fake_load
+
+    clip = make_clip(tmp_path / "clip.mkv", 2)
+    made = request(input=str(clip), output=tmp_path / "out.mkv", seed=1, method="sdedit")
+    assert session.edit(made, load=fake_load()).plan["record"]["settings"]["strength"] == 0.75
