@@ -19,18 +19,18 @@ MODULES = {
 @pytest.mark.parametrize("name", MODULES)
 def test_doubling_is_the_plain_module(name: str) -> None:
     module, x = MODULES[name]().double(), torch.randn(2, 6, 5, 7, dtype=torch.float64)
-    tree = nn.Sequential(module)
+    tree, plain, names = nn.Sequential(module), module(x), set(module.state_dict())
     doubled(tree, {})
-    assert isinstance(tree[0], Doubling)
-    torch.testing.assert_close(tree(x), module(x), rtol=1e-6, atol=1e-6)
+    assert isinstance(tree[0], Doubling) and names < set(module.state_dict())  # other trees are grafted on by name
+    torch.testing.assert_close(tree(x), plain, rtol=1e-6, atol=1e-6)
 
 
 @torch.no_grad()
 def test_another_size_than_the_double_is_the_plain_module_s() -> None:
-    plain, x = Upsample2D(6, use_conv=True, out_channels=4), torch.randn(1, 6, 5, 7)
-    tree = nn.Sequential(plain)
-    doubled(tree, {})
-    assert torch.equal(tree[0](x, (9, 13)), plain(x, (9, 13)))
+    module, x = Upsample2D(6, use_conv=True, out_channels=4), torch.randn(1, 6, 5, 7)
+    plain = module(x, (9, 13))
+    doubled(nn.Sequential(module), {})
+    assert isinstance(module, Doubling) and torch.equal(module(x, (9, 13)), plain)
 
 
 def test_trees_over_the_same_weights_share_a_kernel_and_other_modules_stay() -> None:
