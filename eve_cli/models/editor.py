@@ -30,6 +30,8 @@ from eve_cli.models.words import WORD
 
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"
+IN_CACHE = 8
+"""Pictures of 64x64 that a codec on a CPU best takes at once (docs/engine.md)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Editor(Guided):
         self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
         self.networks: Networks = Plain()
         self.together = True  # all branches of guidance in one batch
+        self.at_once: int | None = None  # pictures of 64x64 that the codec takes; None: as many as there are
         self._texts: dict[Any, Tensor] | None = None
         self.backbone = self.styled = parts.backbone
         if weights is not None:
@@ -121,6 +124,7 @@ class Editor(Guided):
         that the engine does not know stay as they are. Gives the editor back.
         """
         self._texts = {}
+        self.at_once = IN_CACHE if self.device.type == "cpu" else None
         trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
         if all(tree is None or known(tree) for tree in trees):
             self.networks = Fast()
@@ -167,14 +171,21 @@ class Editor(Guided):
         """Frames (f, 3, height, width) in [0, 1] to latents (f, c, h, w); the mean of the posterior, so exact."""
         self.latent_size(*frames.shape[-2:])
         mean, std = self._latent_scale()
-        latents = codecs.encode(self.parts.codec, frames.to(self.device, self.dtype) * 2 - 1)
+        pictures = frames.to(self.device, self.dtype) * 2 - 1
+        latents = torch.cat([codecs.encode(self.parts.codec, piece) for piece in self._pieces(pictures, 1)])
         return (latents - mean) / std
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
         """Latents (f, c, h, w) to frames (f, 3, height, width) in [0, 1], or beyond where `clamp` is False."""
         mean, std = self._latent_scale()
-        frames = codecs.decode(self.parts.codec, (latents * std + mean).to(self.dtype)) / 2 + 0.5
+        own = (latents * std + mean).to(self.dtype)
+        pieces = [codecs.decode(self.parts.codec, piece) for piece in self._pieces(own, self.factor)]
+        frames = torch.cat(pieces) / 2 + 0.5
         return frames.clamp(0, 1) if clamp else frames
+
+    def _pieces(self, images: Tensor, scale: int) -> tuple[Tensor, ...]:
+        """What the codec takes at once."""
+        return (images,) if self.at_once is None else codecs.pieces(images, scale, self.at_once)
 
     def hint(self, latents: Tensor) -> Tensor:
         """What the edit adapter is shown of source latents (f, c, h, w), as the bundle's `hint` says: these, or the

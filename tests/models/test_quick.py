@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eve_cli.models import align
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini, sd15
-from eve_cli.models.forward.dense import LEAST, Dense
+from eve_cli.models.forward.dense import LEAST, Dense, gated
 from eve_cli.models.forward.fast import Fast
 from eve_cli.models.parts import Parts
 from tests.models.awake import awake
@@ -76,6 +77,17 @@ def test_a_dense_layer_is_the_plain_one_and_keeps_gradients() -> None:
     with torch.enable_grad():
         layer(torch.randn(2 * LEAST, 12)).sum().backward()
     assert layer.weight.grad is not None
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gated_layer_is_the_plain_one(bias: bool) -> None:
+    layer = nn.Linear(12, 10, bias=bias)
+    for x in (torch.randn(LEAST - 1, 12), torch.randn(2, LEAST, 12)):
+        value, gate = layer(x).chunk(2, -1)
+        layer.__class__ = Dense
+        torch.testing.assert_close(gated(layer, x), value * functional.gelu(gate))
+        layer.__class__ = nn.Linear
 
 
 def test_other_trees_over_the_same_weights_stay_as_they_are() -> None:

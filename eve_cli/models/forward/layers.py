@@ -17,6 +17,8 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eve_cli.models.forward.dense import gated
+
 Net = Any
 """A diffusers module; its attributes are not typed."""
 Heads = tuple[Tensor, Tensor]
@@ -157,8 +159,7 @@ def _split(module: Net, tokens: Tensor) -> Tensor:
 
 
 def _feed_forward(module: Net, tokens: Tensor) -> Tensor:
-    value, gate = module.net[0].proj(tokens).chunk(2, -1)
-    return module.net[2](value * functional.gelu(gate))
+    return module.net[2](gated(module.net[0].proj, tokens))
 
 
 def known(net: nn.Module) -> bool:
