@@ -37,7 +37,15 @@ def from_mapping(settings: type[Settings], values: Mapping[str, Any], origin: st
             close = get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(f"{origin}: unknown setting {key!r}{hint}")
-    return settings(**{key: _convert(value, known[key], key, origin) for key, value in values.items()})
+    found = {key: _convert(value, known[key], key, origin) for key, value in values.items()}
+    every: Any = settings
+    for item in dataclasses.fields(every):
+        value, low, high = found.get(item.name), item.metadata.get("min"), item.metadata.get("max")
+        if value is not None and low is not None and value < low:
+            raise UsageError(f"{origin}: {item.name} must be at least {low}, not {value}")
+        if value is not None and high is not None and value > high:
+            raise UsageError(f"{origin}: {item.name} must be at most {high}, not {value}")
+    return settings(**found)
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:

@@ -11,17 +11,28 @@ import pytest
 from eve_cli.cli import app
 from eve_cli.models import folder
 from tests.clips import make_clip, pictures, read_clip
+from tests.tiny import tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((REPOSITORY / "examples").glob("*.sh"))
 PARTS = ("codec", "backbone", "edit", "joint", "video", "decoder")
 
 
-def run(script: str, **variables: object) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What makes the scripts of edits quick: a tiny model, few steps."""
+    weights = tmp_path_factory.mktemp("weights")
+    tiny_bundle(weights / "mini")
+    return {"EVE_WEIGHTS": weights, "MORE": "--steps 1 --keep off"}
+
+
+def run(script: str, *words: object, **variables: object) -> subprocess.CompletedProcess[str]:
     """Runs a script of examples/ in the repository, with this interpreter's `eve`."""
     told = {"EVE": f"{sys.executable} -m eve_cli", **{name: str(value) for name, value in variables.items()}}
     path = REPOSITORY / "examples" / script
-    return subprocess.run([path], env=os.environ | told, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [path, *map(str, words)], env=os.environ | told, cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -54,3 +65,24 @@ def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.Capt
     assert aligned.returncode == 0, aligned.stderr
     assert "| seed0 |" in aligned.stdout and Path(aligned.stdout.splitlines()[-1]) == tmp_path / "aligned"
     assert folder.read(tmp_path / "aligned").training["align"]["steps"] == 2
+
+
+def test_a_careful_edit(tmp_path: Path, tiny: dict[str, object]) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", 6)
+    done = run("careful.sh", CLIP=clip, OUT=tmp_path / "out", STRENGTHS="1,2", CHOICE="2", **tiny)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path}/out/result.mp4\n" and len(read_clip(Path(done.stdout.strip()))) == 6
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"preview.png", "preview.html"}
+    assert "network calls" in done.stderr and "windows are there already, from eve preview" in done.stderr
+
+
+def test_a_folder_and_a_loop(tmp_path: Path, tiny: dict[str, object]) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    good, bad = make_clip(clips / "good.mkv", 4), clips / "bad.mp4"
+    bad.write_text("no video")
+    done = run("folder.sh", CLIPS=clips, OUT=out, **tiny)
+    assert done.returncode == 6 and done.stdout.startswith("1 done, 0 done before, 1 failed"), done.stderr
+    looped = run("each.sh", "night", bad, good, OUT=tmp_path / "each", **tiny)
+    assert looped.returncode == 6 and looped.stdout == f"{tmp_path}/each/good.mp4\n", looped.stderr
+    assert "bad.mp4 cannot be read, on with the next" in looped.stderr

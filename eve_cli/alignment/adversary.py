@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class Adversary:
 
     def learn(self, real: Sequence[Tensor], fake: Sequence[Tensor], more: tuple) -> dict[str, Tensor]:
         """One step on features of real and made samples; its loss, and how often it is right (0.5 is chance)."""
-        with torch.autocast(real[0].device.type, enabled=False):
+        with _in_full(real[0]):
             read = [level.detach().requires_grad_(bool(self.r1)) for level in real]
             seen_real = self.discriminator(read, *more)
             seen_fake = self.discriminator([level.detach() for level in fake], *more)
@@ -57,7 +59,7 @@ class Adversary:
     def loss(self, fake: Sequence[Tensor], more: tuple) -> Tensor:
         """The student's loss; the gradient flows into the features, not into the discriminator."""
         self.discriminator.requires_grad_(False)
-        with torch.autocast(fake[0].device.type, enabled=False):
+        with _in_full(fake[0]):
             out = losses.generator(self.discriminator(list(fake), *more), self.kind)
         self.discriminator.requires_grad_(True)
         return out
@@ -75,3 +77,8 @@ class Adversary:
             kinds[kind][key] = value
         self.discriminator.load_state_dict(kinds["weights"])
         load_optimizer(self.optimizer, kinds["optimizer"])
+
+
+def _in_full(like: Tensor) -> AbstractContextManager[Any]:
+    """No mixed precision; there is none on the meta device."""
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)

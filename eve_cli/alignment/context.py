@@ -22,6 +22,8 @@ class Context:
 
     source: Tensor
     """Latents of the input clips (b, f, c, h, w)."""
+    hint: Tensor
+    """What the edit adapter is shown of them: the same, or frames (b, f, 3, height, width)."""
     first: Tensor
     """Latents of the first frames as the edit teacher edits them (b, c, h, w); they condition the video adapter."""
     text: Tensor
@@ -47,8 +49,10 @@ class Context:
         with torch.no_grad():
             encoder = editor.parts.text_encoder
             reader = editor.parts.instruction_encoder or encoder
+            source = rows["source"]
             return cls(
-                source=rows["source"],
+                source=source,
+                hint=editor.hint(source.flatten(0, 1)).unflatten(0, source.shape[:2]),
                 first=rows["first"],
                 text=encoder(rows["caption"]).last_hidden_state,
                 instruction=reader(rows["instruction"]).last_hidden_state,

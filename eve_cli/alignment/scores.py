@@ -58,7 +58,7 @@ class Scores:
         schedule = self.teacher.schedule
         t = torch.randint(20, schedule.steps, (len(made),), device=made.device)
         noisy = schedule.add_noise(made, torch.randn_like(made), t)
-        error = (self.teacher.clean(noisy, t, context).float() - made) / schedule.at(t, made)[1].clamp_min(0.05)
+        error = schedule.of_output(self.teacher.clean(noisy, t, context).float() - made, t)
         loss = error.square().mean()
         gradients = torch.autograd.grad(loss / self.accumulate, self.layers)
         for layer, gradient in zip(self.layers, gradients, strict=True):

@@ -84,7 +84,7 @@ class Student:
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         """Clean latents of noisy ones (b, f, c, h, w) at timesteps (b,)."""
         return self.editor.clean_student(
-            noisy, t, context.asked, context.instruction, context.source, context.first, context.label
+            noisy, t, context.asked, context.instruction, context.hint, context.first, context.label
         )
 
     def make(
@@ -153,7 +153,7 @@ class PictureStudent(Student):
             per_frame(t, context.frames),
             per_frame(context.asked, context.frames),
             per_frame(context.instruction, context.frames),
-            context.source.flatten(0, 1),
+            context.hint.flatten(0, 1),
             per_frame(context.label, context.frames),
             styled=True,
         )

@@ -19,10 +19,10 @@ def align(settings: AlignSettings) -> None:
     if settings.resume:
         settings = session.resumed("align", settings)
     shown = Shown("the alignment", settings)
-    aligning.check(settings)
     if settings.dry_run:
         _prospect(settings)
         return
+    aligning.check(settings)
     bar = console.Progress("points", settings.points, "points", quiet=shown.quiet)
     trained = aligning.run(settings, shown, lambda done, of: bar.update(done, "latents and teachers' samples"))
     outcome = trained.outcome
@@ -40,16 +40,16 @@ def _prospect(settings: AlignSettings) -> None:
     from eve_cli.settings import to_mapping
     from eve_cli.training.aligning import Alignment
 
-    found = Alignment(settings).prospect()
+    found = Alignment(settings, ghost=True).prospect()
     for name, value in to_mapping(settings).items():
         console.result(f"{name} = {value}")
     made = ", ".join(
         f"{count} {'points' if name == 'points' else f'samples of {name}'}" for name, count in found.samples.items()
     )
     console.say("model", str(found.model))
-    console.say("learns", f"{found.learned / 1e6:.2f} M numbers")
     console.say("to make", made)
-    console.say("memory", f"about {found.bytes / 2**30:.1f} GB")
+    for label, text in found.step.lines():
+        console.say(label, text)
 
 
 add_command(app, "align", AlignSettings, align, recipe=align_recipe)

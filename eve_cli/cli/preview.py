@@ -83,6 +83,9 @@ def preview(settings: Any) -> None:
     single = {name: values[0] for name, values in lists.items() if len(values) == 1}
     request = from_mapping(EditRequest, given | single, "command line")
     varied = {name: values for name, values in lists.items() if len(values) > 1}
+    for name, values in varied.items():
+        for value in values:
+            from_mapping(EditRequest, given | single | {name: value}, "command line")
     _check(varied, settings.output)
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -190,7 +193,7 @@ def _sheet(made: Preview, path: Path) -> None:
 
 
 def _title(made: Preview) -> str:
-    return f"{made.info.name}: {made.plan['record']['settings']['instruction']}"
+    return f"{Path(made.info.name).name}: {made.plan['record']['settings']['instruction']}"
 
 
 def _page(made: Preview, path: Path, varied: dict[str, list[Any]]) -> Path:

@@ -72,6 +72,10 @@ def _command(part: str) -> Callable[[TrainSettings], None]:
         if settings.resume:
             settings = session.resumed(part, settings)
         shown = Shown(part, settings)
+        if settings.dry_run:
+            for label, text in session.prospect(part, settings).lines():
+                console.say(label, text)
+            return
         trained = session.train(part, settings, shown)
         outcome = trained.outcome
         if trained.model is None:

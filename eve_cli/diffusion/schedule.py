@@ -30,7 +30,7 @@ class Schedule:
     config: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.prediction == "eps" and float(self.alpha.min()) == 0:
+        if self.prediction == "eps" and not self.alpha.is_meta and float(self.alpha.min()) == 0:
             raise ValueError("A network that predicts noise says nothing at zero signal: use v or x0 with zero SNR.")
 
     @classmethod
@@ -104,6 +104,14 @@ class Schedule:
         if self.prediction == "v":
             return alpha * noisy - sigma * output
         return output if self.prediction == "x0" else (noisy - sigma * output) / alpha
+
+    def of_output(self, error: Tensor, t: Tensor) -> Tensor:
+        """An error of the clean latents as one of the network's output; bounded where there is hardly any noise."""
+        alpha, sigma = self.at(t, error)
+        if self.prediction == "x0":
+            return error
+        scaled = error / sigma.clamp_min(0.05)
+        return alpha * scaled if self.prediction == "eps" else scaled
 
     def to_noise(self, noisy: Tensor, clean: Tensor, t: Tensor) -> Tensor:
         """The noise left when `clean` is taken out of `noisy`; safe at zero SNR."""

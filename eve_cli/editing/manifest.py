@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import types
 from collections.abc import Iterator, Mapping
@@ -97,17 +98,17 @@ def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
 
 
 def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:
-    lines = text.splitlines()
-    mark = max(",;\t", key=lines[0].count) if lines else ","
-    reader = csv.DictReader(lines, delimiter=mark)
+    mark = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark)
     if not any(_plain(name) == "input" for name in reader.fieldnames or []):
         raise UsageError(f"{source}: the first line must name the columns, one of them input.")
     for row in reader:
-        more = [value for value in row.get(None) or [] if value]  # pyright: ignore
-        if more:
-            yield {"input": row.get("input"), f"a column without a name ({more[0]})": ""}
-            continue
-        yield {_plain(name): value.strip() for name, value in row.items() if name and value and value.strip()}
+        nameless: Any = row.pop(None, None)  # pyright: ignore
+        values = {_plain(name): value.strip() for name, value in row.items() if value and value.strip()}
+        if nameless:
+            values[f"a column without a name ({nameless[0]})"] = ""
+        if values:
+            yield values
 
 
 def _lines(source: Path, text: str) -> Iterator[dict[str, Any]]:

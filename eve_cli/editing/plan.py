@@ -87,6 +87,7 @@ def trial(plan: Mapping[str, Any], model: LoadedModel) -> dict[str, Rate]:
     editor, prices = model.editor, Prices(model, plan)
     window = Window(**plan["windows"][-1])
     step, decoding, clip = prices.steps(window, 1), prices.decoding(len(window.new)), prices.clip(window, editor.device)
+    prices.save()
     if not step.flops or step.flops / probe(editor.device, editor.dtype) > TRIAL_LIMIT:
         return {}
     seconds = _timed(lambda: prices.method.edit(editor, clip, prices.once))

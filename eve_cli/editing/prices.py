@@ -72,6 +72,9 @@ class Prices:
         for rung in self.rungs:
             if not rung.gpu:
                 rung.take(made)
+        with torch.inference_mode(False), torch.no_grad():  # an editor reads a text once, so no window is to pay for it
+            for guidance in (self.guidance, self.guidance.idle()):
+                guidance.condition(made)
         return made
 
     def of(self, unit: str, work: Callable[[], Any]) -> Cost:
@@ -95,7 +98,7 @@ class Prices:
         total["decode"] = self.decoding(new).times((1 if self.request.method == "copy" else 2) * frames / new)
         width, height = size
         total["write"] = self.of(f"write {width}x{height}", lambda: self._write(width, height, new))
-        self._save()
+        self.save()
         return total
 
     def window(self, window: Window) -> Cost:
@@ -163,7 +166,8 @@ class Prices:
         except (OSError, ValueError):
             return {}
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Keeps what was counted."""
         if len(self.known) == self.counted:
             return
         rows = {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()}

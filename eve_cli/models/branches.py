@@ -16,8 +16,8 @@ from eve_cli.models.parts import UNKNOWN_TASK
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
-Columns = dict[str, Tensor | None]
-"""The conditions of one or more branches, by the names that the editor's functions have for them."""
+ALIKE = ("source", "first")
+"""Conditions that all branches share which have them."""
 
 
 class Branches:
@@ -65,28 +65,29 @@ class Branches:
     def guide(self, clean: Callable[..., Tensor], run: Run, **given: list[Tensor] | None) -> Denoise:
         """The weighted sum of `clean(noisy, t, **conditions)` over the branches; `given` holds their conditions."""
         count = len(self.kinds)
-        order = range(count)
-        if self.editor.together or count == 1:
-            calls = [{name: torch.cat(rows) if rows else None for name, rows in given.items()}]
+        first = given.get("first")
+        if self.editor.together and (first is None or len(first) == count):
+            calls = [{n: rows and (rows[0] if n in ALIKE else torch.cat(rows)) for n, rows in given.items()}]
+            sizes = (count, sum(shown for _, _, shown in self.kinds))
         else:
-            calls = [{name: rows[i] if rows and i < len(rows) else None for name, rows in given.items()} for i in order]
-
+            calls = [
+                {name: rows[i] if rows and i < len(rows) else None for name, rows in given.items()}
+                for i in range(count)
+            ]
+            sizes = (1, 1)
         # the first branch is told everything, if it has any weight
-        alone = {name: rows[0] if rows else None for name, rows in given.items()} if self.kinds[0][1] else None
+        alone = {name: rows and rows[0] for name, rows in given.items()} if self.kinds[0][1] else None
 
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             run.step += 1
+            t = t.expand(len(noisy))
             if alone is not None and run.guided is not None and run.step > run.guided:
-                return clean(noisy, t.expand(len(noisy)), run=run, **alone)
-            copies = count // len(calls)
-            seen, times = repeated(noisy, copies), repeated(t.expand(len(noisy)), copies)
+                run.branches = run.shown = 1
+                return clean(noisy, t, run=run, **alone)
+            run.branches, run.shown = sizes
             made = []
             for run.branch, conditions in enumerate(calls):
-                made += clean(seen, times, run=run, **conditions).chunk(copies)
+                made += clean(noisy, t, run=run, **conditions).chunk(run.branches)
             return combine(self.weights, made)
 
         return denoise
-
-
-def repeated(value: Tensor, copies: int) -> Tensor:
-    return value if copies == 1 else torch.cat([value] * copies)

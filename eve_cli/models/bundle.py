@@ -21,13 +21,14 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
 from eve_cli.errors import EveError, ModelError
 from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
+from eve_cli.models.families import sd15
 from eve_cli.models.folder import (
     FOLDERS,
     MANIFEST,
@@ -43,6 +44,7 @@ from eve_cli.models.folder import (
     write_json,
 )
 from eve_cli.models.parts import BundleSettings, Parts
+from eve_cli.models.presets import PRESETS
 
 __all__ = ["load", "read", "resolve", "save", "verify"]
 
@@ -53,6 +55,7 @@ CLASSES: dict[str, Any] = {
     "edit": ControlNetModel,
     "instruction_encoder": CLIPTextModel,
     "sparse": SparseControlNetModel,
+    "video": MotionAdapter,
 }
 REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
 OPTIONAL = ("edit", "instruction_encoder", "video", "sparse", "domain", "align", "image_schedule")
@@ -84,6 +87,43 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
             found = lora_files.read(path / FOLDERS["domain"] / ALIGN, loaded["backbone"], scale=settings.domain_scale)
             loaded["domain"] = {name: tensor.to(dtype) for name, tensor in found.unet.items()}
     return Parts(**loaded, settings=settings).freeze()
+
+
+def ghost(name: str | Path) -> Parts:
+    """The parts of a bundle, or of a preset that is not on this machine, without their weights: on the meta device.
+
+    For counting what computing with them takes; nothing but configs and small tables is read.
+    """
+    try:
+        path = resolve(name)
+    except ModelError:
+        if name not in PRESETS or not PRESETS[str(name)].sources:
+            raise
+        return sd15.ghost(PRESETS[str(name)])
+    manifest = read(path)
+    settings = _settings(manifest)
+    made: dict[str, Any] = {}
+    with _quiet(), torch.device("meta"):
+        for part in manifest.parts:
+            place = path / FOLDERS[part]
+            if part in CLASSES:
+                made[part] = empty(part, json.loads((place / "config.json").read_text(encoding="utf-8")))
+    for part in ("tokenizer", *(name for name in SCHEDULES if name in manifest.parts)):
+        made[part] = _load_part(part, path / FOLDERS[part], settings, torch.float32)
+    if "video" in made:
+        with torch.device("meta"):
+            channels = 0 if settings.first_frame == "sparse" else made["backbone"].config["in_channels"]
+            made["video"] = VideoAdapter(made["video"], channels, settings.first_frame)
+    return Parts(**made, settings=settings).freeze()
+
+
+def empty(part: str, config: Mapping[str, Any]) -> Any:
+    """A part of this config, untrained."""
+    if CLASSES.get(part) is CLIPTextModel:
+        return CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
+    if part == "codec" and config.get("_class_name") == "AutoencoderDC":
+        return AutoencoderDC.from_config(dict(config))
+    return CLASSES[part].from_config(dict(config))
 
 
 def save(

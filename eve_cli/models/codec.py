@@ -24,6 +24,15 @@ def decode(codec: Codec, latents: Tensor) -> Tensor:
     return decoded.sample
 
 
+def pieces(images: Tensor, scale: int = 1, at_once: int = 64) -> tuple[Tensor, ...]:
+    """Images or latents (n, c, h, w) in pieces of as many pixels as `at_once` pictures of 64x64 have, or of one image.
+
+    `scale` is how many pixels wide an element is. Large pictures would not fit into memory all at once.
+    """
+    pixels = images.shape[-1] * images.shape[-2] * scale**2
+    return images.split(max(1, min(at_once, at_once * 64 * 64 // pixels)))
+
+
 def factor(codec: Codec) -> int:
     """How many pixels wide a latent is."""
     key = "encoder_block_out_channels" if isinstance(codec, AutoencoderDC) else "block_out_channels"

@@ -16,8 +16,10 @@ from transformers import CLIPTextModel
 from eve_cli.errors import ModelError
 from eve_cli.models import align, bundle, lora, low_rank
 from eve_cli.models import codec as codecs
+from eve_cli.models.forward.dense import dense
+from eve_cli.models.forward.doubling import doubled
 from eve_cli.models.forward.fast import Fast
-from eve_cli.models.forward.layers import known
+from eve_cli.models.forward.layers import branched, known
 from eve_cli.models.forward.merge import merged
 from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
 from eve_cli.models.forward.run import Run
@@ -28,6 +30,8 @@ from eve_cli.models.words import WORD
 
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"
+IN_CACHE = 8
+"""Pictures of 64x64 that a codec on a CPU best takes at once (docs/engine.md)."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Editor(Guided):
         self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
         self.networks: Networks = Plain()
         self.together = True  # all branches of guidance in one batch
+        self.at_once: int | None = None  # pictures of 64x64 that the codec takes; None: as many as there are
         self._texts: dict[Any, Tensor] | None = None
         self.backbone = self.styled = parts.backbone
         if weights is not None:
@@ -115,10 +120,11 @@ class Editor(Guided):
     def quicken(self) -> Editor:
         """Makes functions quick that need no gradients, for good: the engine of `models/forward`, texts read once.
 
-        Low-rank layers are worked into weights of the trees' own. Networks that the engine does not know stay as they
-        are. Gives the editor back.
+        Low-rank layers are worked into weights of the trees' own, so parts are not to be saved from here on. Networks
+        that the engine does not know stay as they are. Gives the editor back.
         """
         self._texts = {}
+        self.at_once = IN_CACHE if self.device.type == "cpu" else None
         trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
         if all(tree is None or known(tree) for tree in trees):
             self.networks = Fast()
@@ -126,6 +132,11 @@ class Editor(Guided):
             for tree in (self.styled, self.student):
                 if tree is not None and tree is not self.backbone:
                     merged(tree)
+        kernels: dict[nn.Parameter, nn.Parameter] = {}
+        joined = (self.styled, self.video, self.student)
+        for tree in (*(module for _, module in self.parts.modules()), *(tree for tree in joined if tree is not None)):
+            doubled(tree, kernels)
+            dense(tree)
         return self
 
     @contextmanager
@@ -160,14 +171,29 @@ class Editor(Guided):
         """Frames (f, 3, height, width) in [0, 1] to latents (f, c, h, w); the mean of the posterior, so exact."""
         self.latent_size(*frames.shape[-2:])
         mean, std = self._latent_scale()
-        latents = codecs.encode(self.parts.codec, frames.to(self.device, self.dtype) * 2 - 1)
+        pictures = frames.to(self.device, self.dtype) * 2 - 1
+        latents = torch.cat([codecs.encode(self.parts.codec, piece) for piece in self._pieces(pictures, 1)])
         return (latents - mean) / std
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
         """Latents (f, c, h, w) to frames (f, 3, height, width) in [0, 1], or beyond where `clamp` is False."""
         mean, std = self._latent_scale()
-        frames = codecs.decode(self.parts.codec, (latents * std + mean).to(self.dtype)) / 2 + 0.5
+        own = (latents * std + mean).to(self.dtype)
+        pieces = [codecs.decode(self.parts.codec, piece) for piece in self._pieces(own, self.factor)]
+        frames = torch.cat(pieces) / 2 + 0.5
         return frames.clamp(0, 1) if clamp else frames
+
+    def _pieces(self, images: Tensor, scale: int) -> tuple[Tensor, ...]:
+        """What the codec takes at once."""
+        return (images,) if self.at_once is None else codecs.pieces(images, scale, self.at_once)
+
+    def hint(self, latents: Tensor) -> Tensor:
+        """What the edit adapter is shown of source latents (f, c, h, w), as the bundle's `hint` says: these, or the
+        frames (f, 3, height, width) that they stand for, without gradients."""
+        if self.settings.hint == "latents":
+            return latents
+        with torch.no_grad():
+            return torch.cat([self.decode(piece) for piece in codecs.pieces(latents, self.factor)])
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
         if self._texts is None:
@@ -265,11 +291,11 @@ class Editor(Guided):
             return None
         adapter = self._need(self.parts.edit, "edit adapter")
         rows, frames = len(source), source.shape[1] if source.ndim == 5 else 1
-        labels = None
+        labels, every = None, rows * run.shown
         if adapter.config["num_class_embeds"]:
             unknown = torch.full((rows,), UNKNOWN_TASK, device=noisy.device)
-            labels = unknown if task is None else task[:rows]
-        told = instruction if len(instruction) <= rows else instruction[:rows]
+            labels = unknown if task is None else task[:every]
+        told = instruction if len(instruction) <= every else instruction[:every]
         x = noisy[: rows * frames].to(self.dtype)
         return self.networks.control(adapter, x, t[:rows], told, source, labels, run)
 
@@ -278,7 +304,7 @@ class Editor(Guided):
     ) -> Tensor:
         tree = self.styled if styled else self.backbone
         out = self.networks.unet(tree, noisy.to(self.dtype), t, text, residuals, run)
-        return self.image_schedule.to_clean(noisy, out, t)
+        return self.image_schedule.to_clean(branched(noisy, run.branches), out, branched(t, run.branches))
 
     def _temporal(
         self,
@@ -300,10 +326,12 @@ class Editor(Guided):
                 x = torch.cat([x, padded(given, len(x))], dim=1)
             else:
                 rows, seen = len(first), x[: len(given)]
-                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], given, run)
+                words = text if len(text) <= rows * run.branches else text[:rows]
+                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], words, given, run)
                 residuals = more if residuals is None else added(residuals, more)
         out = self.networks.unet(tree, x, t, text, residuals, run)
-        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), t)
+        noisy = branched(noisy, run.branches)
+        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), branched(t, run.branches))
 
     def need_student(self) -> UNetMotionModel:
         """The student's tree; ModelError unless the model has both adapters."""

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from torch import Tensor
+from transformers import CLIPTextModel
 
 from eve_cli.errors import ModelError
 from eve_cli.models import bundle, folder
+from eve_cli.models.bundle import CLASSES
 from eve_cli.models.folder import FOLDERS, PICKLES
 from eve_cli.models.presets import CONFIG, LANGUAGE_MODEL, NETWORK
 from eve_cli.perception.headers import Shapes, compare, shapes
 
-CLASSES = bundle.CLASSES | {"video": bundle.MotionAdapter}
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Names of the codec's attention in files older than diffusers 0.14, which diffusers still reads."""
 
@@ -92,12 +91,8 @@ def _write(part: str, made: Part, target: Path) -> None:
 def expected(part: str, config: Mapping[str, Any]) -> Shapes:
     """The names and shapes of a part with this config, found without memory."""
     with torch.device("meta"):
-        if CLASSES[part] is CLIPTextModel:
-            module: nn.Module = CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
-        else:
-            kind: Any = AutoencoderDC if config.get("_class_name") == "AutoencoderDC" else CLASSES[part]
-            module = kind.from_config(dict(config))
-    return {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        made = bundle.empty(part, config)
+    return {name: tuple(value.shape) for name, value in made.state_dict().items()}
 
 
 def check(part: str, place: Path) -> None:

@@ -109,6 +109,11 @@ class Parts:
             if module is not None:
                 yield name, module
 
+    @property
+    def device(self) -> torch.device:
+        """Where the backbone is, and with it the rest."""
+        return next(self.backbone.parameters()).device
+
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token numbers (n, text_tokens); what goes beyond is cut off."""
         return self.tokenizer(

@@ -102,8 +102,8 @@ def _with_places(part: str, tensors: dict[str, Tensor], config: Mapping[str, Any
     like = next(iter(tensors.values()))
     for name, shape in expected(part, config).items():
         if name.endswith("pos_embed.pe") and name not in tensors:
-            places: Any = SinusoidalPositionalEmbedding(shape[2], shape[1]).pe
-            tensors[name] = places.to(like.dtype)
+            sinusoids: Any = SinusoidalPositionalEmbedding(shape[2], shape[1]).pe
+            tensors[name] = sinusoids.to(like.dtype)
     return tensors
 
 

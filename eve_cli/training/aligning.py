@@ -28,7 +28,8 @@ from eve_cli.models import bundle, folder, lora, low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.settings import to_mapping
-from eve_cli.training import loop, session
+from eve_cli.training import estimate, loop, session
+from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipes.align import AlignRecipe
 from eve_cli.training.session import Trained
@@ -44,24 +45,27 @@ class Prospect:
     model: Path
     samples: Mapping[str, int]
     """How many points, and samples of each teacher, are yet to be made."""
-    learned: int
-    """Numbers that learn."""
-    bytes: int
-    """Memory for weights, moments and the activations of the student's steps; a rough estimate."""
+    step: Estimate
+    """What one step of the optimizer takes."""
 
 
 class Alignment:
-    """A run of `eve align`: who takes part, and the data points; `settings` are checked before anything is loaded."""
+    """A run of `eve align`: who takes part, and the data points; `settings` are checked before anything is loaded.
 
-    def __init__(self, settings: AlignSettings) -> None:
+    With `ghost` no weights are read: all is there in its true size, on the meta device, to see what a run takes. Then
+    the model may be a preset that is not on this machine.
+    """
+
+    def __init__(self, settings: AlignSettings, ghost: bool = False) -> None:
         self.settings = settings
-        self.origin = check(settings)
-        self.parts = bundle.load(self.origin)
+        self.origin = None if ghost and folder.here(settings.model) is None else check(settings)
+        self.parts = bundle.ghost(settings.model) if ghost else bundle.load(_known(self.origin))
         self.parts.channels_last()
         self.lora = _lora(settings, self.origin)
         if settings.random_init or settings.anew or self.lora:
             self.parts.align = None
         device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
+        device = "meta" if ghost else device
         self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)
         torch.manual_seed(settings.seed)
         make = PictureStudent if self.lora else Student.fresh if settings.random_init else Student
@@ -79,28 +83,36 @@ class Alignment:
             self.inputs = PersonalInputs(
                 self.inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style"
             )
+        frames = 1 if self.lora else settings.frames or self.parts.settings.frames
         self.plan = Plan(
             count=settings.points,
-            frames=1 if self.lora else self.parts.settings.frames,
+            frames=frames,
             side=self.parts.settings.pixels,
             steps=settings.teacher_steps,
-            looked=1 if self.lora else min(settings.looked, self.parts.settings.frames),
+            looked=min(settings.looked, frames),
             seed=settings.seed,
-            model=identity(self.origin) + (self.lora.sha256 if self.lora else ""),
+            model=(identity(self.origin) if self.origin else "") + (self.lora.sha256 if self.lora else ""),
             inputs=_inputs_identity(settings),
         )
         self.cache = settings.cache or POINTS
 
     def prospect(self) -> Prospect:
-        """What is yet to be made, and what it takes."""
-        s = self.settings
+        """What is yet to be made, and what a step takes; of a ghost."""
+        s, plan = self.settings, self.plan
         teachers = tuple(self.teachers) if s.samples else ()
-        samples = dict(points.missing(self.plan, teachers, self.first, self.cache))
-        learned = sum(p.numel() for p in self.student.module.parameters())
-        weights = sum(p.numel() * p.element_size() for _, m in self.parts.modules() for p in m.parameters())
-        calls = 1 if s.checkpointing or s.one_step else s.k
-        activations = calls * s.batch * self.plan.frames * _activations(self.editor, self.plan.side)
-        return Prospect(self.origin, samples, learned, round(weights + 16 * learned + activations))
+        samples = dict(points.missing(plan, teachers, self.first, self.cache))
+        recipe = AlignRecipe(self.student, self.teachers, self._blank(teachers), s)
+        recipe.progress = 1.0  # when all losses are there
+        return Prospect(self.origin or Path(s.model), samples, estimate.of_step(recipe, self.parts, s))
+
+    def _blank(self, teachers: Sequence[Teacher]) -> dict[str, Tensor]:
+        """One data point without content."""
+        plan, tokens = self.plan, self.parts.tokens([""])
+        latents = torch.zeros(1, plan.frames, self.parts.backbone.config["in_channels"], *_side(self.editor, plan.side))
+        rows = {"source": latents, "first": latents[:, 0], "instruction": tokens, "caption": tokens}
+        rows |= {"task": torch.zeros(1, dtype=torch.long), "looked": torch.arange(plan.looked)[None]}
+        shown = {"edit": plan.looked}
+        return rows | {f"real_{t.name}": latents[:, : shown.get(t.name, plan.frames)] for t in teachers}
 
     def prepare(self, progress: Callable[[int, int], None]) -> dict[str, Tensor]:
         """The data points; in a run of several processes the first makes them and the others read them."""
@@ -133,13 +145,13 @@ class Alignment:
         return bundle.save(parts, out / "model", record, dtype=dtype, origin=self.origin, trained=trained)
 
 
-def _lora(settings: AlignSettings, origin: Path) -> Lora | None:
+def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
     """The LoRA among the teachers; ModelError if it was made for another backbone."""
     for name in settings.weights:
         kind, _, place = name.partition(":")
         if kind == "lora":
             found = lora.load(place)
-            found.check_fits(Path(place), settings.model, folder.read(origin))
+            found.check_fits(Path(place), settings.model, folder.read(_known(origin)))
             return found
     return None
 
@@ -225,8 +237,10 @@ def _inputs_identity(settings: AlignSettings) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
 
 
-def _activations(editor: Editor, side: int) -> float:
-    """Bytes that a call keeps for the way back, a frame; about 60 maps of each level's width, in 32 bits."""
-    h, w = editor.latent_size(side, side)
-    widths = editor.backbone.config["block_out_channels"]
-    return sum(60 * width * max(1, h >> i) * max(1, w >> i) * 4 for i, width in enumerate(widths))
+def _side(editor: Editor, side: int) -> tuple[int, int]:
+    return editor.latent_size(side, side)
+
+
+def _known(origin: Path | None) -> Path:
+    assert origin is not None
+    return origin

@@ -20,9 +20,11 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.models import bundle, folder
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.families import mini
+from eve_cli.models.meter import META
 from eve_cli.models.parts import Parts
 from eve_cli.settings import from_mapping, to_mapping
-from eve_cli.training import loop
+from eve_cli.training import estimate, loop
+from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipe import Concluding, Recipe, Saving
 from eve_cli.training.recipes import RECIPES
@@ -71,16 +73,28 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     return Trained(out, model, outcome)
 
 
-def start(part: str, settings: TrainSettings) -> tuple[Parts, Path | None]:
-    """The parts that a run starts from, with a fresh adapter if the one to train is missing, and where they lie."""
+def prospect(part: str, settings: TrainSettings) -> Estimate:
+    """What a step of a training takes; no weights are read, and the model may be a preset not on this machine."""
+    with torch.device(META):
+        parts, _ = start(part, settings, ghost=True)
+    for _, module in parts.modules():
+        module.to(META)
+    return estimate.of_step(make_recipe(part, parts, settings), parts, settings)
+
+
+def start(part: str, settings: TrainSettings, ghost: bool = False) -> tuple[Parts, Path | None]:
+    """The parts that a run starts from, with a fresh adapter if the one to train is missing, and where they lie.
+
+    As a `ghost` they have no weights.
+    """
     if settings.model == "new":
         from eve_cli.data.world.language import vocabulary
 
         edit, video = part in ("edit", "joint"), part == "video"
         parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)
         return parts, None
-    origin = bundle.resolve(settings.model)
-    parts = bundle.load(origin)
+    origin = None if ghost else bundle.resolve(settings.model)
+    parts = bundle.load(origin) if origin is not None else bundle.ghost(settings.model)
     torch.manual_seed(settings.seed)
     if part in ("edit", "joint") and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.hint)

@@ -69,6 +69,7 @@ class TrainSettings(LoopSettings):
     resume: bool = setting(False, "Go on with the run in --out; settings that are not given stay as they were.")
     threads: int = setting(0, "CPU threads; 0 takes all.", min=0)
     quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"))
+    dry_run: bool = setting(False, "Say what a step would take, from shapes alone, and stop.")
 
     def loop(self) -> LoopSettings:
         """The loop's part of the settings."""
@@ -205,6 +206,7 @@ class AlignSettings(TrainSettings):
         50, "Steps between preview pictures; 0 turns them off.", flags=("--sample-every", "--preview-every")
     )
     points: int = setting(448, "Data points that are prepared: clip, instruction, caption.", min=1)
+    frames: int = setting(0, "Frames of a clip; 0 is as many as the model's windows have.", min=0)
     k: int = setting(3, "Steps in which the student makes a clip.", min=1)
     rank: int = setting(16, "Rank of the low-rank layers.", min=1)
     layers: Literal["attention", "attention+mlp", "all"] = setting(
@@ -269,7 +271,6 @@ class AlignSettings(TrainSettings):
     random_init: bool = setting(False, "Ablation: start from untrained adapters, and train them too.", panel=MORE)
     checkpointing: bool = setting(False, "Hold the activations of one step at a time (slower).", panel=MORE)
     cache: Path | None = setting(None, "Folder of prepared points (default: runs/points).", panel=MORE, metavar="DIR")
-    dry_run: bool = setting(False, "Print what would be done, and stop.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -346,6 +347,7 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
         "decay_fraction": 0.0,
         "ema": 0.0,
         "rank": 64,
+        "frames": 8,
         "points": 11200,
         "adversarial": 1.0,
         "adversarial_from": 1000 / 1500,

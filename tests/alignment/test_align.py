@@ -169,7 +169,11 @@ def test_prepared_points_are_used_again(home: Path, run: Path, monkeypatch: pyte
     monkeypatch.setattr("eve_cli.alignment.points._base", None)
     monkeypatch.setattr("eve_cli.alignment.points._real", None)
     found = aligning.Alignment(settings(home, "again"))
-    assert dict(found.prospect().samples) == {"points": 0, "edit": 0, "video": 0}
+    prospect = aligning.Alignment(settings(home, "dry"), ghost=True).prospect()
+    assert dict(prospect.samples) == {"points": 0, "edit": 0, "video": 0}
+    assert prospect.step.flops > 0 and prospect.step.learned == sum(
+        p.numel() for p in found.student.module.parameters()
+    )
     assert len(found.prepare(lambda done, of: None)["source"]) == 4
 
 

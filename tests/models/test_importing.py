@@ -264,7 +264,7 @@ def test_a_base_that_is_not_here_must_be_given_whole(
 def test_an_exported_model_is_a_pipeline_of_diffusers(parts: Parts, tmp_path: Path) -> None:
     made = exporting.export("sd15", tmp_path / "out")
     assert any("load_lora_weights" in line for line in made.told)
-    pipe = AnimateDiffControlNetPipeline.from_pretrained(made.path)
+    pipe: Any = AnimateDiffControlNetPipeline.from_pretrained(made.path)
     pipe.set_progress_bar_config(disable=True)
     assert pipe.scheduler.config["beta_schedule"] == "linear"
     editor = Editor(bundle.load(folder.resolve("sd15")))

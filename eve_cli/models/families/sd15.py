@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import PIXEL_HINT_CHANNELS, VideoAdapter
 from eve_cli.models.parts import BundleSettings, Parts
-from eve_cli.models.presets import LINEAR, SCALED_LINEAR, SD15
+from eve_cli.models.presets import LINEAR, SCALED_LINEAR, SD15, Preset
 from eve_cli.models.words import word_tokenizer
 
 
@@ -135,7 +135,7 @@ def motion(sizes: Sizes = FULL, mid: bool = False) -> MotionAdapter:
     return MotionAdapter(block_out_channels=channels, motion_norm_num_groups=32, use_motion_mid_block=mid)
 
 
-def sparse(sizes: Sizes = FULL) -> SparseControlNetModel:
+def sparse_control(sizes: Sizes = FULL) -> SparseControlNetModel:
     """SparseCtrl RGB: reads the latents of the given frames and a mask, never the noisy ones."""
     return SparseControlNetModel(block_out_channels=sizes.channels, cross_attention_dim=sizes.text_width)
 
@@ -148,7 +148,7 @@ def config(part: str) -> dict[str, Any]:
         "backbone": backbone,
         "edit": edit,
         "video": motion,
-        "sparse": sparse,
+        "sparse": sparse_control,
     }
     with torch.device("meta"):
         made = build[part]().config
@@ -161,6 +161,7 @@ def random_parts(
     device: torch.device | str = "cpu",
     seed: int = 0,
     sparse: bool = True,
+    mid: bool = False,
     prediction: Literal["epsilon", "v_prediction", "sample"] = "epsilon",
 ) -> Parts:
     """All parts with random weights and a stand-in tokenizer, frozen: same modules, names and shapes as the real ones.
@@ -178,8 +179,8 @@ def random_parts(
             tokenizer=word_tokenizer(WORDS, 77),
             backbone=backbone(sizes),
             edit=edit(sizes),
-            video=VideoAdapter(motion(sizes), 4, "sparse" if sparse else "repeat"),
-            sparse=globals()["sparse"](sizes) if sparse else None,
+            video=VideoAdapter(motion(sizes, mid), 4, "sparse" if sparse else "repeat"),
+            sparse=sparse_control(sizes) if sparse else None,
             schedule=own,
             image_schedule=image,
             settings=settings(sizes, sparse),
@@ -187,6 +188,13 @@ def random_parts(
         for _, module in parts.modules():
             _wake(module)
     return parts.freeze()
+
+
+def ghost(preset: Preset) -> Parts:
+    """What a preset holds, in its true size and without its weights, on the meta device."""
+    parts = random_parts("full", device="meta", mid="domain" not in preset.sources)
+    parts.settings = BundleSettings(name=preset.name, **preset.settings)
+    return parts
 
 
 def settings(sizes: Sizes = FULL, sparse: bool = True) -> BundleSettings:

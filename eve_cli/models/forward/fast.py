@@ -38,19 +38,22 @@ class Fast:
         self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
         wake(net)
-        shared = self._shared(net, t, labels, text, x.dtype)
         x = net.conv_in(_laid(x)) + self._hint(net, hint, x)
+        branches = run.shown
+        if labels is not None and len(labels) > len(t):  # they make branches differ from the first block on
+            x, t, branches = layers.branched(x, run.shown), layers.branched(t, run.shown), 1
+        shared = self._shared(net, t, labels, text, x.dtype, branches)
         return self._added(net, x, shared, run, 1)
 
     def first_frame(self, net: Net, x: Tensor, t: Tensor, text: Tensor, given: Tensor, run: Run) -> Residuals:
         wake(net)
-        shared = self._shared(net, t, None, text, x.dtype)
+        shared = self._shared(net, t, None, text, x.dtype, run.branches)
         x = net.conv_in(_laid(torch.zeros_like(x))) + net.controlnet_cond_embedding(_laid(given))
         return self._added(net, x, shared, run, len(x) // len(t))
 
     def unet(self, net: Net, x: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, run: Run) -> Tensor:
         wake(net)
-        shared, frames = self._shared(net, t, None, text, x.dtype), len(x) // len(t)
+        shared, frames = self._shared(net, t, None, text, x.dtype, run.branches), len(x) // len(t)
         skips, x = self._down(net, net.conv_in(_laid(x)), shared, run, frames)
         if residuals is not None:
             down, mid = residuals
@@ -78,12 +81,12 @@ class Fast:
 
     def _down(self, net: Net, x: Tensor, shared: Shared, run: Run, frames: int) -> tuple[list[Tensor], Tensor]:
         """The skips and the middle's output; the first skips alone where deeper layers are not due."""
-        skips = [x]
+        skips = [layers.branched(x, shared.branches)]
         for block in net.down_blocks:
             for i in range(len(block.resnets)):
                 if not run.fresh and len(skips) == run.outer:
                     return skips, x
-                x = self._layer(block, i, x, shared, run, frames)
+                x = self._layer(block, i, x, shared, run, frames, len(skips) == 1)
                 skips.append(x)
             if block.downsamplers is not None:
                 if not run.fresh and len(skips) == run.outer:
@@ -98,9 +101,11 @@ class Fast:
             x = layers.space(resnet, after, x, shared)
         return skips, x
 
-    def _layer(self, block: Net, i: int, x: Tensor, shared: Shared, run: Run, frames: int) -> Tensor:
-        attentions = getattr(block, "attentions", None)
-        x = layers.space(block.resnets[i], attentions[i] if attentions else None, x, shared)
+    def _layer(
+        self, block: Net, i: int, x: Tensor, shared: Shared, run: Run, frames: int, first: bool = False
+    ) -> Tensor:
+        attentions, space = getattr(block, "attentions", None), layers.branching if first else layers.space
+        x = space(block.resnets[i], attentions[i] if attentions else None, x, shared)
         return self._time(block, i, x, run, frames)
 
     def _time(self, block: Net, i: int, x: Tensor, run: Run, frames: int) -> Tensor:
@@ -113,22 +118,31 @@ class Fast:
         added = layer(tokens) if run.windows is None else run.windows.through(layer, tokens, run.team)
         return x + added.reshape(n, height, width, channels).permute(0, 3, 1, 2)
 
-    def _shared(self, net: Net, t: Tensor, labels: Tensor | None, text: Tensor, dtype: torch.dtype) -> Shared:
+    def _shared(
+        self, net: Net, t: Tensor, labels: Tensor | None, text: Tensor, dtype: torch.dtype, branches: int
+    ) -> Shared:
         embedding = net.time_embedding(net.time_proj(t).to(dtype))
         if labels is not None:
             label = net.class_embedding(labels)
             rows = max(len(label), len(embedding))
             embedding = spread(embedding, rows) + spread(label, rows)
-        known: Any = self.heads.setdefault(text, {})
-        return Shared(functional.silu(embedding), partial(_heads, known, text.to(dtype)), len(text), self.rows)
+        heads = partial(_heads, _kept(self.heads, text), text.to(dtype))
+        return Shared(functional.silu(embedding), heads, len(text), branches, self.rows)
 
     def _hint(self, net: Net, hint: Tensor, x: Tensor) -> Tensor:
-        known: Any = self.hints.setdefault(hint, {})
+        known = _kept(self.hints, hint)
         if net not in known:
             frames = hint.reshape(-1, *hint.shape[-3:]).to(x.dtype)
             portions = frames.split(self.rows or len(frames))
             known[net] = torch.cat([net.controlnet_cond_embedding(_laid(each)) for each in portions])
         return known[net]
+
+
+def _kept(table: WeakTensorKeyDictionary, key: Tensor) -> dict[Net, Any]:
+    """What a table keeps of a tensor, for each module that made something of it."""
+    if key not in table:
+        table[key] = {}
+    return table[key]
 
 
 def _heads(known: dict[Net, Heads], text: Tensor, attention: Net) -> Heads:

@@ -17,6 +17,8 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
+from eve_cli.models.forward.dense import gated
+
 Net = Any
 """A diffusers module; its attributes are not typed."""
 Heads = tuple[Tensor, Tensor]
@@ -35,14 +37,33 @@ class Shared:
     text: Callable[[Net], Heads]
     clips: int
     """Rows of the text."""
+    branches: int = 1
+    """Of guidance: they differ by the text alone, and `embedding` is for one of them."""
     rows: int | None = None
     """Frames that layers without a view of time take at once, to need less memory; None takes all."""
 
 
+def branching(resnet: Net, attention: Net | None, x: Tensor, shared: Shared) -> Tensor:
+    """A network's first block, from the frames of one branch to those of all: they part where they read the text."""
+    if shared.branches == 1 or attention is None or shared.rows is not None:
+        return space(resnet, attention, branched(x, shared.branches), shared)
+    return _space(resnet, attention, x, _shift(resnet, shared, len(x)), shared.text, shared.clips, shared.branches)
+
+
+def branched(x: Tensor, branches: int) -> Tensor:
+    """The same frames for every branch."""
+    return x if branches == 1 else x.repeat(branches, *(1,) * (x.ndim - 1))
+
+
+def _shift(resnet: Net, shared: Shared, rows: int) -> Tensor:
+    """What the timestep adds to each of the frames of one branch."""
+    shift = resnet.time_emb_proj(shared.embedding)
+    return shift.repeat_interleave(rows // len(shift), 0)[:, :, None, None]
+
+
 def space(resnet: Net, attention: Net | None, x: Tensor, shared: Shared) -> Tensor:
     """A residual block and the spatial transformer behind it, if there is one."""
-    shift = resnet.time_emb_proj(shared.embedding)
-    shift = shift.repeat_interleave(len(x) // len(shift), 0)[:, :, None, None]
+    shift = branched(_shift(resnet, shared, len(x) // shared.branches), shared.branches)
     if shared.rows is None or shared.rows >= len(x):
         return _space(resnet, attention, x, shift, shared.text, shared.clips)
     made = []
@@ -72,22 +93,30 @@ def portions(frames: int, clips: int, rows: int) -> Iterator[tuple[slice, slice]
 
 
 def _space(
-    resnet: Net, attention: Net | None, x: Tensor, shift: Tensor, text: Callable[[Net], Heads], clips: int
+    resnet: Net,
+    attention: Net | None,
+    x: Tensor,
+    shift: Tensor,
+    text: Callable[[Net], Heads],
+    clips: int,
+    branches: int = 1,
 ) -> Tensor:
     inner = resnet.conv1(functional.silu(resnet.norm1(x))) + shift
     inner = resnet.conv2(functional.silu(resnet.norm2(inner)))
     x = inner + (x if resnet.conv_shortcut is None else resnet.conv_shortcut(x))
-    return x if attention is None else _transformer(attention, x, text, clips)
+    return x if attention is None else _transformer(attention, x, text, clips, branches)
 
 
-def _transformer(module: Net, x: Tensor, text: Callable[[Net], Heads], clips: int) -> Tensor:
-    n, _, height, width = x.shape
+def _transformer(module: Net, x: Tensor, text: Callable[[Net], Heads], clips: int, branches: int) -> Tensor:
+    n, height, width = branches * len(x), x.shape[-2], x.shape[-1]
     linear = module.use_linear_projection
     inner = module.norm(x) if linear else module.proj_in(module.norm(x))
-    tokens = inner.permute(0, 2, 3, 1).reshape(n, height * width, -1)
+    tokens = inner.permute(0, 2, 3, 1).reshape(len(x), height * width, -1)
     tokens = module.proj_in(tokens) if linear else tokens
     for block in module.transformer_blocks:
         tokens = tokens + attend(block.attn1, block.norm1(tokens))
+        if len(tokens) < n:
+            tokens, x = branched(tokens, branches), branched(x, branches)
         # all frames of a clip ask the same text, so they ask it as one long sequence
         asked = block.norm2(tokens).view(clips, -1, tokens.shape[-1])
         tokens = tokens + attend(block.attn2, asked, text(block.attn2)).view_as(tokens)
@@ -130,8 +159,7 @@ def _split(module: Net, tokens: Tensor) -> Tensor:
 
 
 def _feed_forward(module: Net, tokens: Tensor) -> Tensor:
-    value, gate = module.net[0].proj(tokens).chunk(2, -1)
-    return module.net[2](value * functional.gelu(gate))
+    return module.net[2](gated(module.net[0].proj, tokens))
 
 
 def known(net: nn.Module) -> bool:

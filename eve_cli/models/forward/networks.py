@@ -8,7 +8,7 @@ import torch
 from diffusers import UNetMotionModel
 from torch import Tensor
 
-from eve_cli.models.forward.layers import Net
+from eve_cli.models.forward.layers import Net, branched
 from eve_cli.models.forward.run import Run
 
 Residuals = tuple[list[Tensor], Tensor | None]
@@ -19,6 +19,7 @@ class Networks(Protocol):
     """How networks are run on n frames `x` (n, c, h, w), the frames of a clip together.
 
     `t` and the rows of `text` (clips, tokens, dim) divide n: each stands for as many frames that follow each other.
+    Where a run has several branches, the text and the output hold the rows of all, one branch after the other.
     """
 
     def control(
@@ -42,13 +43,15 @@ class Plain:
     def control(
         self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
+        hint = branched(hint.reshape(-1, *hint.shape[-3:]).to(x.dtype), run.shown)
+        x, t = branched(x, run.shown), branched(t, run.shown)
         n = len(x)
-        hint = hint.reshape(n, *hint.shape[-3:]).to(x.dtype)
         shown = None if labels is None else spread(labels, n)
         words = spread(text.to(x.dtype), n)
         return net(x, spread(t, n), words, hint, class_labels=shown, return_dict=False)
 
     def first_frame(self, net: Net, x: Tensor, t: Tensor, text: Tensor, given: Tensor, run: Run) -> Residuals:
+        x, t, given = (branched(each, run.branches) for each in (x, t, given))
         n, clips = len(x), len(t)
         latents, mask = (part.unflatten(0, (clips, -1)).transpose(1, 2) for part in (given[:, :-1], given[:, -1:]))
         shape = x.unflatten(0, (clips, -1)).transpose(1, 2)
@@ -56,6 +59,7 @@ class Plain:
         return net(shape, t, words, latents, conditioning_mask=mask, return_dict=False)
 
     def unet(self, net: Net, x: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, run: Run) -> Tensor:
+        x, t = branched(x, run.branches), branched(t, run.branches)
         n = len(x)
         more: dict[str, Any] = {}
         if residuals is not None:

@@ -29,6 +29,10 @@ class Run:
     keys: tuple[int, ...] = (0,)
     """The frames of the clip whose clean latents are given."""
     team: Team | None = None
+    branches: int = 1
+    """Of guidance, computed at once: text and output hold so many times the rows of one, all else holds one's."""
+    shown: int = 1
+    """Those of them, the first ones, that see the source."""
     step: int = 0
     """The step that is made, from 1."""
     branch: int = 0

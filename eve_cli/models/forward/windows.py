@@ -22,7 +22,7 @@ class Windows:
     was trained on: positions from 0, norms over `length` frames (FreeNoise, Qiu et al. 2023, takes the norm over all
     frames). Where windows overlap, what they add is blended, each window weighing most in its middle.
 
-    `at_once` windows are computed together; None takes all.
+    `at_once` windows are computed together; None takes as many as hold no more frames than the clip.
     """
 
     length: int
@@ -50,7 +50,7 @@ class Windows:
             return layer(tokens)
         shares = self.shares(frames, tokens)
         added = torch.zeros_like(tokens)
-        step = self.at_once or len(starts)
+        step = self.at_once or max(tokens.shape[1] // self.length, 1)
         for group in (starts[i : i + step] for i in range(0, len(starts), step)):
             seen = torch.cat([tokens[:, start - first : start - first + self.length] for start in group])
             for start, made in zip(group, layer(seen).chunk(len(group)), strict=True):

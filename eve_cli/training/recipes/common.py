@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
+from eve_cli.models import codec as codecs
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
-
-ENCODE_AT_ONCE = 64
 
 
 class LatentRecipe:
@@ -25,10 +24,11 @@ class LatentRecipe:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
         parts.channels_last()
-        self.editor = Editor(parts)
+        self.editor = Editor(parts, parts.device)
         self.modules: dict[str, nn.Module] = {}
         self.empty = parts.tokens([""])
-        self.chunk = min(largest_chunk, 32 * batch)
+        small = min(1.0, (64 / parts.settings.pixels) ** 2)  # of larger pictures a piece holds fewer
+        self.chunk = max(4, round(small * min(largest_chunk, 32 * batch)))
 
     def to(self, device: torch.device) -> None:
         """Frozen parts follow the trained ones."""
@@ -40,9 +40,15 @@ class LatentRecipe:
 
 
 def encode(editor: Editor, frames: Tensor) -> Tensor:
-    """Frames (n, 3, side, side) in [0, 1] to normalised latents (n, c, h, w) on the CPU, in pieces."""
+    """Frames (n, 3, side, side) in [0, 1] to normalised latents (n, c, h, w) on the CPU, in pieces.
+
+    On the meta device, where nothing has content, they are zeros.
+    """
+    if editor.device.type == "meta":
+        shape = (len(frames), editor.backbone.config["in_channels"], *editor.latent_size(*frames.shape[-2:]))
+        return torch.zeros(shape)
     with editor.making():
-        return torch.cat([editor.encode(piece).float().cpu() for piece in frames.split(ENCODE_AT_ONCE)])
+        return torch.cat([editor.encode(piece).float().cpu() for piece in codecs.pieces(frames)])
 
 
 def shrink(weight: Tensor, side: int) -> Tensor:

@@ -56,15 +56,17 @@ class VideoRecipe(common.LatentRecipe):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         schedule, t, latents = self.editor.schedule, batch["t"], batch["latents"]
         # rows without a first frame go last: the editor runs rows behind the last of `first` without one
-        rest = torch.ones(self.count, dtype=torch.bool)
+        rest = torch.ones(self.count, dtype=torch.bool, device="cpu")
         rest[batch["without_first"].cpu()] = False
         order = torch.cat([rest.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
         latents, t = latents[order], t[order]
         noisy = schedule.add_noise(latents, batch["noise"], t)
+        if self.parts.sparse is not None:  # else the first norm's input needs no gradient, and torch's way back crashes
+            noisy.requires_grad_(True)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
         clean = self.editor.clean_video(noisy, t, text, latents[: int(rest.sum()), 0]).float()
-        error = (clean - latents) / schedule.at(t, clean)[1].clamp_min(0.05)
+        error = schedule.of_output(clean - latents, t)
         noisiest = (t > 0.9 * schedule.steps).float()
         return {
             "velocity": error.square().mean(),

@@ -1,0 +1,102 @@
+"""An editor made quick gives what it gave before, low-rank layers and codec and all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from eve_cli.models import align
+from eve_cli.models.editor import Editor
+from eve_cli.models.families import mini, sd15
+from eve_cli.models.forward.dense import LEAST, Dense, gated
+from eve_cli.models.forward.fast import Fast
+from eve_cli.models.parts import Parts
+from tests.models.awake import awake
+from tests.tiny import WORDS, tiny_parts
+
+
+def aligned() -> Parts:
+    """With low-rank layers on everything that alignment can have them on."""
+    parts = awake(tiny_parts())
+    student = Editor(parts).student
+    assert student is not None
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        for parameter in align.add(student, 2, "all"):
+            nn.init.normal_(parameter, std=0.05)
+    parts.align = align.weights(student)
+    return parts
+
+
+MODELS = {
+    "aligned": aligned,
+    "deep compression codec": lambda: awake(mini.build(WORDS, replace(mini.TINY, codec="dc"))),
+    "sd15": lambda: sd15.random_parts("tiny", sparse=False),
+}
+
+
+def made(editor: Editor) -> dict[str, Tensor]:
+    """Texts, latents, an edit's step and frames."""
+    drawn = torch.Generator().manual_seed(0)
+    frames = torch.rand(3, 3, 64, 64, generator=drawn)
+    latents = editor.encode(frames)
+    condition = editor.condition("make it snowy", "a red car")
+    source = frames if editor.settings.hint == "pixels" else latents
+    denoise = editor.guided_student(condition.text, condition.instruction, source[None], latents[:1], text_cfg=2.0)
+    clean = denoise(torch.randn(1, *latents.shape, generator=drawn).to(latents.dtype), torch.tensor([500]))
+    return {"text": condition.text, "latents": latents, "clean": clean, "frames": editor.decode(latents)}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", MODELS)
+def test_a_quick_editor_makes_the_same(name: str) -> None:
+    """In double precision, as norms of few numbers blow rounding up."""
+    parts = MODELS[name]()
+    wanted = made(Editor(parts, dtype=torch.float64))
+    quick = Editor(parts, dtype=torch.float64).quicken()
+    found = made(quick)
+    assert isinstance(quick.networks, Fast)
+    for key, value in wanted.items():
+        assert (found[key] - value).abs().max() < 1e-5 * value.abs().max(), key
+
+
+@torch.no_grad()
+def test_a_dense_layer_is_the_plain_one_and_keeps_gradients() -> None:
+    layer = nn.Linear(12, 5)
+    for rows in (1, LEAST - 1, LEAST, 3 * LEAST):
+        for x in (torch.randn(rows, 12), torch.randn(2, rows, 24)[:, :, ::2], torch.randn(12, rows).T):
+            wanted = layer(x)
+            layer.__class__ = Dense
+            torch.testing.assert_close(layer(x), wanted)
+            layer.__class__ = nn.Linear
+    layer.__class__ = Dense
+    with torch.enable_grad():
+        layer(torch.randn(2 * LEAST, 12)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gated_layer_is_the_plain_one(bias: bool) -> None:
+    layer = nn.Linear(12, 10, bias=bias)
+    for x in (torch.randn(LEAST - 1, 12), torch.randn(2, LEAST, 12)):
+        value, gate = layer(x).chunk(2, -1)
+        layer.__class__ = Dense
+        torch.testing.assert_close(gated(layer, x), value * functional.gelu(gate))
+        layer.__class__ = nn.Linear
+
+
+def test_other_trees_over_the_same_weights_stay_as_they_are() -> None:
+    parts = aligned()
+    one, other = Editor(parts), Editor(parts)
+    weights = {name: value.clone() for name, value in parts.backbone.state_dict().items()}
+    assert one.student is not None and other.student is not None
+    one.quicken()
+    assert not any("lora" in name for name, _ in one.student.named_modules())
+    assert any("lora" in name for name, _ in other.student.named_modules())
+    kept = {name.replace(".plain.", "."): value for name, value in parts.backbone.state_dict().items()}
+    assert all(torch.equal(kept[name], value) for name, value in weights.items())
