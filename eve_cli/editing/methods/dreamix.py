@@ -39,10 +39,11 @@ class Dreamix:
         """Some frames of a clip, edited.
 
         The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
-        learned this clip, and moves it more freely without (docs/experiments.md).
+        learned this clip as a video, and moves more freely without (docs/experiments.md).
         """
         options, schedule = guidance.own(DreamixOptions), editor.schedule
-        times = last(schedule, guidance.steps, options.combination.strength)
+        strength, alpha, learned_for = options.combination
+        times = last(schedule, guidance.steps, strength)
         text = editor.embed([guidance.caption or guidance.instruction])
         source = coarsened(editor, clip.source, options.coarse)
         noisy = schedule.add_noise(source, clip.noise(guidance.seed), times[:1])
@@ -55,7 +56,7 @@ class Dreamix:
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
         held = clip.reference
         first = held[:1] if len(held) else None
-        if first is None and not options.combination.tune_steps:
+        if first is None and not alpha * learned_for:
             first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
             editor.guided_video(text, first, text_cfg=guidance.text_cfg),
