@@ -18,7 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli import registry
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.method_options import options_class
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.assd import ASSDOptions
+from eve_cli.editing.options.dds import DDSOptions
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
 from eve_cli.models import bundle
@@ -50,6 +51,8 @@ class Row:
     of: str = ""
     method: str = "assd"
     parts: dict[str, Any] = field(default_factory=dict)
+    speed: float = 1.0
+    """Of the learning rate."""
     frame_by_frame: bool = False
 
 
@@ -65,6 +68,9 @@ ROWS = (
     Row("DDS + sliding by printed mask", "+ mask", parts=SLIDING | {"mask": "printed"}),
     Row("DDS + fusion", "DDS", parts=OFF | {"fusion": 0.5}),
     Row("DDS + joint", "DDS", parts=OFF | {"joint": 1.0}),
+    Row("DDS at half the rate", "DDS", method="dds", speed=0.5),
+    Row("DDS + joint at half the rate", "DDS", parts=OFF | {"joint": 1.0}, speed=0.5),
+    Row("ASSD at half the rate", "DDS", speed=0.5),
     Row("DDS frame by frame", "DDS", method="dds", frame_by_frame=True),
 )
 
@@ -75,14 +81,16 @@ def edited(
     """The latents that a row makes of a source's."""
     if row.method == "copy":
         return source
-    kind = options_class(row.method)
-    own = kind(source_caption=asked.source_caption, **row.parts)  # type: ignore[call-arg]
+    kind = DDSOptions if row.method == "dds" else ASSDOptions
+    own = kind(source_caption=asked.source_caption, **row.parts)
     usual = own.usual(editor.settings)
+    steps = options.steps or usual["steps"]
+    own = replace(own, rate=own.rate_of(steps) * row.speed)
     guidance = Guidance(
         asked.instruction,
         asked.caption if options.captions == "true" else None,
         None,
-        steps=options.steps or usual["steps"],
+        steps=steps,
         text_cfg=usual["text_cfg"] if options.text_cfg is None else options.text_cfg,
         video_cfg=1.0,
         seed=seed,
