@@ -45,7 +45,7 @@ def seconds(work: Callable[[], object], least: float = 0.5) -> float:
 
 
 def judged(frames: int, size: int) -> Judged:
-    edit = sample_edit(2**41 + 1, "local", held_out=None)
+    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's eyes judge
     drawn = render_edit([edit], frames, size, truth=True)
     source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (drawn.source, drawn.edited))
     assert drawn.after.flow is not None and drawn.after.visible is not None

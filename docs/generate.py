@@ -31,6 +31,7 @@ What people read goes to stderr, results go to stdout.
 | 3 | the input cannot be read |
 | 4 | the model is missing or damaged |
 | 5 | out of memory |
+| 6 | some rows of a batch failed |
 | 7 | a check failed |
 | 130, 143 | stopped by the keyboard, or from outside |
 """

@@ -1,10 +1,17 @@
 """Mistakes and mishaps that a user can understand: one sentence each, with the exit code of the command line."""
 
+MEMORY_SIGNS = ("out of memory", "allocate memory", "alloc_failed", "could not create a memory")
+"""How torch, cuDNN, cuBLAS and oneDNN say it in a plain RuntimeError."""
+
 
 class EveError(Exception):
     """An error whose text is the whole message: what was wanted, what was found, what to do next."""
 
     exit_code = 1
+
+
+class Unforeseen(EveError):
+    """What something costs cannot be told beforehand."""
 
 
 class UsageError(EveError):
@@ -37,7 +44,21 @@ class OutOfMemory(EveError):
     exit_code = 5
 
 
+class SomeFailed(EveError):
+    """A batch is through, and some of its rows failed."""
+
+    exit_code = 6
+
+
 class CheckFailed(EveError):
     """A check that the user asked for did not pass."""
 
     exit_code = 7
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of any library says that memory ran out; imports none of them."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in MEMORY_SIGNS)

@@ -2,10 +2,11 @@
 
 import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, field
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from eve_cli.errors import UsageError
@@ -71,3 +72,35 @@ def _named(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(str(value) for value in get_args(kind))
     return getattr(kind, "__name__", str(kind))
+
+
+def like(
+    name: str,
+    base: type,
+    help: str,
+    *,
+    leave: Collection[str] = (),
+    kinds: Mapping[str, Any] = MappingProxyType({}),
+    own: Sequence[tuple[str, Any, Any]] = (),
+) -> type:
+    """A settings class with the fields of another one but those in `leave`, and with some of its `own` before them.
+
+    `kinds` are types that fields have here instead. What the other class checks is not checked.
+    """
+    types_of: dict[str, Any] = field_types(base) | dict(kinds)
+    taken = {field_name for field_name, _, _ in own} | set(leave)
+    borrowed: list[tuple[str, Any, Any]] = [
+        (item.name, types_of[item.name], field(default=item.default, metadata=_plain(item, kinds)))  # pyright: ignore
+        for item in dataclasses.fields(base)
+        if item.name not in taken
+    ]
+    ordered = sorted([*own, *borrowed], key=lambda row: row[2].default is not MISSING)
+    made = dataclasses.make_dataclass(name, ordered, frozen=True)
+    made.__doc__ = help
+    return made
+
+
+def _plain(item: dataclasses.Field, kinds: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is known of a field; limits are not, where it has another type."""
+    limits = ("min", "max") if item.name in kinds else ()
+    return {key: value for key, value in item.metadata.items() if key not in limits}

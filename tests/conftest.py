@@ -20,6 +20,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing is read from or written to the folders of the user who runs the tests."""
+    for name in ("EVE_STATE", "EVE_CACHE"):
+        os.environ[name] = str(tmp_path_factory.mktemp(name.lower()))
+
+
 @pytest.fixture(autouse=True)
 def _no_logged_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield

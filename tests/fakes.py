@@ -26,6 +26,7 @@ class FakeEditor:
     noisy: float = 0.0
     settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4))
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calls: list[str] = field(default_factory=list)
     video: None = None
@@ -51,13 +52,16 @@ class FakeEditor:
 
     def clean_edit(self, noisy, t, text, instruction, source, task=None, *, styled=False):
         self.calls.append("asked")
-        return torch.where(instruction.view(-1, 1, 1, 1) > 0, self.edited(source, noisy), source)
+        told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
+        return torch.where(told > 0, self.edited(source, noisy), source)
 
-    def guided_edit(self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False):
+    def guided_edit(
+        self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None
+    ):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
-    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None):
+    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None, run=None):
         self.calls.append("student")
         return lambda noisy, t: self.edited(source, noisy)
 
@@ -67,11 +71,11 @@ class FakeEditor:
     def clean_video(self, noisy, t, text, first):
         return self.edited(noisy, noisy)
 
-    def guided_image(self, text, text_cfg=None, *, styled=False):
+    def guided_image(self, text, text_cfg=None, *, styled=False, run=None):
         self.calls.append("image")
         return lambda noisy, t: self.edited(noisy, noisy)
 
-    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0):
+    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0, run=None):
         self.calls.append("video")
         return lambda noisy, t: self.edited(noisy, noisy)
 

@@ -50,12 +50,12 @@ class BackboneFeatures:
             raise UsageError(f"--features backbone takes no folder, but was given {folder}.")
         self.editor, unet = editor, editor.backbone
         self.dims = (*unet.config["block_out_channels"], unet.config["block_out_channels"][-1])
-        self.t = round(QUIET * editor.schedule.steps)
+        self.t = round(QUIET * editor.image_schedule.steps)
 
     def __call__(self, latents: Tensor) -> list[Tensor]:
         unet = self.editor.backbone
         t = torch.full((len(latents),), self.t, device=latents.device)
-        alpha, _ = self.editor.schedule.at(t, latents)
+        alpha, _ = self.editor.image_schedule.at(t, latents)
         with torch.no_grad():
             words = self.editor.embed([""]).expand(len(latents), -1, -1).to(self.editor.dtype)
             time = unet.time_embedding(unet.time_proj(t).to(self.editor.dtype))

@@ -76,6 +76,17 @@ def generator(fake: Tensor, kind: GeneratorLoss) -> Tensor:
     return -fake.mean() if kind == "raw" else -F.relu(1 + fake).mean()
 
 
+def energy(made: Tensor, real: Tensor) -> Tensor:
+    """How much less, or more, the student's latents (n, frames, c, h, w) vary than the teacher's samples (n, ...).
+
+    Half the squared log ratio of the standard deviations of each sample's channels over frames and places, mean over
+    channels and samples, times the number of places, so that its gradient does not fall with the size of a clip. It
+    says nothing of where: an average over what might be has too little of it, whatever it shows.
+    """
+    had, has = (x.transpose(1, 2).flatten(2).std(-1).clamp_min(SMALLEST).log() for x in (real, made))
+    return 0.5 * (has - had.detach()).square().mean() * made[0, :, 0].numel()
+
+
 def penalty(real: Tensor, features: list[Tensor]) -> Tensor:
     """R1 on the features that a discriminator reads of real samples: squared gradient, summed, mean over samples."""
     gradients = torch.autograd.grad(real.sum(), features, create_graph=True)

@@ -12,7 +12,7 @@ from eve_cli.alignment.context import Context
 from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.models import lora, low_rank
-from eve_cli.models.graft import image_tree, video_tree
+from eve_cli.models.graft import image_tree
 
 NAME = "score"
 
@@ -41,8 +41,7 @@ class Scores:
             tree = editor.styled = image_tree(editor.parts.backbone)
             lora.attach(tree, lora.weights(teacher.editor.styled))
         else:
-            assert editor.parts.video is not None
-            tree = editor.video = video_tree(editor.parts.backbone, editor.parts.video)
+            tree = editor.video = editor.video_tree()
         self.layers = low_rank.add(tree, NAME, rank)
         self.teacher = copy.copy(teacher)
         self.teacher.editor, self.teacher.guidance = editor, 1.0
@@ -56,7 +55,7 @@ class Scores:
 
     def learn(self, made: Tensor, context: Context) -> Tensor:
         """One step on what the student made, a view without gradient; the loss, of the velocity."""
-        schedule = self.teacher.editor.schedule
+        schedule = self.teacher.schedule
         t = torch.randint(20, schedule.steps, (len(made),), device=made.device)
         noisy = schedule.add_noise(made, torch.randn_like(made), t)
         error = (self.teacher.clean(noisy, t, context).float() - made) / schedule.at(t, made)[1].clamp_min(0.05)

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from eve_cli.alignment.context import Context, per_frame
 from eve_cli.diffusion.samplers import ddim, ddim_step
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models import align, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
@@ -51,7 +52,8 @@ class Student:
         parts = editor.parts
         edit = fresh_edit(parts.backbone, parts.settings.hint)
         video = fresh_video(parts.backbone, parts.settings.first_frame)
-        student = cls(Editor(replace(parts, edit=edit, video=video, align=None), editor.device), rank, where)
+        untrained = replace(parts, edit=edit, video=video, align=None, domain=None)
+        student = cls(Editor(untrained, editor.device), rank, where)
         edit.requires_grad_(True)
         video.requires_grad_(True)
         student.module = nn.ModuleDict({"edit": edit, "video": video, "align": student.module})
@@ -62,8 +64,7 @@ class Student:
         for _, module in self.editor.parts.modules():
             module.to(device)
         nn.Module.to(self.tree, device)
-        self.editor.device = device
-        self.editor.schedule = self.editor.schedule.to(device)
+        self.editor.follow(device)
 
     @contextmanager
     def without(self) -> Iterator[None]:
@@ -74,6 +75,11 @@ class Student:
             yield
         finally:
             editor.student = kept
+
+    @property
+    def schedule(self) -> Schedule:
+        """On which its timesteps count."""
+        return self.editor.schedule
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         """Clean latents of noisy ones (b, f, c, h, w) at timesteps (b,)."""
@@ -107,7 +113,7 @@ class Student:
                 visit(noisy, t, made)
             return made
 
-        schedule = self.editor.schedule
+        schedule = self.schedule
         if end is None:
             return ddim(denoise, schedule, noise, timesteps)
         noisy = noise
@@ -127,6 +133,10 @@ class PictureStudent(Student):
         self.tree = self.editor.styled = image_tree(editor.parts.backbone)
         lora.attach(self.tree, lora.weights(editor.styled))
         self._learn(rank, where, fresh=True)
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.editor.image_schedule
 
     @contextmanager
     def without(self) -> Iterator[None]:

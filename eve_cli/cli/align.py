@@ -7,7 +7,7 @@ import typer
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
 from eve_cli.cli.train import Shown
-from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
+from eve_cli.training.settings import AlignSettings, align_recipe
 
 app = typer.Typer(add_completion=False)
 
@@ -52,4 +52,4 @@ def _prospect(settings: AlignSettings) -> None:
     console.say("memory", f"about {found.bytes / 2**30:.1f} GB")
 
 
-add_command(app, "align", AlignSettings, align, recipes=ALIGN_RECIPES)
+add_command(app, "align", AlignSettings, align, recipe=align_recipe)

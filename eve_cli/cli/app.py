@@ -12,12 +12,15 @@ from typer.exceptions import TyperException
 
 from eve_cli import __version__
 from eve_cli.cli import console
-from eve_cli.errors import EveError
+from eve_cli.errors import EveError, is_out_of_memory
 from eve_cli.registry import load
 
 # name -> (a Typer app as "module:object", one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "edit": ("eve_cli.cli.edit:app", "Edit a video or a picture by an instruction."),
+    "plan": ("eve_cli.cli.plan:app", "Say what an edit would do, take and need, without doing it."),
+    "preview": ("eve_cli.cli.preview:app", "Show a few windows of an edit at several settings."),
+    "batch": ("eve_cli.cli.batch:app", "Edit many videos with one model; resumable."),
     "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
     "generate": ("eve_cli.cli.make:generate_app", "Make a video of a text."),
@@ -28,6 +31,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("eve_cli.cli.eval:app", "Judge edits as the field does, with intervals, and compare runs."),
     "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
     "rate": ("eve_cli.cli.rate:app", "Let people judge edits, blind, and count what they say."),
+    "models": ("eve_cli.cli.models:app", "List, fetch, check, carry and convert models."),
+    "doctor": ("eve_cli.cli.doctor:app", "Check what an edit needs on this machine."),
+    "env": ("eve_cli.cli.doctor:env_app", "Say what this machine is, for a report of a bug."),
     "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
 }
 
@@ -95,7 +101,7 @@ def run(words: list[str], *, debug: bool = False) -> int:
     except Exception as error:
         if debug:
             raise
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             console.error("There is not enough memory; try a shorter --window or a smaller --size.")
             return 5
         console.error(f"Something unexpected happened ({type(error).__name__}: {error}); --debug shows where.")
@@ -108,10 +114,6 @@ def _take_debug(words: list[str]) -> bool:
     if found:
         words.remove("--debug")
     return found
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -27,16 +27,16 @@ class Progress:
     def __init__(self, label: str, total: int, unit: str, *, quiet: bool = False) -> None:
         self.label, self.total, self.unit, self.quiet = label, max(total, 1), unit, quiet
         self.live = sys.stderr.isatty()
-        self.started = time.monotonic()
+        self.started, self.first = time.monotonic(), 0.0
         self.tenth = 0
 
-    def update(self, done: int, note: str = "") -> None:
+    def update(self, done: float, note: str = "") -> None:
         """Says that `done` of the total is finished, where that is worth a line."""
-        tenth = done * 10 // self.total
+        tenth = int(done * 10 // self.total)
         if self.quiet or (not self.live and tenth <= self.tenth):
             return
         self.tenth = tenth
-        text = f"{done}/{self.total} {self.unit}{self._left(done)}{' · ' + note if note else ''}"
+        text = f"{int(done)}/{self.total} {self.unit}{self._left(done)}{' · ' + note if note else ''}"
         if self.live:
             print(f"\r\x1b[K{self.label:<5} {text}", end="", file=sys.stderr, flush=True)
         else:
@@ -47,10 +47,14 @@ class Progress:
         if self.live and not self.quiet:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
-    def _left(self, done: int) -> str:
-        if not 0 < done < self.total:
+    def skip(self, done: float) -> None:
+        """So much was finished before; the time to come is reckoned from what comes now."""
+        self.started, self.first = time.monotonic(), done
+
+    def _left(self, done: float) -> str:
+        if not self.first < done < self.total:
             return ""
-        seconds = (time.monotonic() - self.started) / done * (self.total - done)
+        seconds = (time.monotonic() - self.started) / (done - self.first) * (self.total - done)
         return f" · left {clock(seconds)}"
 
 

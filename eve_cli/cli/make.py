@@ -22,7 +22,7 @@ class Made(Shown):
         try:
             made = work()
         finally:
-            self._end_bars()
+            self.end()
         self.say("done", console.clock(self.seconds))
         told = {"output": str(made), "seconds": round(self.seconds, 3)}
         console.result(told if as_json else made, as_json=as_json)

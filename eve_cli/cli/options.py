@@ -2,8 +2,9 @@
 
 import dataclasses
 import inspect
+import shlex
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -22,18 +23,18 @@ def add_command(
     settings: type[Settings],
     run: Callable[[Settings], None],
     help: str | None = None,
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    recipe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chosen: {},
 ) -> None:
     """Adds a command to a Typer app whose arguments and options are the fields of `settings`.
 
-    `recipes` are tables of values that `--recipe` chooses from; what is given otherwise wins over them.
+    `recipe` tells values to start from, by what was given; what was given wins over them.
     """
 
     def entry(ctx: typer.Context, config: Path | None = None, **values: Any) -> None:
         given = {key: value for key, value in values.items() if _was_given(ctx, key)}
         from_file = read_toml(config) if config is not None else {}
         chosen = {**from_file, **given}
-        run(from_mapping(settings, {**_recipe(recipes, chosen), **chosen}, str(config or "command line")))
+        run(from_mapping(settings, {**recipe(chosen), **chosen}, str(config or "command line")))
 
     entry.__signature__ = inspect.Signature(_parameters(settings))  # type: ignore[attr-defined]
     entry.__annotations__ = {item.name: item.annotation for item in _parameters(settings)}
@@ -49,10 +50,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: cannot read this config file ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML ({error})") from error
-
-
-def _recipe(recipes: Mapping[str, Mapping[str, Any]] | None, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (recipes or {}).get(chosen.get("recipe", ""), {})
 
 
 def _was_given(ctx: typer.Context, name: str) -> bool:
@@ -88,6 +85,29 @@ def _declaration(item: dataclasses.Field) -> Any:
     }
     if extra.get("argument"):
         return typer.Argument(**shared)
-    name = item.name.replace("_", "-")
-    flags = extra.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
-    return typer.Option(*flags, **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None)
+    return typer.Option(
+        *_flags(item), **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None
+    )
+
+
+def _flags(item: dataclasses.Field) -> tuple[str, ...]:
+    name = _dashed(item)
+    return item.metadata.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
+
+
+def _dashed(item: dataclasses.Field) -> str:
+    return item.name.replace("_", "-")
+
+
+def command_line(name: str, settings: Any, leave: Sequence[str] = ()) -> str:
+    """The words to type for these settings: what is as by default, or named in `leave`, is left out."""
+    arguments, words = [], []
+    for item in dataclasses.fields(settings):
+        value = getattr(settings, item.name)
+        if item.metadata.get("argument"):
+            arguments.append(str(value))
+        elif value != item.default and item.name not in leave:
+            flag = f"--no-{_dashed(item)}" if value is False else _flags(item)[0].split("/")[0]
+            words += [flag] if isinstance(value, bool) else [flag, str(value)]
+    guard = ["--"] if any(word.startswith("-") for word in arguments) else []
+    return shlex.join(["eve", name, *words, *guard, *arguments] if guard else ["eve", name, *arguments, *words])

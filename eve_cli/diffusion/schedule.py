@@ -110,6 +110,13 @@ class Schedule:
         alpha, sigma = self.at(t, noisy)
         return (noisy - alpha * clean) / sigma
 
+    def matched(self, t: Tensor, other: Schedule) -> Tensor:
+        """The timesteps of `other` with as much noise as these of ours (n,); its nearest end beyond what it reaches."""
+        if other is self:
+            return t
+        own, their = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
+        return (own[t].unsqueeze(-1) - their).abs().argmin(-1)
+
     def edges(self, bins: int) -> list[int]:
         """`bins` + 1 rising borders that split the timesteps evenly, from 0 to T."""
         if not 1 <= bins <= self.steps:

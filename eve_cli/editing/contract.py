@@ -17,6 +17,11 @@ from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.editing.options.base import MethodOptions
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import EveError
+from eve_cli.models.forward.run import Run
+from eve_cli.models.forward.team import Team
+from eve_cli.models.forward.windows import Windows
 from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
@@ -37,6 +42,15 @@ class Guidance:
     video_cfg: float
     seed: int
     options: MethodOptions | None = None
+    window: int | None = None
+    """Frames that temporal layers see at once, in windows with `overlap`; None if they see a clip whole."""
+    overlap: int = 0
+    keyframes: int = 0
+    """One of so many frames of such a clip is edited alone, for the others to follow; 0: the first."""
+    reuse: int = 1
+    guided: float = 1.0
+    shared: bool = False
+    """Whether all processes edit this clip, each its own frames of it."""
 
     def own(self, kind: type[Own]) -> Own:
         """The method's own options; as they are by themselves if none were given."""
@@ -46,10 +60,40 @@ class Guidance:
             raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
         return self.options
 
-    def condition(self, editor: Editor, rows: int) -> Condition:
-        """What the networks read, for `rows` frames or clips."""
-        caption = None if self.caption is None else [self.caption] * rows
-        return editor.condition([self.instruction] * rows, caption)
+    @classmethod
+    def of(cls, request: EditRequest) -> Guidance:
+        """The settings of a request in which everything is resolved; EveError if something is not."""
+        if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
+            raise EveError("This run's plan is incomplete; start it again with eve edit.")
+        return cls(
+            instruction=request.instruction,
+            caption=request.caption,
+            task=request.task,
+            steps=request.steps,
+            text_cfg=request.text_cfg,
+            video_cfg=request.video_cfg,
+            seed=request.seed,
+            options=request.options,
+            window=request.window if request.long == "together" else None,
+            overlap=request.overlap or 0,
+            keyframes=request.keyframes or 0,
+            reuse=request.reuse,
+            guided=request.guided,
+        )
+
+    def run(self, frames: int, keys: bool = True) -> Run:
+        """How a clip of so many frames is sampled, with keyframes or without."""
+        run = Run(refresh=self.reuse, guided=round(self.guided * self.steps))
+        if self.window is None or frames <= self.window:
+            return run
+        run.windows = Windows(self.window, self.overlap)
+        run.team = Team.of(frames, self.window) if self.shared else None
+        run.keys = tuple(range(0, frames, self.keyframes or frames)) if keys else (0,)
+        return run
+
+    def condition(self, editor: Editor) -> Condition:
+        """What the networks read, in one row for all frames."""
+        return editor.condition([self.instruction], None if self.caption is None else [self.caption])
 
     def idle(self) -> Guidance:
         """The same with nothing asked for."""
@@ -82,6 +126,11 @@ class Clip:
     def whole(self) -> Tensor:
         """The source latents of the whole shot."""
         return self.source if self.shot is None else self.shot()
+
+    def part(self, start: int, stop: int) -> Clip:
+        """Some of its frames, with nothing known of how they were edited."""
+        part = slice(start, stop)
+        return Clip(self.source[part], self.hint[part], self.indices[part], self.source[:0])
 
     def noise(self, seed: int, stream: int = 0) -> Tensor:
         """Noise for every frame, by its absolute index."""

@@ -3,9 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
@@ -15,15 +14,21 @@ from torch import Tensor
 from eve_cli.errors import OutputError, UsageError
 
 BLOCK = 32
-"""Frames in one file of source latents."""
+"""Frames in one file of the source."""
+EVENTS = "events.json"
 
 
 class RunFolder:
-    """`plan.json`, the source's latents in blocks, and one file for each finished window."""
+    """`plan.json`, the source's small frames and latents in blocks, and one file for each finished window.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `source` is where the source lies that several runs share (default: a folder in this one).
+    """
+
+    def __init__(self, path: Path, source: Path | None = None) -> None:
+        self.path, self.source_path = path, source or path / "source"
         self.plan_path = path / "plan.json"
+        self.saved: list[int] = []
+        """Windows that were finished since this object was made."""
 
     @classmethod
     def create(cls, path: Path, overwrite: bool = False) -> "RunFolder":
@@ -62,62 +67,77 @@ class RunFolder:
         """Fixes the plan: from here on the run can be gone on with."""
         write_atomically(self.plan_path, json.dumps(plan, indent=1).encode())
 
-    def save_source(self, blocks: Iterable[tuple[Tensor, Tensor]]) -> int:
-        """Writes blocks of (latents, pixels) of the source, and tells how many frames there are."""
-        frames = 0
-        for number, (latents, pixels) in enumerate(blocks):
-            content = {"latents": latents.cpu().contiguous(), "pixels": pixels.cpu().contiguous()}
-            write_atomically(self._block(number), save(content))
-            frames += len(latents)
-        return frames
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What went wrong and was put right (`guard.Event`), oldest first."""
+        path = self.path / EVENTS
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
-    def source(self, frames: range, name: str = "latents") -> Tensor:
+    def add_event(self, event: dict[str, Any]) -> None:
+        """Keeps an event for the run that goes on with this one, and for run.json."""
+        write_atomically(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
+
+    def save_pixels(self, block: int, pixels: Tensor) -> None:
+        """Keeps a block of small source frames, uint8 (frames, 3, height, width)."""
+        write_atomically(self._block("pixels", block), save({"pixels": pixels.contiguous()}))
+
+    def block_pixels(self, block: int) -> Tensor:
+        """All small source frames of a block."""
+        with safe_open(self._block("pixels", block), "pt") as file:
+            return file.get_tensor("pixels")
+
+    def has_latents(self, block: int) -> bool:
+        """Whether a block is encoded."""
+        return self._block("latents", block).is_file()
+
+    def save_latents(self, block: int, latents: Tensor) -> None:
+        """Keeps the latents (frames, c, h, w) of a block."""
+        write_atomically(self._block("latents", block), save({"latents": latents.cpu().contiguous()}))
+
+    def source(self, frames: range, name: Literal["latents", "pixels"] = "latents") -> Tensor:
         """The source's latents (frames, c, h, w), or its `pixels` as uint8 (frames, 3, height, width)."""
         found = []
         for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
             first = number * BLOCK
-            with safe_open(self._block(number), "pt") as file:
+            with safe_open(self._block(name, number), "pt") as file:
                 found.append(file.get_slice(name)[max(frames.start - first, 0) : frames.stop - first])
         return torch.cat(found)
 
-    def pixels(self, frames: int) -> Iterator[Tensor]:
-        """All small source frames in order, each uint8 (3, height, width)."""
-        for start in range(0, frames, BLOCK):
-            yield from self.source(range(start, min(start + BLOCK, frames)), "pixels")
-
     def has_window(self, index: int) -> bool:
         """Whether a window is finished."""
-        return self._window(index).is_file()
+        return self.window_path(index).is_file()
 
     def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
-        """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect (2, frames, ...)."""
+        """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect on the new."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
-        write_atomically(self._window(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        write_atomically(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        self.saved.append(index)
 
     def window(self, index: int) -> Tensor:
         """A finished window's edited latents."""
-        with safe_open(self._window(index), "pt") as file:
+        with safe_open(self.window_path(index), "pt") as file:
             return file.get_tensor("latents")
 
     def effect(self, index: int) -> Tensor | None:
         """What the instruction does to a finished window (`effect.effect`), if that was looked at."""
-        with safe_open(self._window(index), "pt") as file:
+        with safe_open(self.window_path(index), "pt") as file:
             return file.get_tensor("effect") if "effect" in file.keys() else None  # noqa: SIM118
 
     def remove(self) -> None:
         """Deletes the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _block(self, number: int) -> Path:
-        return self.path / "source" / f"{number:06d}.safetensors"
+    def _block(self, name: str, number: int) -> Path:
+        return self.source_path / f"{number:06d}.{name}.safetensors"
 
-    def _window(self, index: int) -> Path:
+    def window_path(self, index: int) -> Path:
+        """The file of a window."""
         return self.path / "windows" / f"{index:06d}.safetensors"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """The file is there whole, or not at all; OutputError if the disk is full."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,30 +30,60 @@ class LoadedModel:
     editor: Editor
     name: str
     hashes: dict[str, str]
-    lora: Lora | None = None
+    loras: tuple[Lora, ...] = ()
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that neither the model nor the LoRA was taught."""
-        return self.editor.unknown_words(text if self.lora is None else self.lora.words(text))
+        """The words of a text that neither the model nor a LoRA was taught."""
+        for style in self.loras:
+            text = style.words(text)
+        return self.editor.unknown_words(text)
 
 
 def load_model(request: EditRequest) -> LoadedModel:
-    """Loads the model and the LoRA that a request names, on its device; ModelError if one is missing or damaged."""
-    from eve_cli.models import lora
+    """Loads the model and the LoRAs that a request names, on its device; ModelError if one is missing or damaged."""
+    from eve_cli.models import bundle, lora
     from eve_cli.models.editor import Editor
 
-    path = folder.resolve(request.model)
+    path = model_folder(request)
     manifest = folder.read(path)
     hashes = {name: str(entry["sha256"]) for name, entry in manifest.files.items()}
-    style = None
-    if request.lora is not None:
-        style = lora.load(request.lora)
-        style.check_fits(request.lora, request.model, manifest)
-        hashes[f"{lora.ADAPTER}/{lora.WEIGHTS}"] = style.sha256
     device = pick_device(request.device)
+    dtype = pick_dtype(request.dtype, device)
+    asked = lora.parse(request.lora)
+    found = [lora.find(place, request.model, manifest) for place, _ in asked]
+    parts = bundle.load(path, dtype=dtype)
+    if request.edit_text != "auto":
+        parts.settings = replace(parts.settings, edit_text=request.edit_text)
+    for number, style in enumerate(found):
+        hashes[f"{lora.ADAPTER}{number or ''}/{lora.WEIGHTS}"] = style.sha256
+    weights = lora.joined(found, [scale for _, scale in asked], parts)
     torch.set_flush_denormal(True)
-    editor = Editor.load(path, device, pick_dtype(request.dtype, device), style.weights if style else None)
-    return LoadedModel(editor, request.model, hashes, style)
+    return LoadedModel(Editor(parts, device, dtype, weights).quicken(), request.model, hashes, tuple(found))
+
+
+def model_folder(request: EditRequest) -> Path:
+    """Where the model lies that a request names, with another backbone if it names one."""
+    if request.backbone is None:
+        return folder.resolve(request.model)
+    from eve_cli.models import importing, pulling
+
+    place = Path(request.backbone).expanduser()
+    if place.exists():
+        return importing.with_backbone(request.model, place)
+    return pulling.derived_folder(request.model, request.backbone)
+
+
+def absolute_backbone(backbone: str | None) -> str | None:
+    """The same backbone named so that it is found from any folder."""
+    place = Path(backbone).expanduser() if backbone else None
+    return str(place.absolute()) if place and place.exists() else backbone
+
+
+def absolute_loras(text: str | None) -> str | None:
+    """The same LoRAs named so that they are found from any folder."""
+    from eve_cli.models import lora
+
+    return ",".join(f"{place.absolute()}:{scale:g}" for place, scale in lora.parse(text)) or None
 
 
 def pick_device(name: str) -> torch.device:
@@ -81,6 +112,7 @@ def versions() -> dict[str, str]:
 
 
 def plan_model(model: LoadedModel) -> dict[str, Any]:
-    """What the record of a run keeps of its model, and of its LoRA if there is one."""
-    kept = {"name": model.name, "sha256": model.hashes}
-    return kept | ({"lora": {"token": model.lora.token, "kind": model.lora.kind}} if model.lora else {})
+    """What the record of a run keeps of its model, and of its LoRAs if there are some."""
+    kept: dict[str, Any] = {"name": model.name, "sha256": model.hashes}
+    told = {"token": [style.name for style in model.loras], "kind": [style.kind for style in model.loras]}
+    return kept | ({"lora": {key: " and ".join(each) for key, each in told.items()}} if model.loras else {})

@@ -52,7 +52,7 @@ def text_to_video(
 
     As Emu Video does; longer clips go on window by window, each held to the last frames of the one before.
     """
-    text, schedule = editor.embed([prompt]), editor.schedule
+    text, schedule, lone = editor.embed([prompt]), editor.schedule, editor.image_schedule
     times = schedule.trailing(steps)
     size = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
     windows = list(split(count, min(editor.settings.frames, count), OVERLAP))
@@ -60,7 +60,7 @@ def text_to_video(
     def noise(indices: Sequence[int]) -> Tensor:
         return frame_noise(seed, indices, (editor.parts.backbone.config["in_channels"], *size)).to(editor.device)
 
-    made = ddim(editor.guided_image(text, text_cfg, styled=True), schedule, noise(range(1)), times)
+    made = ddim(editor.guided_image(text, text_cfg, styled=True), lone, noise(range(1)), lone.trailing(steps))
     for number, (start, stop, shared) in enumerate(windows):
         held = made[start : start + shared]
         denoise = editor.guided_video(text, made[start : start + 1], text_cfg=text_cfg)

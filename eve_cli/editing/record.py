@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,13 @@ def read(path: Path) -> dict[str, Any]:
     return kept
 
 
-def complete(kept: dict[str, Any], path: str, output: Path) -> dict[str, Any]:
-    """The record as it lies beside a result: with the places on this machine, which the result itself does not name."""
+def complete(kept: dict[str, Any], path: str, output: Path, events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record as it lies beside a result: with what the result itself does not name.
+
+    That are the places on this machine, and the `events` of this run: what went wrong and was put right.
+    """
     source = kept["input"] | {"path": str(Path(path).absolute())}
-    return kept | {"input": source, "output": output.name}
+    return kept | {"input": source, "output": output.name, "events": events}
 
 
 def result_of(path: Path, kept: dict[str, Any]) -> Path:
@@ -70,6 +74,13 @@ def result_of(path: Path, kept: dict[str, Any]) -> Path:
 
 def _hash(path: Path) -> str:
     files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+    stamps = tuple((each.stat().st_mtime_ns, each.stat().st_size) for each in files)
+    return _hash_of(path, tuple(files), stamps)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    """The hash, once for as long as the files stay as they are."""
     digest = hashlib.sha256()
     for file in files:
         if path.is_dir():

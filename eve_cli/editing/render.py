@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from eve_cli.editing import detail
 from eve_cli.editing.fit import to_bytes, to_floats
 from eve_cli.editing.folder import RunFolder
+from eve_cli.editing.guard import Guard
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import Window
 from eve_cli.errors import InputError
@@ -21,7 +23,6 @@ from eve_cli.media.stills import StillWriter
 
 if TYPE_CHECKING:
     from eve_cli.media.encode import VideoWriter
-    from eve_cli.models.editor import Editor
 
 METADATA_KEY = "comment"
 
@@ -29,7 +30,7 @@ METADATA_KEY = "comment"
 def render(
     request: EditRequest,
     plan: dict[str, Any],
-    editor: Editor,
+    guard: Guard,
     folder: RunFolder,
     progress: Callable[[str, int, int], None],
 ) -> tuple[float, list[str]]:
@@ -42,9 +43,9 @@ def render(
         writer = _writer(request, plan["record"], reader.info)
         with writer:
             frames = iter(reader)
-            for before, after, effect in small_frames(plan, editor, folder):
+            for before, after, effect in small_frames(plan, guard, folder):
                 change += float((after - before).abs().mean()) * len(after) / total
-                finish = _finisher(request, before, after, effect)
+                finish = finisher(request, before, after, effect)
                 for number in range(len(after)):
                     frame = next(frames, None)
                     if frame is None:
@@ -87,20 +88,29 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
 
 
 def small_frames(
-    plan: dict[str, Any], editor: Editor, folder: RunFolder
+    plan: dict[str, Any], guard: Guard, folder: RunFolder
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """For each window, its new frames (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect."""
+    """All frames in blocks (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect.
+
+    Blocks are parts of a window's new frames, so that however long a window is, few frames are held at once.
+    """
+
+    def decode(latents: Tensor) -> Tensor:
+        at = f"decoding {window.name}"
+        return guard("decode", at, partial(guard.editor.decode, latents.to(guard.editor.device))).float()
+
     for entry in plan["windows"]:
         window = Window(**entry)
-        source = folder.source(window.new)
-        edited = folder.window(window.index)[window.overlap :]
-        before = editor.decode(source.to(editor.device)).float()
-        after = before if torch.equal(source, edited) else editor.decode(edited.to(editor.device)).float()
-        effect = folder.effect(window.index)
-        yield before, after, None if effect is None else to_floats(effect[:, window.overlap :].to(before.device))
+        edited, effect, length = folder.window(window.index), folder.effect(window.index), len(window.new)
+        for start in range(0, length, guard.editor.settings.frames):
+            part = slice(start, min(start + guard.editor.settings.frames, length))
+            source, made = folder.source(window.new[part]), edited[window.overlap :][part]
+            before = decode(source)
+            after = before if torch.equal(source, made) else decode(made)
+            yield before, after, None if effect is None else to_floats(effect[:, -length:][:, part].to(before.device))
 
 
-def _finisher(
+def finisher(
     request: EditRequest, before: Tensor, after: Tensor, effect: Tensor | None
 ) -> Callable[[int, Picture], tuple[Picture, Picture]]:
     """Gives source and result, uint8 (3, height, width), of a window's frame by its number and full-size picture."""

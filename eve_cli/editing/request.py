@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +17,12 @@ from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 ADAPTER_METHODS = ("eve", "per_frame")
+LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.
-SILENT = ("input", "output", "overwrite", "run_dir", "format", "quiet", "no_progress", "offline")
+SILENT = (
+    *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
+    *("dry_run", "reuse_preview"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,22 @@ class EditRequest:
     seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
     method: str = setting("eve", f"How to edit: {', '.join(METHODS)}.", panel="Edit")
     model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
-    lora: Path | None = setting(
-        None, "A LoRA's folder (eve train lora): a subject or a style to edit with.", metavar="DIR", panel="Edit"
+    backbone: str | None = setting(
+        None,
+        "Another Stable Diffusion 1.5 in place of the model's: a diffusers folder, a .safetensors file, a pulled REPO.",
+        metavar="PATH|REPO",
+        panel="Edit",
+    )
+    lora: str | None = setting(
+        None,
+        "Subjects or styles to edit with: LoRA folders (eve train lora) or .safetensors files, each with its strength.",
+        metavar="PATH[:X],...",
+        panel="Edit",
+    )
+    edit_text: Literal["auto", "split", "instruction", "caption"] = setting(
+        "auto",
+        "Who reads the caption: the backbone alone (split), nobody, or both networks (default: the model's).",
+        panel="Edit",
     )
     steps: int | None = setting(
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"
@@ -76,14 +94,52 @@ class EditRequest:
     window: int | None = setting(
         None, "Frames that are edited together (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
     )
-    overlap: int = setting(2, "Frames that a window shares with the one before.", metavar="N", min=1, panel="Edit")
+    overlap: int | None = setting(
+        None,
+        "Frames that a window shares with the one before (default: 2; together, half of it).",
+        metavar="N",
+        min=1,
+        panel="Edit",
+    )
+    long: Literal["auto", "chain", "together"] = setting(
+        "auto",
+        "What is longer than a window: edited window by window, or denoised together (default: the model's).",
+        panel="Edit",
+    )
+    span: int = setting(64, "Frames that are denoised together at most.", metavar="N", min=16, max=4096, panel="Edit")
+    keyframes: int | None = setting(
+        None,
+        "Together: one of so many frames is edited alone, for the others to follow (0: the first; default: a window).",
+        metavar="N",
+        min=0,
+        panel="Edit",
+    )
+    reuse: int = setting(
+        1, "Compute deep layers at every N-th step only: quicker, a little different.", metavar="N", min=1, panel="Edit"
+    )
+    guided: float = setting(
+        1.0,
+        "Share of the steps, from the first on, that follow --text-cfg and --video-cfg; less is quicker.",
+        metavar="X",
+        min=0.0,
+        max=1.0,
+        panel="Edit",
+    )
     device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
+    reuse_preview: bool = setting(True, "Go on with what eve preview of the same has made.", panel="Machine")
+    on_oom: Literal["retry", "fail"] = setting(
+        "retry", "Where memory runs out: go on in ways that need less, or stop.", panel="Machine"
+    )
     offline: bool = setting(False, "Never download anything.", flags=("--offline",), panel="Machine")
     run_dir: Path | None = setting(
         None, "Folder of the run; kept afterwards (default: beside the result).", metavar="DIR", panel="Machine"
     )
+    dry_run: bool = setting(
+        False, "Say what would be done and what it needs, as eve plan does.", flags=("--dry-run",), panel="Machine"
+    )
     format: Literal["text", "json"] = setting("text", "What to print on stdout.", panel="Machine")
+    json: bool = setting(False, "The same as --format json.", flags=("--json",), panel="Machine")
     quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"), panel="Machine")
     no_progress: bool = setting(False, "Do not report progress.", flags=("--no-progress",), panel="Machine")
 
@@ -104,6 +160,11 @@ class EditRequest:
         return dataclasses.replace(self, **values)
 
     @property
+    def as_json(self) -> bool:
+        """Whether the result is printed as JSON."""
+        return self.json or self.format == "json"
+
+    @property
     def picture(self) -> bool:
         """Whether the input is one picture, and so the result."""
         return sources.is_picture(self.input)
@@ -120,7 +181,7 @@ def default_output(request: EditRequest) -> Path:
     A picture's result has the picture's own type.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
-    kept = json.dumps([request.input, request.as_kept()], sort_keys=True)
+    kept = dumps([request.input, request.as_kept()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
     stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
@@ -165,7 +226,8 @@ def _check_type(request: EditRequest, path: Path) -> None:
 
 
 def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
-    window = r.window or r.overlap + 1
+    overlap = r.overlap or 0
+    window = r.window or overlap + 1
     return [
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
@@ -180,7 +242,7 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),
-        (r.overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
+        (overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
         (r.task is not None and r.task not in TASKS, f"--task {r.task} is unknown; use one of: {', '.join(TASKS)}."),
         (
             r.end is not None and r.end <= (r.start or 0),

@@ -2,8 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,33 @@ import torch
 from torch import Tensor
 
 from eve_cli import registry
-from eve_cli.editing import record
+from eve_cli.editing import processes, record
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
 from eve_cli.editing.effect import effect
-from eve_cli.editing.fit import model_size, to_floats
-from eve_cli.editing.folder import BLOCK, RunFolder, write_atomically
-from eve_cli.editing.loading import LoadedModel, load_model, plan_model, versions
+from eve_cli.editing.fit import to_bytes, to_floats
+from eve_cli.editing.folder import RunFolder, write_atomically
+from eve_cli.editing.forecast import Spent, forecast_of, remember
+from eve_cli.editing.guard import Guard
+from eve_cli.editing.loading import (
+    LoadedModel,
+    absolute_backbone,
+    absolute_loras,
+    load_model,
+    plan_model,
+    versions,
+)
+from eve_cli.editing.machine import Peak
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
-from eve_cli.editing.request import ADAPTER_METHODS, EditRequest, check_output, default_output
+from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
+from eve_cli.editing.shelf import Shelf
+from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.editing.watcher import Watcher
-from eve_cli.editing.windows import Window, plan_windows, shots_between
-from eve_cli.errors import EveError, InputError
-from eve_cli.media.clip import VideoInfo
+from eve_cli.editing.windows import Window, plan_spans, plan_windows
+from eve_cli.errors import Unforeseen
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[EditRequest], LoadedModel]
-FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,7 @@ class Result:
     change: float
     unknown: list[str]
     notes: list[str]
+    spent: Spent
 
 
 def edit(
@@ -55,15 +68,26 @@ def edit(
         request = request.changed(seed=secrets.randbelow(2**31))
     request = request.changed(output=request.output or default_output(request))
     check_output(request)
-    method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
-    info = record.check_input(request)
-    model = load(request)
-    folder = RunFolder.create(request.run_dir or _beside(_output(request), ".eve-run"), request.overwrite)
+    registry.pick(METHODS, request.method, "method")
+    info, spent = record.check_input(request), Spent(watcher.started)
+    with spent.on("load"):
+        model = load(request)
+    folder = RunFolder.create(run_folder(request), request.overwrite)
     try:
-        plan = look(request, info, model, folder, find_cuts)
+        with spent.on("scan"):
+            shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
+        plan = draft(request, model, shots)
         folder.save_plan(plan)
-        watcher.found(info, plan, _unknown(request, model), folder.path)
-        return _finish(request, plan, model, method(), folder, watcher)
+        watcher.found(info, plan, unknown_words(request, model), folder.path)
+        if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
+            watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
+        if watcher.foresees:
+            with suppress(Unforeseen):
+                spent.forecast = forecast_of(plan, model, info)
+                watcher.foretold(spent.forecast)
+        result = _finish(request, plan, model, folder, watcher, spent)
+        remember(result, model)
+        return result
     except BaseException:
         if not folder.has_window(0):
             folder.remove()
@@ -79,9 +103,18 @@ def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_mode
     record.check_same_input(request.input, plan["record"]["input"])
     model = load(request)
     record.check_same_model(model, plan["record"]["model"])
-    method: type[EditMethod] = registry.pick(METHODS, request.method, "method")
-    watcher.found(record.check_input(request), plan, _unknown(request, model), folder.path)
-    return _finish(request, plan, model, method(), folder, watcher)
+    watcher.found(record.check_input(request), plan, unknown_words(request, model), folder.path)
+    return _finish(request, plan, model, folder, watcher, Spent(watcher.started))
+
+
+def assist() -> None:
+    """What a process beside the leader does: its part of every window that the leader's run still lacks."""
+    processes.join()
+    folder = RunFolder(Path(processes.told("")))
+    plan = folder.plan
+    model = load_model(from_mapping(EditRequest, plan["request"], str(folder.plan_path)))
+    with torch.inference_mode():
+        edit_windows(plan, Guard(model.editor, "fail"), folder, Watcher())
 
 
 def rerun(
@@ -106,23 +139,21 @@ def rerun(
     return edit(request, watcher, load=load_same, find_cuts=lambda frames: cuts)
 
 
-def look(
-    request: EditRequest, info: VideoInfo, model: LoadedModel, folder: RunFolder, find_cuts: FindCuts | None
-) -> dict[str, Any]:
-    """Puts the source's latents into the folder and plans the windows; everything is resolved in what it returns."""
+def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
+    """The plan of an edit of these shots, in windows; everything is resolved in it."""
     settings = model.editor.settings
-    frames = folder.save_source(_encoded(request, model))
-    if not frames:
-        raise InputError(f"{request.input}: there is no frame between --start and --end.")
-    cuts: Sequence[int] = ()
-    if request.scene_cuts == "auto" and frames > 1:
-        cuts = (find_cuts or _default_cuts())(picture.numpy() for picture in folder.pixels(frames))
-    shots = shots_between(cuts, frames)
+    together = (
+        request.method in LONG_METHODS and (request.long if request.long != "auto" else settings.long) == "together"
+    )
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     usual = request.options.usual(settings)
-    usual["window"] = max(usual["window"], request.overlap + 1)
+    usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
+    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     request = request.changed(
         **{name: value for name, value in usual.items() if getattr(request, name) is None},
+        overlap=overlap,
+        long="together" if together else "chain",
+        keyframes=window if request.keyframes is None else request.keyframes,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
         **request.options.settled(request),
     )
@@ -133,48 +164,81 @@ def look(
         "input": record.describe_input(request.input),
         "model": plan_model(model),
         "versions": versions(),
-        "frames": frames,
+        "frames": shots[-1].stop,
         "shots": [[shot.start, shot.stop] for shot in shots],
     }
-    assert request.window is not None
-    windows = [asdict(each) for each in plan_windows(shots, request.window, request.overlap)]
+    planned = (
+        plan_spans(shots, max(request.span, window), overlap) if together else plan_windows(shots, window, overlap)
+    )
     request = request.changed(
         input=str(Path(request.input).absolute()),
         output=_output(request).absolute(),
-        lora=request.lora and request.lora.absolute(),
+        lora=absolute_loras(request.lora),
+        backbone=absolute_backbone(request.backbone),
     )
-    return {"request": to_mapping(request), "record": kept, "windows": windows}
+    return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
 
 
-def edit_windows(
-    plan: dict[str, Any], model: LoadedModel, method: EditMethod, folder: RunFolder, watcher: Watcher
-) -> None:
+def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
-    guidance = _guidance(request)
+    guidance = replace(Guidance.of(request), shared=processes.several())
     windows = [Window(**each) for each in plan["windows"]]
+    lacking = processes.told([window.index for window in windows if not folder.has_window(window.index)])
+    watcher.progress("edit", len(windows) - len(lacking), len(windows))
     for window in windows:
-        if not folder.has_window(window.index):
+        if window.index in lacking:
+            if processes.leads():
+                encode(folder, guard, window.frames)
+            processes.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            clip = _clip(model, folder, window, plan, reference, watcher)
-            edited = method.edit(model.editor, clip, guidance)
-            seen = effect(model.editor, clip, guidance) if request.keep == "on" else None
-            count = len(window.frames)
-            folder.save_window(window.index, edited[:count].float(), None if seen is None else seen[:, :count])
+            step = partial(_step, watcher, window.index, len(windows))
+            learn = partial(watcher.progress, "learn")
+            made = edited(request, guidance, guard, folder, window, reference, step, learn)
+            if processes.leads():
+                folder.save_window(window.index, *made)
+            processes.wait()
         watcher.progress("edit", window.index + 1, len(windows))
 
 
-def _clip(
-    model: LoadedModel,
+def _step(watcher: Watcher, window: int, windows: int, step: int, steps: int) -> None:
+    watcher.progress("edit", window + step / (steps + 1), windows)
+
+
+def edited(
+    request: EditRequest,
+    guidance: Guidance,
+    guard: Guard,
     folder: RunFolder,
     window: Window,
-    plan: dict[str, Any],
-    reference: Tensor | None,
-    watcher: Watcher,
-) -> Clip:
+    reference: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    learning: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """A window's edited latents (frames, c, h, w), and what the instruction does to its new frames, if that is kept.
+
+    `reference` are the edited latents of its overlap.
+    """
+    method: EditMethod = registry.pick(METHODS, request.method, "method")()
+    assert request.window is not None
+    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress, learning=learning)
+    at, count = window.name, len(window.frames)
+    latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
+    if request.keep != "on":
+        return latents, None
+    new = clip.part(window.overlap, count)
+    return latents, to_bytes(guard("effect", at, partial(effect, guard.editor, new, guidance)))
+
+
+def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor, length = model.editor, plan["request"]["window"]
-    shot = next(range(*each) for each in plan["record"]["shots"] if window.start in range(*each))
+    editor = guard.editor
+
+    def whole() -> Tensor:
+        shot = next(range(*each) for each in folder.plan["record"]["shots"] if window.start in range(*each))
+        encode(folder, guard, shot)
+        return folder.source(shot).to(editor.device)
+
     source = folder.source(window.frames).to(editor.device)
     hint = source
     if editor.settings.hint == "pixels":
@@ -185,8 +249,7 @@ def _clip(
         hint=torch.cat([hint, *[hint[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
-        shot=lambda: folder.source(shot).to(editor.device),
-        learning=lambda done, of: watcher.progress("learn", done, of),
+        shot=whole,
     )
 
 
@@ -195,62 +258,37 @@ def _finish(
     request: EditRequest,
     plan: dict[str, Any],
     model: LoadedModel,
-    method: EditMethod,
     folder: RunFolder,
     watcher: Watcher,
+    spent: Spent,
 ) -> Result:
-    edit_windows(plan, model, method, folder, watcher)
+    peak = Peak(model.editor.device)
+    processes.join()
+    processes.told(str(folder.path.absolute()))
+    # a process that does something again would wait for the others for ever
+    on_oom = "fail" if processes.several() else request.on_oom
+    guard = Guard(model.editor, on_oom, watcher.note, folder.add_event, folder.events)
+    edit_windows(plan, guard, folder, watcher)
     output = _output(request)
-    change, notes = render(request, plan, model.editor, folder, watcher.progress)
+    with spent.on("write"):
+        change, notes = render(request, plan, guard, folder, watcher.progress)
+    spent.add(guard, len(folder.saved), peak.taken())
+    kept = record.complete(plan["record"], request.input, output, folder.events)
     run = _beside(output, ".run.json")
-    write_atomically(run, json.dumps(record.complete(plan["record"], request.input, output), indent=1).encode())
+    write_atomically(run, json.dumps(kept, indent=1).encode())
     if request.run_dir is None:
         folder.remove()
-    return Result(output, run, plan, change, _unknown(request, model), notes)
+    return Result(output, run, plan, change, unknown_words(request, model), notes, spent)
 
 
-def _encoded(request: EditRequest, model: LoadedModel) -> Iterator[tuple[Tensor, Tensor]]:
-    """Blocks of (latents, pixels) of the source at the model's size."""
-    from eve_cli.media.decode import VideoReader
-
-    held: list[Tensor] = []
-    with VideoReader(request.input, request.start, request.end, size=model_size(model.editor.settings)) as reader:
-        for frame in reader:
-            held.append(torch.from_numpy(frame.rgb.copy()))
-            if len(held) == BLOCK:
-                yield _encode(model, held)
-                held = []
-    if held:
-        yield _encode(model, held)
-
-
-@torch.inference_mode()
-def _encode(model: LoadedModel, pictures: list[Tensor]) -> tuple[Tensor, Tensor]:
-    pixels = torch.stack(pictures)
-    return model.editor.encode(to_floats(pixels)).float(), pixels
-
-
-def _guidance(request: EditRequest) -> Guidance:
-    if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
-        raise EveError("This run's plan is incomplete; start it again with eve edit.")
-    return Guidance(
-        instruction=request.instruction,
-        caption=request.caption,
-        task=request.task,
-        steps=request.steps,
-        text_cfg=request.text_cfg,
-        video_cfg=request.video_cfg,
-        seed=request.seed,
-        options=request.options,
-    )
-
-
-def _unknown(request: EditRequest, model: LoadedModel) -> list[str]:
+def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
+    """The words of a request that the model was never taught."""
     return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
 
 
-def _default_cuts() -> FindCuts:
-    return registry.load("eve_cli.media.cuts:find_cuts")
+def run_folder(request: EditRequest) -> Path:
+    """Where a run keeps what is finished."""
+    return request.run_dir or _beside(_output(request), ".eve-run")
 
 
 def _output(request: EditRequest) -> Path:

@@ -19,6 +19,11 @@ class Window:
     overlap: int
 
     @property
+    def name(self) -> str:
+        """What people call it; a window that is no part of a plan has no number."""
+        return f"window {self.index + 1}" if self.index >= 0 else f"frames {self.start}-{self.stop - 1}"
+
+    @property
     def frames(self) -> range:
         """All frames, by absolute index."""
         return range(self.start, self.stop)
@@ -51,6 +56,19 @@ def plan_windows(shots: Iterable[range], window: int, overlap: int) -> list[Wind
         for start, stop, shared in split(len(shot), window, overlap)
     ]
     return [Window(index, *span) for index, span in enumerate(spans)]
+
+
+def plan_spans(shots: Iterable[range], span: int, overlap: int) -> list[Window]:
+    """The stretches of a clip whose windows are denoised together: shots, the longer ones cut into even parts."""
+    spans: list[Window] = []
+    for shot in shots:
+        parts = max(-(-(len(shot) - overlap) // (span - overlap)), 1)
+        length = -(-(len(shot) + (parts - 1) * overlap) // parts)
+        for part in range(parts):
+            start = shot.start + part * (length - overlap)
+            stop = min(start + length, shot.stop)
+            spans.append(Window(len(spans), start, stop, overlap if part else 0))
+    return spans
 
 
 def shots_between(cuts: Sequence[int], frames: int) -> list[range]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
-
 from eve_cli.errors import ModelError
+from eve_cli.models import hub
+from eve_cli.models.folder import sha256
 from eve_cli.perception.headers import Shapes, compare, shapes
 
 WEIGHTS_FILE = "model.safetensors"
+SHIPPED = (Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights")
 CONFIGS = ("*.json", "*.txt", "*.txt.gz")
 WORLD = "eve train eyes --minutes 40"
 
@@ -77,7 +77,7 @@ class Weights:
 
     def _places(self, name: str, row: Checkpoint) -> list[Path]:
         kept = [Path(os.environ["EVE_WEIGHTS"])] if os.environ.get("EVE_WEIGHTS") else []
-        kept += [Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights"]
+        kept += SHIPPED
         roots = [self.folder] if self.folder else []
         roots += kept if row.size == "world" else []
         if row.size == "world":  # a training's own folder is taken as it is
@@ -87,9 +87,8 @@ class Weights:
 
     def _cached(self, name: str, row: Checkpoint) -> Path | None:
         files = [*CONFIGS, *([] if row.kind == "words" else [WEIGHTS_FILE])]
-        online = self.download and not constants.HF_HUB_OFFLINE
         try:
-            found = Path(snapshot_download(row.repository, allow_patterns=files, local_files_only=not online))
+            found = hub.snapshot(row.repository, files, download=self.download)
         except Exception as error:  # the Hub raises dozens of kinds
             if not self.download:
                 return None
@@ -115,13 +114,12 @@ class Weights:
     def describe(self, name: str) -> dict[str, Any]:
         """What is used, for a run's record: name, repository, revision where known, file, sha256 and size in bytes."""
         path = self.file(name)
-        at = path.parts.index("snapshots") + 1 if "snapshots" in path.parts else None
         return {
             "name": name,
             "repository": CHECKPOINTS[name].repository,
-            "revision": path.parts[at] if at else None,
+            "revision": hub.commit_of(path),
             "files": [path.name],
-            "sha256": _sha256(path),
+            "sha256": sha256(path),
             "size": path.stat().st_size,
         }
 
@@ -190,8 +188,3 @@ def _without_buffers(found: Shapes) -> Shapes:
 def _has_words(folder: Path) -> bool:
     prepared = any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json"))
     return prepared and any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -69,3 +69,45 @@ def save_png(rgb: Picture, path: str | os.PathLike[str]) -> None:
     except BaseException:
         file.discard()
         raise
+
+
+INK, SOFT, LINE = (29, 33, 38), (104, 113, 124), 18
+
+
+def contact_sheet(
+    title: str,
+    columns: Sequence[tuple[str, int]],
+    rows: Sequence[tuple[str, Sequence[Picture]]],
+    notes: Sequence[str] = (),
+    height: int = 144,
+) -> Picture:
+    """Rows of pictures (3, height, width) with their names at the left, all shown `height` high.
+
+    `columns` are names that stand above so many pictures each; `notes` are lines at the bottom.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(13)
+    first = rows[0][1][0]
+    size = (max(1, round(first.shape[2] * height / first.shape[1])), height)
+    wide, tall = size[0] + GAP, height + GAP
+    left = GAP * 2 + round(max(font.getlength(name) for name, _ in rows))
+    top = GAP + 2 * LINE + GAP
+    texts = [title, *notes]
+    width = max(left + wide * len(rows[0][1]) + GAP, round(max(map(font.getlength, texts))) + 2 * GAP)
+    sheet = Image.new("RGB", (width, top + tall * len(rows) + LINE * len(notes) + GAP), (255, 255, 255))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP, GAP), title, INK, font)
+    x = left
+    for name, count in columns:
+        draw.text((x, GAP + LINE), name, SOFT, font)
+        x += wide * count
+    for number, (name, _) in enumerate(rows):
+        y = top + tall * number
+        draw.text((GAP, y + height / 2 - LINE / 2), name, INK, font)
+        for place, picture in enumerate(rows[number][1]):
+            small = np.ascontiguousarray(resized(picture, *size).transpose(1, 2, 0))
+            sheet.paste(Image.fromarray(small), (left + wide * place, y))
+    for number, note in enumerate(notes):
+        draw.text((GAP, top + tall * len(rows) + LINE * number), note, SOFT, font)
+    return np.asarray(sheet).transpose(2, 0, 1)

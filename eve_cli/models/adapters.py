@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,28 +19,30 @@ class VideoAdapter(nn.Module):
     """Temporal layers for a frozen backbone, and the way in for a first frame.
 
     `motion` is diffusers' MotionAdapter. `first` is a bias-free convolution beside the backbone's `conv_in` that reads
-    a clean frame's latents and a mask (Emu Video, section 3.1).
+    a clean frame's latents and a mask (Emu Video, section 3.1); None in the `sparse` form, where `Parts.sparse` does.
     """
 
     def __init__(self, motion: MotionAdapter, latent_channels: int, form: FirstFrameForm = "repeat") -> None:
         super().__init__()
         self.motion = motion
-        self.first = nn.Conv2d(
-            latent_channels + 1, motion.config["block_out_channels"][0], kernel_size=3, padding=1, bias=False
-        )
-        nn.init.zeros_(self.first.weight)
         self.form: FirstFrameForm = form
+        self.first: nn.Conv2d | None = None
+        if form != "sparse":
+            width = motion.config["block_out_channels"][0]
+            self.first = nn.Conv2d(latent_channels + 1, width, kernel_size=3, padding=1, bias=False)
+            nn.init.zeros_(self.first.weight)
 
-    def extra_channels(self, first: Tensor, frames: int) -> Tensor:
-        """The channels that stand beside the noisy latents: (b, c, h, w) to (b, frames, c + 1, h, w).
+    def known(self, first: Tensor, frames: int, keys: Sequence[int] = (0,)) -> Tensor:
+        """What is known of each frame, (b, frames, c + 1, h, w): latents, and a mask that is 1 where they are its own.
 
-        The mask is 1 where the frame is the given one. In the `repeat` form every frame sees the first frame's latents,
-        in the `zero_pad` form only frame 0 does.
+        `first` holds clean latents of frame 0 (b, c, h, w), or of the frames `keys` (b, k, c, h, w). In the `repeat`
+        form every frame sees those of the last key up to it, in the others only the keys see their own.
         """
-        batch, _, height, width = first.shape
-        mask = first.new_zeros(batch, frames, 1, height, width)
-        mask[:, 0] = 1
-        latents = first[:, None].expand(-1, frames, -1, -1, -1)
+        given = first if first.ndim == 5 else first[:, None]
+        place = [sum(key <= frame for key in keys) - 1 for frame in range(frames)]
+        mask = given.new_zeros(len(given), frames, 1, *given.shape[-2:])
+        mask[:, list(keys)] = 1
+        latents = given[:, place]
         return torch.cat([latents if self.form == "repeat" else latents * mask, mask], dim=2)
 
 

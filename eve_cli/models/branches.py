@@ -1,55 +1,92 @@
-"""The branches of classifier-free guidance, computed in one batch."""
+"""The branches of classifier-free guidance: which there are, what each is told, and how they are computed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from eve_cli.diffusion.guidance import combine
+from eve_cli.diffusion.guidance import combine, two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
+from eve_cli.models.forward.run import Run
 from eve_cli.models.parts import UNKNOWN_TASK
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
+Columns = dict[str, Tensor | None]
+"""The conditions of one or more branches, by the names that the editor's functions have for them."""
+
 
 class Branches:
-    """The branches that have weight, side by side: full, source, none.
+    """The branches that have weight: everything; the source without texts and task; nothing.
 
-    Conditions are repeated over them, or blanked where a branch lacks them; the branch without a source is the last, so
-    that it falls behind the rows of the source.
+    They are computed in one batch where the editor has them `together`, else in turn: fewer calls, or less memory.
     """
 
-    def __init__(self, editor: Editor, full: float, source: float, none: float) -> None:
+    def __init__(self, editor: Editor, text_cfg: float | None, source_cfg: float | None) -> None:
+        settings = editor.settings
+        none, source, full = two_scale_weights(
+            settings.text_cfg if text_cfg is None else text_cfg,
+            settings.video_cfg if source_cfg is None else source_cfg,
+        )
+        kinds = [(full, True, True), (source, False, True), (none, False, False)]
         self.editor = editor
-        self.full, self.source, self.none = (int(weight != 0) for weight in (full, source, none))
-        self.weights = [weight for weight in (full, source, none) if weight != 0]
+        self.kinds = [kind for kind in kinds if kind[0] != 0]
+        self.weights = [weight for weight, _, _ in self.kinds]
 
-    def guide(self, clean: Denoise) -> Denoise:
+    def text(self, text: Tensor) -> list[Tensor]:
+        return self._told(text, self.editor.embed([""]))
+
+    def instruction(self, instruction: Tensor) -> list[Tensor]:
+        """For the branches that see the source; the others run without the edit adapter."""
+        told = self._told(instruction, self.editor.embed_instruction([""]))
+        return [value for value, (_, _, shown) in zip(told, self.kinds, strict=True) if shown]
+
+    def task(self, task: Tensor | None) -> list[Tensor] | None:
+        if task is None:
+            return None
+        told = self._told(task, torch.tensor([UNKNOWN_TASK], device=task.device))
+        return [value for value, (_, _, shown) in zip(told, self.kinds, strict=True) if shown]
+
+    def shown(self, source: Tensor | None) -> list[Tensor] | None:
+        """For the branches that see the source, which come first."""
+        return None if source is None else [source for _, _, shown in self.kinds if shown]
+
+    def every(self, value: Tensor | None) -> list[Tensor] | None:
+        return None if value is None else [value for _ in self.kinds]
+
+    def _told(self, value: Tensor, blank: Tensor) -> list[Tensor]:
+        blank = blank.to(value.dtype).expand_as(value)
+        return [value if told else blank for _, told, _ in self.kinds]
+
+    def guide(self, clean: Callable[..., Tensor], run: Run, **given: list[Tensor] | None) -> Denoise:
+        """The weighted sum of `clean(noisy, t, **conditions)` over the branches; `given` holds their conditions."""
+        count = len(self.kinds)
+        order = range(count)
+        if self.editor.together or count == 1:
+            calls = [{name: torch.cat(rows) if rows else None for name, rows in given.items()}]
+        else:
+            calls = [{name: rows[i] if rows and i < len(rows) else None for name, rows in given.items()} for i in order]
+
+        # the first branch is told everything, if it has any weight
+        alone = {name: rows[0] if rows else None for name, rows in given.items()} if self.kinds[0][1] else None
+
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
-            out = clean(self.every(noisy), self.every(t.expand(len(noisy))))
-            return combine(self.weights, out.chunk(len(self.weights)))
+            run.step += 1
+            if alone is not None and run.guided is not None and run.step > run.guided:
+                return clean(noisy, t.expand(len(noisy)), run=run, **alone)
+            copies = count // len(calls)
+            seen, times = repeated(noisy, copies), repeated(t.expand(len(noisy)), copies)
+            made = []
+            for run.branch, conditions in enumerate(calls):
+                made += clean(seen, times, run=run, **conditions).chunk(copies)
+            return combine(self.weights, made)
 
         return denoise
 
-    def every(self, value: Tensor) -> Tensor:
-        return torch.cat([value] * len(self.weights))
 
-    def shown(self, source: Tensor) -> Tensor:
-        """For the two branches that see the source."""
-        return torch.cat([source[:0]] + [source] * (self.full + self.source))
-
-    def text(self, text: Tensor) -> Tensor:
-        return self._blanked(text, self.editor.embed([""]))
-
-    def instruction(self, instruction: Tensor) -> Tensor:
-        return self._blanked(instruction, self.editor.embed_instruction([""]))
-
-    def task(self, task: Tensor | None) -> Tensor | None:
-        return None if task is None else self._blanked(task, torch.tensor([UNKNOWN_TASK], device=task.device))
-
-    def _blanked(self, value: Tensor, blank: Tensor) -> Tensor:
-        blank = blank.to(value.dtype).expand_as(value)
-        return torch.cat([value] * self.full + [blank] * (self.source + self.none))
+def repeated(value: Tensor, copies: int) -> Tensor:
+    return value if copies == 1 else torch.cat([value] * copies)

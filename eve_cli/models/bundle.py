@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL, ControlNetModel, MotionAdapter, UNet2DConditionModel
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    ControlNetModel,
+    MotionAdapter,
+    SparseControlNetModel,
+    UNet2DConditionModel,
+)
 from diffusers.utils import logging as diffusers_logging
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -19,8 +26,22 @@ from transformers.utils import logging as transformers_logging
 
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
 from eve_cli.errors import EveError, ModelError
+from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
-from eve_cli.models.folder import FOLDERS, MANIFEST, Manifest, appearing, read, resolve, verify, write
+from eve_cli.models.folder import (
+    FOLDERS,
+    MANIFEST,
+    SCHEDULES,
+    Manifest,
+    appearing,
+    link_folder,
+    model_index,
+    read,
+    resolve,
+    verify,
+    write,
+    write_json,
+)
 from eve_cli.models.parts import BundleSettings, Parts
 
 __all__ = ["load", "read", "resolve", "save", "verify"]
@@ -31,9 +52,12 @@ CLASSES: dict[str, Any] = {
     "backbone": UNet2DConditionModel,
     "edit": ControlNetModel,
     "instruction_encoder": CLIPTextModel,
+    "sparse": SparseControlNetModel,
 }
 REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
-OPTIONAL = ("edit", "instruction_encoder", "video", "align")
+OPTIONAL = ("edit", "instruction_encoder", "video", "sparse", "domain", "align", "image_schedule")
+COMPANIONS = {"sparse": "video", "domain": "video", "image_schedule": "backbone"}
+"""Parts that come with another, where a bundle has them."""
 FIRST_FRAME = "first_frame.safetensors"
 ALIGN = "pytorch_lora_weights.safetensors"
 
@@ -46,14 +70,19 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
     """
     path = Path(path)
     manifest = read(path)
-    wanted = tuple(part for part in OPTIONAL if part in (manifest.parts if parts is None else tuple(parts)))
+    asked = {*REQUIRED, *(manifest.parts if parts is None else parts)}
+    asked |= {part for part, owner in COMPANIONS.items() if owner in asked and part in manifest.parts}
+    wanted = tuple(part for part in OPTIONAL if part in asked)
     for part in (*REQUIRED, *wanted):
         if part not in manifest.parts:
             raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
-    verify(path, (*REQUIRED, *wanted))
+    verify(path, (*REQUIRED, *wanted), again=False)
     settings = _settings(manifest)
     with _quiet():
         loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
+        if "domain" in loaded:
+            found = lora_files.read(path / FOLDERS["domain"] / ALIGN, loaded["backbone"], scale=settings.domain_scale)
+            loaded["domain"] = {name: tensor.to(dtype) for name, tensor in found.unet.items()}
     return Parts(**loaded, settings=settings).freeze()
 
 
@@ -63,16 +92,20 @@ def save(
     training: Mapping[str, Any] | None = None,
     scores: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float16,
+    origin: Path | None = None,
+    trained: Iterable[nn.Module] = (),
 ) -> Path:
     """Writes the parts as a bundle; `path` appears whole or not at all, and an older bundle there is replaced.
 
-    Weights are stored as `dtype`. OutputError if the folder above `path` is missing or something else is at `path`.
+    Weights are stored as `dtype`. With `origin`, the bundle that the parts were loaded from, those that hold nothing of
+    `trained` keep its very files, shared where the disk can. OutputError if the folder above `path` is missing or
+    something else is at `path`.
     """
     path = Path(path).absolute()
     with appearing(path, MANIFEST, "model") as fresh:
         with _quiet():
-            _write_parts(parts, fresh, dtype)
-        write(fresh, dataclasses.asdict(parts.settings), training, scores)
+            _write_parts(parts, fresh, dtype, _kept(parts, origin, trained))
+        write(fresh, dataclasses.asdict(parts.settings), training, scores, read(origin).sources if origin else None)
     return path
 
 
@@ -80,8 +113,10 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
     try:
         if part == "tokenizer":
             return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        if part == "schedule":
+        if part in SCHEDULES:
             return Schedule.from_diffusers(json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8")))
+        if part == "domain":
+            return None  # which needs the backbone's names: see `load`
         if part == "align":
             return {name.removeprefix("unet."): tensor.to(dtype) for name, tensor in load_file(folder / ALIGN).items()}
         if part == "video":
@@ -138,34 +173,55 @@ def _from_pretrained(kind: type[Any], folder: Path, dtype: torch.dtype) -> Any:
 
 def _load_video(folder: Path, settings: BundleSettings, dtype: torch.dtype) -> VideoAdapter:
     motion = _from_pretrained(MotionAdapter, folder, dtype)
+    if settings.first_frame == "sparse":
+        return VideoAdapter(motion, 0, settings.first_frame)
     first = load_file(folder / FIRST_FRAME)
     adapter = VideoAdapter(motion, first["weight"].shape[1] - 1, settings.first_frame).to(dtype)
+    assert adapter.first is not None
     adapter.first.load_state_dict(first)
     return adapter
 
 
-def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype) -> None:
+def _kept(parts: Parts, origin: Path | None, trained: Iterable[nn.Module]) -> dict[str, Path]:
+    """The folders of the parts that are as they were."""
+    changed = {id(parameter) for module in trained for parameter in module.parameters()}
+    return {
+        part: origin / FOLDERS[part]
+        for part, module in parts.modules()
+        if origin and (origin / FOLDERS[part]).is_dir() and not any(id(p) in changed for p in module.parameters())
+    }
+
+
+def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype, kept: Mapping[str, Path]) -> None:
     for part, module in parts.modules():
         target = folder / FOLDERS[part]
-        if part == "video":
+        if part in kept:
+            link_folder(kept[part], target)
+        elif part == "video":
             assert parts.video is not None
             _write_diffusers(parts.video.motion, target, dtype)
-            save_file(_stored(parts.video.first, dtype), target / FIRST_FRAME)
+            if parts.video.first is not None:
+                save_file(_stored(parts.video.first, dtype), target / FIRST_FRAME)
         elif CLASSES[part] is CLIPTextModel:
             module.save_pretrained(target, state_dict=_stored(module, dtype))  # pyright: ignore
         else:
             _write_diffusers(module, target, dtype)
     parts.tokenizer.save_pretrained(folder / FOLDERS["tokenizer"])
-    scheduler = folder / FOLDERS["schedule"]
-    scheduler.mkdir()
-    config = {"_class_name": "DDIMScheduler", **diffusers_config(parts.schedule)}
-    _write_json(config, scheduler / "scheduler_config.json")
-    if parts.align is not None:
-        target = folder / FOLDERS["align"]
-        target.mkdir()
-        lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in parts.align.items()}
-        save_file(lora, target / ALIGN, metadata={"format": "pt"})
-    _write_json(_model_index(parts), folder / "model_index.json")
+    for part in SCHEDULES:
+        schedule: Schedule | None = getattr(parts, part)
+        if schedule is not None:
+            (folder / FOLDERS[part]).mkdir()
+            config = {"_class_name": "DDIMScheduler", **diffusers_config(schedule)}
+            write_json(config, folder / FOLDERS[part] / "scheduler_config.json")
+    for part, scale in (("align", 1.0), ("domain", parts.settings.domain_scale)):
+        weights: dict[str, Tensor] | None = getattr(parts, part)
+        if weights is not None:
+            (folder / FOLDERS[part]).mkdir()
+            plain = low_rank.scaled(weights, 1 / scale) if scale != 1 else weights
+            lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in plain.items()}
+            save_file(lora, folder / FOLDERS[part] / ALIGN, metadata={"format": "pt"})
+    index = model_index([name for name, _ in parts.modules()], type(parts.codec).__name__)
+    write_json(index, folder / "model_index.json")
 
 
 def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
@@ -173,7 +229,7 @@ def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)  # where it was loaded from is nobody's business
-    _write_json(config, file)
+    write_json(config, file)
     save_file(_stored(module, dtype), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
@@ -188,28 +244,6 @@ def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     return stored
 
 
-def _model_index(parts: Parts) -> dict[str, Any]:
-    """What diffusers' pipelines look for, so that the folder loads as one."""
-    index: dict[str, Any] = {
-        "vae": ["diffusers", type(parts.codec).__name__],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-    }
-    if parts.edit is not None:
-        index["controlnet"] = ["diffusers", "ControlNetModel"]
-    if parts.video is not None:
-        index["motion_adapter"] = ["diffusers", "MotionAdapter"]
-        name = "AnimateDiffControlNetPipeline" if parts.edit is not None else "AnimateDiffPipeline"
-    else:
-        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
-        name = "StableDiffusionControlNetPipeline" if parts.edit is not None else "StableDiffusionPipeline"
-    return {"_class_name": name, **index}
-
-
 def _settings(manifest: Manifest) -> BundleSettings:
     known = {item.name for item in dataclasses.fields(BundleSettings)}
     if unknown := sorted(set(manifest.settings) - known):
@@ -221,7 +255,3 @@ def _settings(manifest: Manifest) -> BundleSettings:
         return BundleSettings(**values)
     except ValueError as error:
         raise ModelError(f"{manifest.path / MANIFEST}: {error}") from error
-
-
-def _write_json(content: Any, file: Path) -> None:
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -13,17 +13,21 @@ from diffusers import UNetMotionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from eve_cli.diffusion.guidance import two_scale_weights
-from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
-from eve_cli.models import align, bundle, lora
+from eve_cli.models import align, bundle, lora, low_rank
 from eve_cli.models import codec as codecs
-from eve_cli.models.branches import Branches
+from eve_cli.models.forward.fast import Fast
+from eve_cli.models.forward.layers import known
+from eve_cli.models.forward.merge import merged
+from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
+from eve_cli.models.forward.run import Run
 from eve_cli.models.graft import image_tree, video_tree
+from eve_cli.models.guided import Guided
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
 from eve_cli.models.words import WORD
 
 M = TypeVar("M", bound=nn.Module)
+DOMAIN = "domain"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Condition:
     """For the edit adapter."""
 
 
-class Editor:
+class Editor(Guided):
     """One backbone with an edit adapter and a video adapter, apart and together.
 
     Latents are normalised, (n, c, h, w) for frames and (b, f, c, h, w) for clips; every `clean_*` function takes noisy
@@ -45,6 +49,9 @@ class Editor:
 
     The backbone, the video model (backbone + video adapter) and the student (the same + low-rank layers) are separate
     module trees over one set of weights, so no function needs switching and teachers are untouched by the student.
+
+    Timesteps of `clean_image`, `clean_edit` and what is guided by them count on `image_schedule`, those of the video
+    model and the student on `schedule`. The two are one unless the parts were trained on different ones.
 
     `weights` are those of a LoRA for a subject or a style. It acts in the student and in a further tree, which
     functions with `styled` use in place of the backbone; without a LoRA the two are the same.
@@ -63,6 +70,10 @@ class Editor:
         for _, module in parts.modules():
             nn.Module.to(module, self.device, dtype)
         self.schedule = parts.schedule.to(self.device)
+        self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
+        self.networks: Networks = Plain()
+        self.together = True  # all branches of guidance in one batch
+        self._texts: dict[Any, Tensor] | None = None
         self.backbone = self.styled = parts.backbone
         if weights is not None:
             self.styled = image_tree(parts.backbone)
@@ -70,8 +81,7 @@ class Editor:
         self.video: UNetMotionModel | None = None
         self.student: UNetMotionModel | None = None
         if parts.video is not None:
-            self.video = video_tree(parts.backbone, parts.video)
-            self.student = video_tree(parts.backbone, parts.video)
+            self.video, self.student = self.video_tree(), self.video_tree()
             if weights is not None:
                 lora.attach(self.student, weights)
             if parts.align is not None:
@@ -86,7 +96,37 @@ class Editor:
         weights: Mapping[str, Tensor] | None = None,
     ) -> Editor:
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
-        return cls(bundle.load(bundle.resolve(name)), device, dtype, weights)
+        return cls(bundle.load(bundle.resolve(name), dtype=dtype), device, dtype, weights)
+
+    def video_tree(self) -> UNetMotionModel:
+        """A further tree of the video model, with the low-rank weights that belong to it."""
+        assert self.parts.video is not None
+        tree = video_tree(self.backbone, self.parts.video)
+        if self.parts.domain is not None:
+            low_rank.attach(tree, DOMAIN, self.parts.domain)
+        return tree
+
+    def follow(self, device: torch.device) -> None:
+        """What the editor holds beside its parts goes to the device that they went to."""
+        one = self.image_schedule is self.schedule
+        self.device, self.schedule = device, self.schedule.to(device)
+        self.image_schedule = self.schedule if one else self.image_schedule.to(device)
+
+    def quicken(self) -> Editor:
+        """Makes functions quick that need no gradients, for good: the engine of `models/forward`, texts read once.
+
+        Low-rank layers are worked into weights of the trees' own. Networks that the engine does not know stay as they
+        are. Gives the editor back.
+        """
+        self._texts = {}
+        trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
+        if all(tree is None or known(tree) for tree in trees):
+            self.networks = Fast()
+            self.parts.channels_last()
+            for tree in (self.styled, self.student):
+                if tree is not None and tree is not self.backbone:
+                    merged(tree)
+        return self
 
     @contextmanager
     def making(self) -> Iterator[None]:
@@ -130,7 +170,15 @@ class Editor:
         return frames.clamp(0, 1) if clamp else frames
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
-        return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
+        if self._texts is None:
+            return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
+        rows = []
+        for text in texts:
+            key = (encoder, self.device, self.dtype, text)
+            if key not in self._texts:
+                self._texts[key] = encoder(self.parts.tokens([text]).to(self.device)).last_hidden_state
+            rows.append(self._texts[key])
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """What the backbone reads: (n, tokens, dim)."""
@@ -162,9 +210,9 @@ class Editor:
 
     # The functions
 
-    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False) -> Tensor:
+    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False, run: Run = Run()) -> Tensor:
         """The backbone alone: text to image."""
-        return self._spatial(noisy, t, text, {}, styled)
+        return self._spatial(noisy, t, text, None, styled, run)
 
     def clean_edit(
         self,
@@ -176,16 +224,18 @@ class Editor:
         task: Tensor | None = None,
         *,
         styled: bool = False,
+        run: Run = Run(),
     ) -> Tensor:
         """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `hint` says.
 
         `task` holds label numbers (n,); None is the label for "unknown".
         """
-        return self._spatial(noisy, t, text, self._residuals(noisy, t, instruction, source, task), styled)
+        residuals = self._residuals(noisy, t, instruction, source, task, run)
+        return self._spatial(noisy, t, text, residuals, styled, run)
 
-    def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None) -> Tensor:
+    def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None, *, run: Run = Run()) -> Tensor:
         """Backbone + video adapter; `first` (b, c, h, w) are clean latents of frame 0."""
-        return self._temporal(self.video, noisy, t, text, first, {})
+        return self._temporal(self.video, noisy, t, text, first, None, run)
 
     def clean_student(
         self,
@@ -196,110 +246,39 @@ class Editor:
         source: Tensor | None,
         first: Tensor | None,
         task: Tensor | None = None,
+        *,
+        run: Run = Run(),
     ) -> Tensor:
         """Backbone + both adapters + LoRA and alignment, where there are some; `source` is (b, f, c, h, w)."""
-        frames = noisy.shape[1]
-        residuals = self._residuals(
-            noisy.flatten(0, 1),
-            _per_frame(t, frames),
-            _per_frame(instruction, frames),
-            None if source is None else source.flatten(0, 1),
-            None if task is None else _per_frame(task, frames),
-        )
-        return self._temporal(self.student, noisy, t, text, first, residuals)
-
-    # Guidance: None takes the bundle's scales
-
-    def guided_image(self, text: Tensor, text_cfg: float | None = None, *, styled: bool = False) -> Denoise:
-        """Text to image with guidance on the text."""
-        branches = self._branches(text_cfg, 1.0)
-        words = branches.text(text)
-        return branches.guide(lambda noisy, t: self.clean_image(noisy, t, words, styled=styled))
-
-    def guided_edit(
-        self,
-        text: Tensor,
-        instruction: Tensor,
-        source: Tensor,
-        task: Tensor | None = None,
-        *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
-        styled: bool = False,
-    ) -> Denoise:
-        """Frame editing with guidance on the texts and on the source.
-
-        Branches: nothing; the source, no texts and no task; everything. Those of weight zero are not computed.
-        """
-        branches = self._branches(text_cfg, video_cfg)
-        words, order = branches.text(text), branches.instruction(instruction)
-        shown, labels = branches.shown(source), branches.task(task)
-        return branches.guide(lambda noisy, t: self.clean_edit(noisy, t, words, order, shown, labels, styled=styled))
-
-    def guided_video(
-        self, text: Tensor, first: Tensor | None, *, text_cfg: float | None = None, first_cfg: float = 1.0
-    ) -> Denoise:
-        """Text to video; the first frame is given in all branches unless `first_cfg` asks for guidance on it."""
-        branches = self._branches(text_cfg, first_cfg)
-        words, shown = branches.text(text), None if first is None else branches.shown(first)
-        return branches.guide(lambda noisy, t: self.clean_video(noisy, t, words, shown))
-
-    def guided_student(
-        self,
-        text: Tensor,
-        instruction: Tensor,
-        source: Tensor,
-        first: Tensor | None,
-        task: Tensor | None = None,
-        *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
-    ) -> Denoise:
-        """Clip editing, guided as `guided_edit`; the first frame is given in all branches."""
-        branches = self._branches(text_cfg, video_cfg)
-        words, order = branches.text(text), branches.instruction(instruction)
-        shown, labels = branches.shown(source), branches.task(task)
-        start = None if first is None else branches.every(first)
-        return branches.guide(lambda noisy, t: self.clean_student(noisy, t, words, order, shown, start, labels))
-
-    def _branches(self, text_cfg: float | None, source_cfg: float | None) -> Branches:
-        none, source, full = two_scale_weights(
-            self.settings.text_cfg if text_cfg is None else text_cfg,
-            self.settings.video_cfg if source_cfg is None else source_cfg,
-        )
-        return Branches(self, full, source, none)
+        # the edit adapter learned on the image schedule: it gets the timestep of that one with as much noise
+        level = self.schedule.matched(t, self.image_schedule)
+        residuals = self._residuals(noisy.flatten(0, 1), level, instruction, source, task, run)
+        return self._temporal(self.student, noisy, t, text, first, residuals, run)
 
     # Wiring
 
     def _residuals(
-        self, noisy: Tensor, t: Tensor, instruction: Tensor, source: Tensor | None, task: Tensor | None
-    ) -> dict[str, Any]:
-        """What the edit adapter adds to the backbone; zeros for the rows behind the last row of `source`."""
+        self, noisy: Tensor, t: Tensor, instruction: Tensor, source: Tensor | None, task: Tensor | None, run: Run
+    ) -> Residuals | None:
+        """What the edit adapter adds to the backbone, for the frames of `source`, which come first."""
         if source is None or len(source) == 0:
-            return {}
+            return None
         adapter = self._need(self.parts.edit, "edit adapter")
-        rows, rest = len(source), len(noisy) - len(source)
+        rows, frames = len(source), source.shape[1] if source.ndim == 5 else 1
         labels = None
         if adapter.config["num_class_embeds"]:
             unknown = torch.full((rows,), UNKNOWN_TASK, device=noisy.device)
             labels = unknown if task is None else task[:rows]
-        down, mid = adapter(
-            noisy[:rows].to(self.dtype),
-            t[:rows],
-            encoder_hidden_states=instruction[:rows].to(self.dtype),
-            controlnet_cond=source.to(self.dtype),
-            class_labels=labels,
-            return_dict=False,
-        )
-        return {
-            "down_block_additional_residuals": tuple(_pad_rows(residual, rest) for residual in down),
-            "mid_block_additional_residual": _pad_rows(mid, rest),
-        }
+        told = instruction if len(instruction) <= rows else instruction[:rows]
+        x = noisy[: rows * frames].to(self.dtype)
+        return self.networks.control(adapter, x, t[:rows], told, source, labels, run)
 
-    def _spatial(self, noisy: Tensor, t: Tensor, text: Tensor, residuals: dict[str, Any], styled: bool) -> Tensor:
+    def _spatial(
+        self, noisy: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, styled: bool, run: Run
+    ) -> Tensor:
         tree = self.styled if styled else self.backbone
-        out = tree(noisy.to(self.dtype), t, encoder_hidden_states=text.to(self.dtype), **residuals).sample
-        return self.schedule.to_clean(noisy, out, t)
+        out = self.networks.unet(tree, noisy.to(self.dtype), t, text, residuals, run)
+        return self.image_schedule.to_clean(noisy, out, t)
 
     def _temporal(
         self,
@@ -308,18 +287,23 @@ class Editor:
         t: Tensor,
         text: Tensor,
         first: Tensor | None,
-        residuals: dict[str, Any],
+        residuals: Residuals | None,
+        run: Run,
     ) -> Tensor:
         tree = self._need(tree, "video adapter")
         adapter = self._need(self.parts.video, "video adapter")
-        frames = noisy.shape[1]
-        latents = noisy.to(self.dtype)
+        frames = noisy.shape[1] if run.team is None else run.team.frames
+        x = noisy.flatten(0, 1).to(self.dtype)
         if first is not None and len(first):
-            extra = adapter.extra_channels(first.to(self.dtype), frames)
-            latents = torch.cat([latents, _pad_rows(extra, len(noisy) - len(first))], dim=2)
-        words = _per_frame(text.to(self.dtype), frames)
-        out = tree(latents.transpose(1, 2), t, encoder_hidden_states=words, **residuals).sample
-        return self.schedule.to_clean(noisy, out.transpose(1, 2), t)
+            given = run.own(adapter.known(first.to(self.dtype), frames, run.keys)).flatten(0, 1)
+            if self.parts.sparse is None:
+                x = torch.cat([x, padded(given, len(x))], dim=1)
+            else:
+                rows, seen = len(first), x[: len(given)]
+                more = self.networks.first_frame(self.parts.sparse, seen, t[:rows], text[:rows], given, run)
+                residuals = more if residuals is None else added(residuals, more)
+        out = self.networks.unet(tree, x, t, text, residuals, run)
+        return self.schedule.to_clean(noisy, out.unflatten(0, noisy.shape[:2]), t)
 
     def need_student(self) -> UNetMotionModel:
         """The student's tree; ModelError unless the model has both adapters."""
@@ -330,12 +314,3 @@ class Editor:
         if module is None:
             raise ModelError(f"The model {self.settings.name} has no {what}: choose a model that has one.")
         return module
-
-
-def _per_frame(value: Tensor, frames: int) -> Tensor:
-    """(b, ...) to (b * frames, ...), the frames of a clip together."""
-    return value.repeat_interleave(frames, dim=0)
-
-
-def _pad_rows(value: Tensor, rows: int) -> Tensor:
-    return torch.cat([value, value.new_zeros(rows, *value.shape[1:])]) if rows else value

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eve_cli.errors import ModelError, OutputError
+from eve_cli.models.presets import PRESETS
 
 FORMAT, VERSION = "eve-bundle", 1
 MANIFEST = "bundle.json"
 PACKAGE = Path(__file__).resolve().parents[1]
+REMEMBERED = 64 << 20  # bytes from which a file's sha256 is worth remembering
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 FOLDERS: dict[str, str] = {
@@ -27,10 +30,16 @@ FOLDERS: dict[str, str] = {
     "edit": "controlnet",
     "instruction_encoder": "instruction_encoder",
     "video": "motion_adapter",
+    "sparse": "sparse_controlnet",
+    "domain": "domain_lora",
     "align": "align",
     "schedule": "scheduler",
+    "image_schedule": "image_scheduler",
 }
 """The folder of each part; the names are those that diffusers' pipelines look for."""
+
+
+SCHEDULES = ("schedule", "image_schedule")
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Manifest:
     """How the weights came about."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     """What they reached, by benchmark."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Where parts that were not made here are from: repository, commit and licence, by field name of `Parts`."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -64,6 +75,13 @@ class Manifest:
         return "+".join(str(self.files[file]["sha256"]) for file in files)
 
 
+def home() -> Path:
+    """Where pulled and imported models are kept: `EVE_MODELS`, or `eve/models` in the user's cache."""
+    if given := os.environ.get("EVE_MODELS"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eve" / "models"
+
+
 def places(name: str) -> list[Path]:
     """Where a bundle of this name is looked for, in order."""
     given = os.environ.get("EVE_WEIGHTS")
@@ -71,6 +89,7 @@ def places(name: str) -> list[Path]:
         *([Path(given) / name] if given else []),
         PACKAGE / "_weights" / name,
         PACKAGE.parent / "weights" / name,
+        home() / name,
     ]
 
 
@@ -85,7 +104,26 @@ def resolve(name: str | Path) -> Path:
     if not is_name or folder.is_dir():
         raise ModelError(f"{name} is not a model: a model is a folder with a {MANIFEST}; see `eve models`.")
     looked = " or ".join(str(place) for place in named)
+    if PRESETS.get(str(name)) and PRESETS[str(name)].sources:
+        size = PRESETS[str(name)].megabytes / 1000
+        raise ModelError(
+            f"The model {name} is not on this machine: fetch it with eve models pull {name} ({size:.1f} GB)."
+        )
     raise ModelError(f"There is no model named {name!r} (looked for {looked}); set EVE_WEIGHTS to the folder it is in.")
+
+
+def here(name: str | Path) -> Manifest | None:
+    """The manifest of a model on this machine, or None."""
+    try:
+        return read(resolve(name))
+    except ModelError:
+        return None
+
+
+def kept() -> list[Manifest]:
+    """The models that were pulled, imported or derived here."""
+    found = sorted(file.parent for file in home().glob(f"[!.]*/{MANIFEST}"))
+    return [manifest for place in found if (manifest := here(place)) is not None]
 
 
 def read(path: Path) -> Manifest:
@@ -102,16 +140,17 @@ def read(path: Path) -> Manifest:
         raise ModelError(
             f"{path} is a model of format version {content.get('version')} and this eve reads {VERSION}: update eve."
         )
-    keys = ("settings", "files", "training", "scores")
+    keys = ("settings", "files", "training", "scores", "sources")
     if not all(isinstance(content.get(key, {}), dict) for key in keys) or not content.get("files"):
         raise ModelError(f"{path / MANIFEST} does not list the model's files: copy the model again.")
     return Manifest(path, *(content.get(key, {}) for key in keys))
 
 
-def verify(path: Path, parts: tuple[str, ...] | None = None) -> Manifest:
+def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = True) -> Manifest:
     """Checks that a bundle holds just the files that it lists, unchanged and free of code; ModelError if not.
 
-    With `parts`, only their files are read; the rest may be missing.
+    With `parts`, only their files are read; the rest may be missing. Without `again`, large files are not read that
+    were found whole before and have not been touched since.
     """
     manifest = read(path)
     folders = [FOLDERS[part] for part in (parts if parts is not None else manifest.parts)]
@@ -129,17 +168,21 @@ def verify(path: Path, parts: tuple[str, ...] | None = None) -> Manifest:
         size = found[name].stat().st_size
         if size != entry["bytes"]:
             raise ModelError(f"{path / name} has {size} bytes and should have {entry['bytes']}: copy the model again.")
-        if sha256(found[name]) != entry["sha256"]:
+        if (sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
             raise ModelError(f"{path / name} is damaged (its sha256 is not the one listed): copy the model again.")
     return manifest
 
 
 def write(
-    path: Path, settings: Mapping[str, Any], training: Mapping[str, Any] | None, scores: Mapping[str, Any] | None
+    path: Path,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Any] | None = None,
+    sources: Mapping[str, Any] | None = None,
 ) -> None:
     """Lists the files that are in `path` in its bundle.json."""
     files = {
-        file.relative_to(path).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        file.relative_to(path).as_posix(): {"bytes": file.stat().st_size, "sha256": known_sha256(file)}
         for file in sorted(_files(path))
         if file.name != MANIFEST
     }
@@ -149,6 +192,7 @@ def write(
         "settings": dict(settings),
         "training": dict(training or {}),
         "scores": dict(scores or {}),
+        **({"sources": dict(sources)} if sources else {}),
         "files": files,
     }
     (path / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -185,6 +229,70 @@ def appearing(path: Path, mark: str, what: str) -> Iterator[Path]:
 def sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def known_sha256(file: Path) -> str:
+    """The sha256 of a file, remembered for a large one by what changes when it is touched."""
+    status = file.stat()
+    if status.st_size < REMEMBERED:
+        return sha256(file)
+    note = home() / ".sha256" / f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+    with suppress(OSError):
+        return note.read_text(encoding="ascii")
+    found = sha256(file)
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(found, encoding="ascii")
+    return found
+
+
+def stamp(*places: Path) -> str:
+    """Eight letters that change when the files in these places do, without reading them."""
+    files = [f for place in places for f in (sorted(_files(place)) if place.is_dir() else [place])]
+    told = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()
+
+
+def link(file: Path, target: Path) -> None:
+    """The same file in a second place: a hard link, or a copy where the disk has none such."""
+    source = file.resolve()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def link_folder(folder: Path, target: Path) -> None:
+    """All files of a folder in a second one."""
+    target.mkdir()
+    for file in sorted(file for file in folder.iterdir() if file.is_file()):
+        link(file, target / file.name)
+
+
+def model_index(parts: Collection[str], codec: str = "AutoencoderKL") -> dict[str, Any]:
+    """What diffusers' pipelines look for, so that the folder loads as one."""
+    index: dict[str, Any] = {
+        "vae": ["diffusers", codec],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+    }
+    if "edit" in parts:
+        index["controlnet"] = ["diffusers", "ControlNetModel"]
+    if "video" in parts:
+        index["motion_adapter"] = ["diffusers", "MotionAdapter"]
+        name = "AnimateDiffControlNetPipeline" if "edit" in parts else "AnimateDiffPipeline"
+    else:
+        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
+        name = "StableDiffusionControlNetPipeline" if "edit" in parts else "StableDiffusionPipeline"
+    return {"_class_name": name, **index}
+
+
+def write_json(content: Any, file: Path) -> None:
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _files(path: Path) -> Iterator[Path]:

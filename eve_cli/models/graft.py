@@ -46,5 +46,6 @@ def video_tree(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotio
         tree = UNetMotionModel.from_unet2d(backbone, video.motion, load_weights=False)
     assert isinstance(tree, UNetMotionModel)
     graft(tree, backbone, video.motion)
-    tree.conv_in = ConditionedConv(tree.conv_in, video.first)
+    if video.first is not None:
+        tree.conv_in = ConditionedConv(tree.conv_in, video.first)
     return tree.eval()

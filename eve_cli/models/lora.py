@@ -7,23 +7,27 @@ The folder holds `pytorch_lora_weights.safetensors`, with names that begin with 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eve_cli.errors import ModelError
-from eve_cli.models import folder, low_rank
+from eve_cli.errors import ModelError, UsageError
+from eve_cli.models import folder, lora_files, low_rank
 from eve_cli.models.folder import Manifest
 from eve_cli.models.low_rank import Tree
+
+if TYPE_CHECKING:
+    from eve_cli.models.parts import Parts
 
 FORMAT, VERSION = "eve-lora", 1
 CARD, WEIGHTS = "lora.json", "pytorch_lora_weights.safetensors"
 ADAPTER = "lora"
-Kind = Literal["subject", "style"]
+Kind = Literal["subject", "style", "file"]
+"""What a LoRA of ours is for; `file` is one of another tool, which does not say."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,22 @@ class Lora:
     training: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     """Of its file of weights, once it is in one."""
+    origin: Path | None = None
+    """That file, where another tool made it; then `weights` go by its names."""
 
     @property
     def rank(self) -> int:
-        return next(tensor.shape[0] for name, tensor in self.weights.items() if name.endswith(".lora_A.weight"))
+        """The largest rank of a layer."""
+        return max(tensor.shape[0] for name, tensor in self.weights.items() if name.endswith(low_rank.DOWN))
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return self.token or (self.origin.stem if self.origin else "")
 
     def words(self, text: str) -> str:
         """A text without the token, which is no word that a model has to know."""
-        return text.casefold().replace(self.token.casefold(), " ")
+        return text.casefold().replace(self.token.casefold(), " ") if self.token else text
 
     def check_fits(self, path: Path, model: str, manifest: Manifest) -> None:
         """ModelError unless it was made for the backbone of this model."""
@@ -57,6 +69,55 @@ class Lora:
                 f"The LoRA {path} was made for {self.model} (backbone {self.backbone[:12]}…), and {model} has another "
                 f"backbone ({manifest.backbone[:12]}…): edit with the model that it was made for, or train it again."
             )
+
+
+def parse(text: str | None) -> list[tuple[Path, float]]:
+    """`PATH[:X],PATH[:X]` as paths with their strengths; UsageError for a strength without a path."""
+    found = []
+    for item in filter(None, (each.strip() for each in (text or "").split(","))):
+        path, colon, tail = item.rpartition(":")
+        try:
+            place, scale = (path, float(tail)) if colon else (item, 1.0)
+        except ValueError:
+            place, scale = item, 1.0
+        if not place:
+            raise UsageError(f"--lora must look like PATH or PATH:0.8, not {item!r}.")
+        found.append((Path(place).expanduser(), scale))
+    return found
+
+
+def find(path: Path, model: str, manifest: Manifest) -> Lora:
+    """The LoRA in one of our folders, which must be of this model's backbone, or in a file of another tool."""
+    if path.is_dir() and (path / CARD).is_file():
+        found = load(path)
+        found.check_fits(path, model, manifest)
+        return found
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+    if path.is_dir() and len(files) != 1:
+        raise ModelError(f"{path} is not a LoRA of eve: it has no {CARD}, and {len(files)} .safetensors files.")
+    if not path.is_dir() and not path.suffix:
+        return load(path)  # says that there is none
+    file = files[0] if files else path
+    stored = lora_files.load(file)
+    return Lora(stored, "", "file", model, manifest.backbone, sha256=folder.sha256(file), origin=file)
+
+
+def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict[str, Tensor] | None:
+    """The weights of several LoRAs as one set for the backbone, exactly; None if there are none.
+
+    What files of other tools hold for the text encoder is added to that of `parts`.
+    """
+    total: dict[str, Tensor] | None = None
+    for lora, scale in zip(loras, scales, strict=True):
+        if lora.origin is not None:
+            made = lora_files.convert(lora.weights, lora.origin, parts.backbone, parts.text_encoder, scale)
+            lora_files.merge(parts.text_encoder, made.text)
+            weights = made.unet
+        else:
+            weights = low_rank.scaled(lora.weights, scale) if scale != 1 else dict(lora.weights)
+        if weights:
+            total = weights if total is None else low_rank.joined(total, weights)
+    return total
 
 
 def add(tree: Tree, rank: int) -> list[nn.Parameter]:

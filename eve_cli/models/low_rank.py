@@ -14,6 +14,7 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
+DOWN = ".lora_A.weight"
 Tree = UNet2DConditionModel | UNetMotionModel
 Where = Literal["attention", "attention+motion", "attention+mlp", "all"]
 
@@ -38,10 +39,10 @@ def add(tree: Tree, name: str, rank: int, where: Where = "attention") -> list[nn
 
 def attach(tree: Tree, name: str, weights: Mapping[str, Tensor]) -> None:
     """Puts trained low-rank layers into a tree, frozen; ValueError if they fit none of its layers."""
-    layers = sorted(key.removesuffix(".lora_A.weight") for key in weights if key.endswith(".lora_A.weight"))
-    if not layers:
-        raise ValueError("These are no low-rank weights: no name ends in .lora_A.weight.")
-    _inject(tree, name, weights[f"{layers[0]}.lora_A.weight"].shape[0], layers)
+    ranks = {key.removesuffix(DOWN): value.shape[0] for key, value in sorted(weights.items()) if key.endswith(DOWN)}
+    if not ranks:
+        raise ValueError(f"These are no low-rank weights: no name ends in {DOWN}.")
+    _inject(tree, name, next(iter(ranks.values())), list(ranks), ranks)
     outcome = set_peft_model_state_dict(tree, dict(weights), adapter_name=name)
     if outcome.unexpected_keys:
         raise ValueError(f"Low-rank weights that fit no layer of the backbone: {outcome.unexpected_keys[:3]}.")
@@ -60,26 +61,26 @@ def weights(tree: Tree, name: str) -> dict[str, Tensor]:
 
 
 def joined(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One set of low-rank weights that does what two do together, exactly; its rank is the sum of theirs."""
-    ranks = [next(v.shape[0] for n, v in each.items() if n.endswith(".lora_A.weight")) for each in (first, second)]
+    """One set of low-rank weights that does what two do together, exactly; a layer's rank is the sum of theirs."""
     made = {}
     for name in {**first, **second}:
-        dim = 0 if name.endswith(".lora_A.weight") else 1
-        parts = [each.get(name) for each in (first, second)]
-        like = next(part for part in parts if part is not None)
-        for i, rank in enumerate(ranks):
-            if parts[i] is None:
-                shape = list(like.shape)
-                shape[dim] = rank
-                parts[i] = like.new_zeros(shape)
-        made[name] = torch.cat([part for part in parts if part is not None], dim)
+        both = [each[name] for each in (first, second) if name in each]
+        made[name] = torch.cat(both, 0 if name.endswith(DOWN) else 1)
     return made
 
 
-def _inject(tree: Tree, name: str, rank: int, layers: str | list[str]) -> None:
+def scaled(weights: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """The same low-rank weights, `scale` times as strong."""
+    return {name: value if name.endswith(DOWN) else value * scale for name, value in weights.items()}
+
+
+def _inject(tree: Tree, name: str, rank: int, layers: str | list[str], ranks: Mapping[str, int] | None = None) -> None:
+    """`ranks` are those of single layers where they differ; alpha is the rank everywhere."""
+    other = {layer: own for layer, own in (ranks or {}).items() if own != rank}
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=layers, rank_pattern=other, alpha_pattern=dict(other))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several sets are meant
-        tree.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=layers), name)
+        tree.add_adapter(config, name)
     others = [other for other in tree.peft_config if other != name]
     if others:  # peft lets the newest act alone
         tree.set_adapter([*others, name])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eve_cli.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
-    from diffusers import ControlNetModel, UNet2DConditionModel
+    from diffusers import ControlNetModel, SparseControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from eve_cli.models.adapters import VideoAdapter
@@ -23,14 +23,15 @@ TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "
 UNKNOWN_TASK = len(TASKS)
 
 
-def task_labels(names: Sequence[str]) -> Tensor:
+def task_labels(names: Sequence[str | None]) -> Tensor:
     """The label numbers (n,) of tasks; a name that is none of `TASKS` is the label for "unknown"."""
     return torch.tensor([TASKS.index(name) if name in TASKS else UNKNOWN_TASK for name in names])
 
 
 EditText = Literal["split", "instruction", "caption"]
 Hint = Literal["latents", "pixels"]
-FirstFrameForm = Literal["repeat", "zero_pad"]
+Long = Literal["chain", "together"]
+FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,25 @@ class BundleSettings:
     """Who reads what: `split` gives the instruction to the edit adapter and the caption to the backbone, the other two
     give both the same. Without a caption the backbone reads the instruction in all three."""
     first_frame: FirstFrameForm = "repeat"
-    """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video)."""
+    """Whether the first frame stands behind every frame, or behind frame 0 alone (Emu Video), or is read by a network
+    of its own (SparseCtrl, Guo et al. 2023)."""
+    domain_scale: float = 1.0
+    """How much of the low-rank weights that belong to the video adapter acts in the video model and in the student."""
+    image_steps: int = 0
+    """Steps in which lone frames are made, where clips take fewer because their model alone was distilled; 0 is as
+    many as clips."""
+    image_text_cfg: float | None = None
+    """Guidance on the texts of lone frames, where clips take another."""
     keep: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
+    long: Long = "chain"
+    """How clips longer than a window are edited: window by window, or with all windows denoised together."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm)):
+        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm), ("long", Long)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
 
@@ -79,14 +90,21 @@ class Parts:
     edit: ControlNetModel | None = None
     instruction_encoder: CLIPTextModel | None = None
     video: VideoAdapter | None = None
+    sparse: SparseControlNetModel | None = None
+    """Reads the first frame where `settings.first_frame` is `sparse`."""
+    domain: dict[str, Tensor] | None = None
+    """Low-rank weights, by peft's names and with their scale in them, that the video adapter was trained with."""
     align: dict[str, Tensor] | None = None
     """Weights of the low-rank alignment of the student, by peft's names; scale 1 (alpha equals the rank)."""
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
+    """Of the video adapter, and so of the student."""
+    image_schedule: Schedule | None = None
+    """Of the backbone and the edit adapter, where it is another one."""
     settings: BundleSettings = field(default_factory=BundleSettings)
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The parts that hold weights, by field name."""
-        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video"):
+        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video", "sparse"):
             module = getattr(self, name)
             if module is not None:
                 yield name, module

@@ -76,7 +76,9 @@ class Alignment:
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
         self.inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
         if self.lora:
-            self.inputs = PersonalInputs(self.inputs, self.lora.token, self.lora.kind)
+            self.inputs = PersonalInputs(
+                self.inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style"
+            )
         self.plan = Plan(
             count=settings.points,
             frames=1 if self.lora else self.parts.settings.frames,
@@ -92,7 +94,7 @@ class Alignment:
     def prospect(self) -> Prospect:
         """What is yet to be made, and what it takes."""
         s = self.settings
-        teachers = tuple(self.teachers) if s.adversarial_from < 1 else ()
+        teachers = tuple(self.teachers) if s.samples else ()
         samples = dict(points.missing(self.plan, teachers, self.first, self.cache))
         learned = sum(p.numel() for p in self.student.module.parameters())
         weights = sum(p.numel() * p.element_size() for _, m in self.parts.modules() for p in m.parameters())
@@ -111,7 +113,7 @@ class Alignment:
                 self.first,
                 self.plan,
                 self.cache,
-                samples=self.settings.adversarial_from < 1,
+                samples=self.settings.samples,
                 painter=self.painter,
                 progress=progress,
             )
@@ -127,7 +129,8 @@ class Alignment:
             told = {**self.lora.training, "align": record["align"]}
             return lora.save(replace(self.lora, weights=joined, training=told), out / "lora")
         parts.align = self.student.weights()
-        return bundle.save(parts, out / "model", record, dtype=session.stored_dtype(self.origin))
+        dtype, trained = session.stored_dtype(self.origin), [self.student.module]
+        return bundle.save(parts, out / "model", record, dtype=dtype, origin=self.origin, trained=trained)
 
 
 def _lora(settings: AlignSettings, origin: Path) -> Lora | None:

@@ -66,7 +66,8 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
         if isinstance(recipe, Saving):
             model = recipe.save(out, told[part])
         else:
-            bundle.save(parts, model, told, dtype=stored_dtype(origin))
+            trained = recipe.modules.values()
+            bundle.save(parts, model, told, dtype=stored_dtype(origin), origin=origin, trained=trained)
     return Trained(out, model, outcome)
 
 

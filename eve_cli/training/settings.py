@@ -1,5 +1,6 @@
 """What a training run can be told: plain dataclasses, light to import (no torch)."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -187,7 +188,9 @@ class AlignSettings(TrainSettings):
     instructions and captions of the result. The result is the model with an alignment, which `eve edit` uses.
     """
 
-    recipe: str = setting("mini", "Where the settings start from: mini, or paper (as EVE prints them).")
+    recipe: str = setting(
+        "mini", "Where the settings start from: mini, lora (where a teacher is one) or paper (as EVE prints them)."
+    )
     teachers: str = setting("edit=0.9,video=0.1", "Who judges, each with its weight (alpha and beta).")
     steps: int | None = setting(
         300, "Stop after this many optimizer steps.", flags=("--steps", "--max-steps"), metavar="N"
@@ -211,6 +214,9 @@ class AlignSettings(TrainSettings):
     distill: float = setting(2.5, "Weight of the distillation (lambda); 0 leaves it out.", min=0.0)
     follow: float = setting(
         1.0, "Weight of following, at each of the student's own steps, the teachers that see the input.", min=0.0
+    )
+    detail: float = setting(
+        0.01, "Weight of having as much contrast, channel by channel, as the teachers' samples.", panel=MORE, min=0.0
     )
     own_score: float = setting(
         0.0,
@@ -277,14 +283,23 @@ class AlignSettings(TrainSettings):
             if getattr(self, name) not in choices:
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be one of {', '.join(choices)}, not {getattr(self, name)!r}.")
-        if not self.distill and not self.follow and self.adversarial_from >= 1:
-            raise UsageError("--distill 0, --follow 0 and --adversarial-from 1 leave nothing to learn from.")
+        if not (self.distill or self.follow or self.detail or self.adversarial_from < 1):
+            raise UsageError(
+                "--distill 0, --follow 0, --detail 0 and --adversarial-from 1 leave nothing to learn from."
+            )
         _ = self.weights, self.ranges, self.scales, self.parts  # to be told at once what is wrong
 
     @property
+    def samples(self) -> bool:
+        """Whether teachers' samples are needed."""
+        return self.adversarial_from < 1 or self.detail > 0
+
+    @property
     def weights(self) -> dict[str, float]:
-        """The teachers' weights by name; a teacher without one has 0.5."""
-        return {k: 0.5 if v is None else v for k, v in _pairs("--teachers", self.teachers).items()}
+        """The teachers' weights by name; a teacher without one has 0.5, or beside a LoRA what is best there."""
+        given = _pairs("--teachers", self.teachers)
+        own = {"edit": 0.3, "lora": 0.7} if any(name.startswith("lora:") for name in given) else {}
+        return {k: own.get(k.partition(":")[0], 0.5) if v is None else v for k, v in given.items()}
 
     @property
     def scales(self) -> dict[str, float]:
@@ -350,12 +365,28 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
         "layers": "attention+mlp",
         "features": "backbone",
         "discriminator_steps": 1,
+        "detail": 0.0,
+    },
+    "lora": {
+        "t_range": "edit=0.02-0.2,lora=0.3-0.8",
+        "steps": 80,
+        "points": 128,
+        "follow": 0.0,
+        "detail": 0.0,
     },
 }
 """Values of `AlignSettings` that a recipe sets; what is given on the command line or in a file wins.
 
-`paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps, batch, rate); what it leaves open is chosen here.
+In `lora` the edit adapter, which does not know the token, judges what little noise leaves open, the outlines, and the
+LoRA what much noise does, colours and shapes. `paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps,
+batch, rate); what it leaves open is chosen here.
 """
+
+
+def align_recipe(chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row of `ALIGN_RECIPES` that was chosen; where none was, `lora` if one is a teacher."""
+    name = chosen.get("recipe") or ("lora" if "lora:" in chosen.get("teachers", "") else "mini")
+    return {"recipe": name, **ALIGN_RECIPES.get(name, {})}
 
 
 def _pairs(flag: str, text: str) -> dict[str, float | None]:

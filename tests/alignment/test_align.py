@@ -250,14 +250,14 @@ def gradients(recipe: aligning.AlignRecipe) -> list[torch.Tensor]:
 
 
 def test_following_asks_the_teachers_that_see_the_input(home: Path) -> None:
-    off = {"distill": 0.0, "adversarial_from": 1.0, "follow": 1.0}
+    off = {"distill": 0.0, "detail": 0.0, "adversarial_from": 1.0, "follow": 1.0}
     assert any(g.any() for g in gradients(recipe_of(home, teachers="edit", **off)))
     assert not any(g.any() for g in gradients(recipe_of(home, teachers="video", **off)))
 
 
 def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(home: Path) -> None:
     # with its own score taken off whole, the score of a teacher who makes what the student makes is nothing
-    recipe = recipe_of(home, teachers="edit", adversarial_from=1.0, own_score=1.0, normalise=False)
+    recipe = recipe_of(home, teachers="edit", adversarial_from=1.0, detail=0.0, own_score=1.0, normalise=False)
     context = recipe.context(recipe.batch(0, 0))
     (teacher,) = recipe.teachers
     teacher.clean = lambda noisy, t, c: recipe.student.clean(  # type: ignore[method-assign]
@@ -325,7 +325,7 @@ def test_bad_rows_are_named(tmp_path: Path, line: str, words: str) -> None:
         ({"teachers": "edit,edit"}, UsageError, "twice"),
         ({"t_range": "edit=0.9-0.1"}, UsageError, "rise"),
         ({"layers": "some"}, UsageError, "--layers must be one of"),
-        ({"distill": 0.0, "adversarial_from": 1.0}, UsageError, "nothing to learn"),
+        ({"distill": 0.0, "adversarial_from": 1.0, "detail": 0.0}, UsageError, "nothing to learn"),
         ({"judged": "video=motion"}, UsageError, "--judged must look like"),
         ({"data": "nowhere.jsonl"}, InputError, "does not exist"),
         ({"model": "nowhere"}, ModelError, "no model named"),

@@ -1,5 +1,8 @@
 """Losses of alignment against their formulas."""
 
+import math
+
+import pytest
 import torch
 
 from eve_cli.alignment import losses
@@ -79,3 +82,13 @@ def test_the_penalty_is_the_squared_gradient() -> None:
     features = [torch.ones(2, 3, 4, requires_grad=True)]
     value = losses.penalty((features[0] * 3).sum((1, 2)), features)
     torch.testing.assert_close(value, torch.tensor(9.0 * 12))
+
+
+def test_energy_asks_for_contrast_wherever_it_is() -> None:
+    made = torch.randn(2, 3, 4, 8, 8, requires_grad=True)
+    elsewhere = made.detach().roll(3, -1).flip(1)
+    assert losses.energy(made, elsewhere).item() == pytest.approx(0, abs=1e-9)
+    loss = losses.energy(made, 2 * elsewhere)
+    assert loss.item() == pytest.approx(0.5 * math.log(2) ** 2 * 3 * 64, rel=1e-4)
+    (gradient,) = torch.autograd.grad(loss, made)
+    assert losses.energy(made.detach() - 0.1 * gradient, 2 * elsewhere) < loss

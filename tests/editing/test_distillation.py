@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.cli.edit import describe_plan
+from eve_cli.cli import describe
 from eve_cli.editing import distillation, session
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.methods.assd import ASSD
@@ -149,7 +149,7 @@ def test_the_told_caption_is_in_the_record(tmp_path: Path) -> None:
     request = EditRequest(input=str(source), instruction="let it snow", **values)  # type: ignore[arg-type]
     made = session.edit(request, load=fake_load()).plan
     assert made["record"]["settings"]["caption"] == "a car in a city in the snow"
-    assert describe_plan(made).endswith('of "a car in a city in the snow"')
+    assert describe.plan(made).endswith('of "a car in a city in the snow"')
 
 
 def test_the_rate_follows_the_number_of_updates_unless_given() -> None:

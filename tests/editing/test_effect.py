@@ -45,7 +45,7 @@ def test_nothing_asked_has_no_effect() -> None:
     source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     shown = Clip(source, source, range(8), source[:0])
     dark, same = (effect(FakeEditor(gain=0.0), shown, told) for told in (TOLD, TOLD.idle()))  # type: ignore[arg-type]
-    assert dark.shape == (2, 8, 3, 64, 64) and dark.dtype == torch.uint8
+    assert dark.shape == (2, 8, 3, 64, 64) and dark.dtype == torch.float32
     assert not torch.equal(dark[0], dark[1]) and torch.equal(dark[0], same[0]) and torch.equal(same[0], same[1])
 
 

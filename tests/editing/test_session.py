@@ -208,19 +208,23 @@ from tests.fakes import fake_load
 commit = folder.RunFolder.save_window
 def save_window(self, index, *content):
     commit(self, index, *content)
-    if index == 1:
+    if index == (1 if sys.argv[3] == "chain" else 0):
         os.kill(os.getpid(), signal.SIGKILL)
 folder.RunFolder.save_window = save_window
-request = EditRequest(input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3)
+request = EditRequest(
+    input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3, long=sys.argv[3], span=16
+)
 session.edit(request, load=fake_load(noisy=0.1))
 """
 
 
-def test_a_killed_edit_goes_on_to_the_same_bytes(clip: Path, tmp_path: Path) -> None:
-    unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1})
+@pytest.mark.parametrize("long", ["chain", "together"])
+def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path: Path) -> None:
+    unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1}, long=long, span=16)
+    assert len(unbroken.plan["windows"]) == (3 if long == "chain" else 2)
     target = tmp_path / "killed.mp4"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target)], env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target), long], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL and not target.exists()
     resumed = session.resume(tmp_path / "killed.eve-run", load=fake_load(noisy=0.1))
     assert resumed.output.read_bytes() == unbroken.output.read_bytes()

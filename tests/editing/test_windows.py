@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eve_cli.editing.windows import corrected_steps, hold_to, plan_windows, shots_between, split
+from eve_cli.editing.windows import corrected_steps, hold_to, plan_spans, plan_windows, shots_between, split
 
 
 @pytest.mark.parametrize("frames", [*range(1, 40), 100])
@@ -22,6 +22,16 @@ def test_the_paper_s_example() -> None:
         (12, 28, 4),
         (16, 32, 12),
     ]
+
+
+@pytest.mark.parametrize("frames", [1, 5, 16, 17, 28, 29, 100])
+@pytest.mark.parametrize("overlap", [0, 2, 4])
+def test_spans_are_even_and_no_longer_than_asked(frames: int, overlap: int) -> None:
+    spans = plan_spans([range(frames), range(frames, frames + 3)], 16, overlap)
+    assert [frame for each in spans for frame in each.new] == list(range(frames + 3))
+    lengths = [len(each.frames) for each in spans if each.stop <= frames]
+    assert max(lengths) <= 16 and max(lengths) - min(lengths) < max(len(lengths), 2)
+    assert all(each.overlap == overlap for each in spans[1:-1]) and spans[-1].overlap == 0
 
 
 def test_no_window_crosses_a_cut() -> None:

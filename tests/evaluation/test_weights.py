@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eve_cli.errors import ModelError
-from eve_cli.evaluation import doctor, weights
+from eve_cli.evaluation import doctor
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.weights import CHECKPOINTS, Weights
+from eve_cli.models import hub
 from eve_cli.perception import viclip
 from eve_cli.registry import load
 from tests.eyes import clip_folder, sized, viclip_folder
@@ -22,8 +23,8 @@ NETWORKS = [name for name, spec in METRICS.items() if "weights" in load(spec).ne
 @pytest.fixture(autouse=True)
 def _nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty Hub cache, and no way out."""
-    real = weights.snapshot_download
-    monkeypatch.setattr(weights, "snapshot_download", lambda *a, **k: real(*a, cache_dir=tmp_path / "hub", **k))
+    real = hub.snapshot_download
+    monkeypatch.setattr(hub, "snapshot_download", lambda *a, **k: real(*a, cache_dir=tmp_path / "hub", **k))
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("went online"))
 
 
@@ -37,7 +38,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_missing_weights_are_one_sentence_and_no_number(name: str, tmp_path: Path) -> None:
+def test_missing_weights_are_one_sentence_and_no_number(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eve_cli.evaluation.weights.SHIPPED", ())
     metric = load(METRICS[name])(Weights(tmp_path), "cpu")
     said = metric.missing()
     assert said and "\n" not in said and ("--download" in said or "eve train eyes" in said)

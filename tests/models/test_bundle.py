@@ -147,7 +147,7 @@ def test_the_folder_loads_as_a_pipeline_with_its_alignment(whole: Path) -> None:
 
 def test_the_manifest_tells_of_parts_training_and_scores(whole: Path) -> None:
     manifest = bundle.verify(whole)
-    assert set(manifest.parts) == set(folder.FOLDERS)
+    assert set(folder.FOLDERS) - set(manifest.parts) == {"sparse", "domain", "image_schedule"}  # of larger models
     assert manifest.training == {"steps": 5} and manifest.scores == {"world": 0.5}
     assert manifest.bytes == sum(file.stat().st_size for file in whole.rglob("*.*") if file.name != "bundle.json")
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from eve_cli.alignment.context import Context
 from eve_cli.alignment.features import Features
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.editor import Editor
 
 
@@ -25,6 +26,11 @@ class Teacher(Protocol):
     editor: Editor
     guidance: float | None
     """Guidance on the texts; None is the model's own."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """On which its timesteps count: that of what it was trained with."""
+        ...
 
     def view(self, clips: Tensor) -> Tensor:
         """What it looks at of clips (b, f, c, h, w): lone frames (b * f, c, h, w), or the clips."""

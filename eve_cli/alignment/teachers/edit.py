@@ -8,6 +8,7 @@ from eve_cli.alignment.context import Context, per_frame
 from eve_cli.alignment.discriminators import FrameDiscriminator
 from eve_cli.alignment.features import Features
 from eve_cli.diffusion.samplers import Denoise, ddim
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.editor import Editor
 
 
@@ -21,6 +22,10 @@ class EditTeacher:
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance
 
+    @property
+    def schedule(self) -> Schedule:
+        return self.editor.image_schedule
+
     def view(self, clips: Tensor) -> Tensor:
         return clips.flatten(0, 1)
 
@@ -30,12 +35,12 @@ class EditTeacher:
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         seen = context.looked.shape[1]
         denoise = self._denoiser(context, context.pick(context.source), seen)
-        return ddim(denoise, self.editor.schedule, context.pick(noise), self.editor.schedule.trailing(steps))
+        return ddim(denoise, self.schedule, context.pick(noise), self.schedule.trailing(steps))
 
     def first(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         """The edited first frames (b, c, h, w) from noise of that shape."""
         denoise = self._denoiser(context, context.source[:, 0], 1)
-        return ddim(denoise, self.editor.schedule, noise, self.editor.schedule.trailing(steps))
+        return ddim(denoise, self.schedule, noise, self.schedule.trailing(steps))
 
     def shown(self, clips: Tensor, context: Context) -> Tensor:
         return context.pick(clips)

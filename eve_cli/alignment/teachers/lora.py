@@ -8,6 +8,7 @@ from eve_cli.alignment.context import Context, per_frame
 from eve_cli.alignment.discriminators import ClipDiscriminator
 from eve_cli.alignment.features import Features
 from eve_cli.diffusion.samplers import ddim
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.editor import Editor
 
 
@@ -21,6 +22,10 @@ class LoraTeacher:
     def __init__(self, editor: Editor, guidance: float | None = None, folder: str = "") -> None:
         self.editor, self.guidance, self.folder = editor, guidance, folder
 
+    @property
+    def schedule(self) -> Schedule:
+        return self.editor.image_schedule
+
     def view(self, clips: Tensor) -> Tensor:
         return clips.flatten(0, 1)
 
@@ -32,7 +37,7 @@ class LoraTeacher:
 
     def paint(self, noise: Tensor, text: Tensor, steps: int) -> Tensor:
         """Pictures (n, c, h, w) of what texts (n, tokens, dim) say."""
-        return ddim(self._guided(text), self.editor.schedule, noise, self.editor.schedule.trailing(steps))
+        return ddim(self._guided(text), self.schedule, noise, self.schedule.trailing(steps))
 
     def shown(self, clips: Tensor, context: Context) -> Tensor:
         return clips.flatten(0, 1)

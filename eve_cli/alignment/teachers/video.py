@@ -8,6 +8,7 @@ from eve_cli.alignment.context import Context
 from eve_cli.alignment.discriminators import ClipDiscriminator
 from eve_cli.alignment.features import Features
 from eve_cli.diffusion.samplers import Denoise, ddim
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.editor import Editor
 
 
@@ -21,6 +22,10 @@ class VideoTeacher:
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance
 
+    @property
+    def schedule(self) -> Schedule:
+        return self.editor.schedule
+
     def view(self, clips: Tensor) -> Tensor:
         return clips
 
@@ -28,7 +33,7 @@ class VideoTeacher:
         return self._denoiser(context)(noisy, t)
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
-        return ddim(self._denoiser(context), self.editor.schedule, noise, self.editor.schedule.trailing(steps))
+        return ddim(self._denoiser(context), self.schedule, noise, self.schedule.trailing(steps))
 
     def shown(self, clips: Tensor, context: Context) -> Tensor:
         return clips

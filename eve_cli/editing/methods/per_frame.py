@@ -21,7 +21,7 @@ class PerFrame:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; `shared_noise` starts every frame from frame 0's noise."""
         frames = len(clip.source)
-        condition = guidance.condition(editor, frames)
+        condition = guidance.condition(editor)
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,
@@ -34,4 +34,5 @@ class PerFrame:
         shared = guidance.own(PerFrameOptions).shared_noise
         start = replace(clip, source=clip.source[:1], indices=range(1)) if shared else clip
         noise = start.noise(guidance.seed).expand_as(clip.source)
-        return ddim(denoise, editor.schedule, noise, editor.schedule.trailing(guidance.steps), progress=clip.progress)
+        schedule = editor.image_schedule
+        return ddim(denoise, schedule, noise, schedule.trailing(guidance.steps), progress=clip.progress)

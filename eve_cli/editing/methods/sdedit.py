@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.options.sdedit import SDEditOptions
 from eve_cli.editing.windows import hold_to
@@ -20,20 +21,23 @@ class SDEdit:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents, from `strength` of the noise on; a lone frame needs no video adapter."""
-        timesteps = self.timesteps(editor, guidance)
+        schedule = editor.image_schedule if len(clip.source) == 1 else editor.schedule
+        timesteps = self.timesteps(schedule, guidance)
         text = editor.embed([guidance.caption or guidance.instruction])
         if len(clip.source) == 1:
             denoise = editor.guided_image(text, guidance.text_cfg)
-            noisy = editor.schedule.add_noise(clip.source, clip.noise(guidance.seed), timesteps[:1])
-            return ddim(denoise, editor.schedule, noisy, timesteps, progress=clip.progress)
+            noisy = schedule.add_noise(clip.source, clip.noise(guidance.seed), timesteps[:1])
+            return ddim(denoise, schedule, noisy, timesteps, progress=clip.progress)
         first = clip.reference[:1] if len(clip.reference) else None
-        denoise = editor.guided_video(text, first, text_cfg=guidance.text_cfg)
+        denoise = editor.guided_video(
+            text, first, text_cfg=guidance.text_cfg, run=guidance.run(len(clip.source), keys=False)
+        )
         source = clip.source[None]
-        noisy = editor.schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])
+        noisy = schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])
         correct = hold_to(clip.reference[None], len(timesteps)) if len(clip.reference) else None
-        return ddim(denoise, editor.schedule, noisy, timesteps, correct=correct, progress=clip.progress)[0]
+        return ddim(denoise, schedule, noisy, timesteps, correct=correct, progress=clip.progress)[0]
 
-    def timesteps(self, editor: Editor, guidance: Guidance) -> Tensor:
+    def timesteps(self, schedule: Schedule, guidance: Guidance) -> Tensor:
         """The last `strength` of the falling timesteps, at least one."""
-        every = editor.schedule.trailing(guidance.steps)
+        every = schedule.trailing(guidance.steps)
         return every[min(round(len(every) * (1 - guidance.own(SDEditOptions).strength)), len(every) - 1) :]

@@ -40,16 +40,17 @@ def psnr(first: Tensor, second: Tensor, where: Tensor) -> float:
     return min(BEST_PSNR, float(-10 * torch.log10(torch.tensor(max(square, 1e-12))))) if square == square else square
 
 
-def ssim(first: Tensor, second: Tensor, where: Tensor) -> float:
-    """SSIM over the windows that lie in a map (n, h, w) with all their pixels; NaN if hardly any does."""
-    if min(first.shape[-2:]) < WINDOW:
+def whole_windows(values: Tensor | None, where: Tensor) -> float:
+    """The mean of `ssim_map` over windows that lie in a map (n, h, w) with all their pixels; NaN if hardly any does."""
+    if values is None:
         return torch.nan
-    whole = -F.max_pool2d(-where.unsqueeze(1), WINDOW, 1).squeeze(1)
-    return mean(ssim_map(first, second).mean(1), whole)
+    return mean(values, -F.max_pool2d(-where.unsqueeze(1), WINDOW, 1).squeeze(1))
 
 
-def ssim_map(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM of every whole window (n, 3, h - 10, w - 10), Gaussian of 11 pixels, each colour by itself."""
+def ssim_map(first: Tensor, second: Tensor) -> Tensor | None:
+    """SSIM of whole windows (n, h - 10, w - 10), Gaussian of 11 pixels, mean over the colours; None if none fits."""
+    if min(first.shape[-2:]) < WINDOW:
+        return None
     line = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2).double().square()) / (2 * SIGMA**2))
     line = (line / line.sum()).to(first)
 
@@ -62,4 +63,4 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     va, vb = smooth(first * first) - ma * ma, smooth(second * second) - mb * mb
     ab = smooth(first * second) - ma * mb
     c1, c2 = 0.01**2, 0.03**2
-    return (2 * ma * mb + c1) * (2 * ab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+    return ((2 * ma * mb + c1) * (2 * ab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))).mean(1)

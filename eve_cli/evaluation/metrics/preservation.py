@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eve_cli.data.sample import changed_region
 from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined, unit
-from eve_cli.evaluation.metrics.pixels import asked, mean, outside, psnr, ssim
+from eve_cli.evaluation.metrics.pixels import asked, mean, outside, psnr, ssim_map, whole_windows
 
 REGION = 32 / 255  # smoothed difference above which the edit itself shows where it acts
 SMOOTHING = 5
@@ -30,8 +30,8 @@ class Preservation(Plain):
     def score(self, clip: Judged) -> dict[str, float]:
         assert clip.source is not None
         source, edited = unit(clip.source), unit(clip.edited)
-        rest = outside(own_region(source, edited))
-        found = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": ssim(source, edited, rest)}
+        rest, likeness = outside(own_region(source, edited)), ssim_map(source, edited)
+        found = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": whole_windows(likeness, rest)}
         if found["rest_psnr"] != found["rest_psnr"]:
             clip.note("rest_psnr, rest_ssim: the edit changes nearly every pixel")
         region = asked(clip)
@@ -42,7 +42,7 @@ class Preservation(Plain):
             return found | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "the edit was asked for everywhere")
         return found | {
             "kept_psnr": psnr(source, edited, away),
-            "kept_ssim": ssim(source, edited, away),
+            "kept_ssim": whole_windows(likeness, away),
             "leak": mean(changed_region(source, edited), away),
         }
 

@@ -28,21 +28,34 @@ def write(
     data = told["data"]
     size = f"{data['edits']} edits of {data['videos']} videos · {len(told['methods'])} methods"
     facts = f"{size} · means with 95 % intervals"
-    embedded = json.dumps(_data(told, asked, results, shown), ensure_ascii=False, allow_nan=False)
     parts = {
         "title": escape(f"Evaluation: {data['name']}"),
         "facts": escape(" · ".join([facts, *data["notes"]])),
-        "warnings": _list(told["warnings"], "box warn"),
+        "warnings": boxes(told["warnings"], "box warn"),
         "table": _overall(told),
         "tasks": "".join(_by_task(told, name) for name in told["methods"]) if len(data["tasks"]) > 1 else "",
-        "notrun": _folded("Not run", _list(not_run(told), "box")),
+        "notrun": _folded("Not run", boxes(not_run(told), "box")),
         "plots": _plots(folder, plots),
-        "data": embedded.replace("<", "\\u003c"),  # so that no text can end the script
+        "data": as_script(_data(told, asked, results, shown)),
     }
-    page = files("eve_cli.evaluation.report").joinpath("page.html").read_text(encoding="utf-8")
-    page = re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], page)
-    write_text(folder / PAGE, page)
+    write_text(folder / PAGE, filled("page.html", parts))
     return folder / PAGE
+
+
+def filled(name: str, parts: Mapping[str, str]) -> str:
+    """A page of this package with its parts in place, and with what all pages share."""
+    home = files("eve_cli.evaluation.report")
+
+    def read(file: str) -> str:
+        return home.joinpath(file).read_text(encoding="utf-8")
+
+    every = {**parts, "style": read("page.css"), "clock": read("clock.js")}
+    return re.sub(r"{{(\w+)}}", lambda found: every[found[1]], read(name))
+
+
+def as_script(data: Any) -> str:
+    """JSON for a script of a page, which no text in it can end."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def _data(told: Mapping[str, Any], asked: EvalSet, results: Results, shown: Shown) -> dict[str, Any]:
@@ -137,7 +150,8 @@ def _plots(folder: Path, names: Sequence[str]) -> str:
     return first + (_folded("more plots", rest) if drawn[FIRST_PLOTS:] else "")
 
 
-def _list(lines: Sequence[str], kind: str) -> str:
+def boxes(lines: Sequence[str], kind: str) -> str:
+    """Lines of text, each in a box of its own."""
     return "".join(f'<div class="{kind}">{escape(line)}</div>' for line in lines)
 
 

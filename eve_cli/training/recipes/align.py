@@ -100,7 +100,7 @@ class AlignRecipe:
         row["asked"] = row["caption"] if chance < s.caption_share else row["instruction"]
         row["label"] = row["task"] if told < s.task_share else torch.tensor(UNKNOWN_TASK)
         row["noise"] = torch.randn(row["source"].shape, generator=g)
-        schedule = self.student.editor.schedule
+        schedule = self.student.schedule
         if s.timesteps == "bins":
             row["timesteps"] = schedule.kbin(s.k, g, not s.free_first)
         elif s.timesteps == "any":
@@ -111,7 +111,7 @@ class AlignRecipe:
             views = len(teacher.view(row["source"].unsqueeze(0)))
             low, high = s.ranges.get(teacher.name, JUDGED)
             row[f"t_{teacher.name}"] = (
-                (low + (high - low) * torch.rand(views, generator=g)) * (schedule.steps - 1)
+                (low + (high - low) * torch.rand(views, generator=g)) * (teacher.schedule.steps - 1)
             ).long()
             if s.own_score:
                 row[f"t_{teacher.name}"] = row[f"t_{teacher.name}"][:1].expand(views)
@@ -137,6 +137,8 @@ class AlignRecipe:
             parts = {}
             if s.distill:
                 parts["sds"] = s.distill * self._distill(teacher, leaf, context, batch, told)
+            if s.detail:
+                parts["detail"] = s.detail * self._detail(teacher, leaf, context, batch)
             if self.adversaries and (fighting or self.progress >= s.adversarial_from - s.warm_discriminator):
                 judged = self._adversarial(teacher, leaf, context, batch, told, fighting)
                 parts |= {"adversarial": s.adversarial * judged} if fighting else {}
@@ -164,8 +166,9 @@ class AlignRecipe:
             if not teacher.sees_source:  # in much noise it would make up another clip
                 continue
             view = teacher.view(noisy.detach())
+            level = self.student.schedule.matched(t, teacher.schedule).repeat_interleave(len(view) // len(t))
             with torch.no_grad():
-                wanted = teacher.clean(view, t.repeat_interleave(len(view) // len(t)), context).float()
+                wanted = teacher.clean(view, level, context).float()
             error = losses.part(clean - wanted.view_as(clean), s.parts.get(teacher.name, "all")).square().mean()
             told[f"_follow_{teacher.name}"] = told.get(f"_follow_{teacher.name}", 0.0) + error.detach()
             loss = loss + share * error
@@ -175,7 +178,7 @@ class AlignRecipe:
         self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch, told: dict[str, Tensor]
     ) -> Tensor:
         """The distillation loss of one teacher, whose gradient reaches the clips and nothing else."""
-        s, schedule = self.settings, teacher.editor.schedule
+        s, schedule = self.settings, teacher.schedule
         view, t = teacher.view(clips), batch[f"t_{teacher.name}"].flatten()
         noisy = schedule.add_noise(view.detach(), teacher.view(batch[f"noise_{teacher.name}"]), t)
         with torch.no_grad():
@@ -186,12 +189,19 @@ class AlignRecipe:
                 told[f"_score_{teacher.name}"] = score.learn(view.detach(), context)
             return losses.matching(view, wanted, score.clean(noisy, t, context).float())
         if s.own_score:
+            level = schedule.matched(t.view(len(clips), -1)[:, 0], self.student.schedule)
             with torch.no_grad():
-                own = self.student.clean(noisy.view_as(clips), t.view(len(clips), -1)[:, 0], context).float()
+                own = self.student.clean(noisy.view_as(clips), level, context).float()
             wanted = wanted + s.own_score * (view.detach() - own.view_as(view))
         error = losses.part((view.detach() - wanted).view_as(clips), s.parts.get(teacher.name, "all"))
         wanted = view.detach() - error.reshape(view.shape)
         return losses.distillation(view, wanted, losses.weight(schedule, t, view, s.weighting), s.normalise)
+
+    def _detail(self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch) -> Tensor:
+        """Whether what the teacher looks at has the contrast of its own samples."""
+        shown = teacher.shown(clips, context)
+        real = batch[f"real_{teacher.name}"].reshape(shown.shape)
+        return losses.energy(*(x.reshape(len(clips), -1, *clips.shape[2:]) for x in (shown, real)))
 
     def _adversarial(
         self, teacher: Teacher, clips: Tensor, context: Context, batch: Batch, told: dict[str, Tensor], fighting: bool
@@ -259,7 +269,7 @@ class AlignRecipe:
         context = Context.of(self.student.editor, rows)
         g = torch.Generator().manual_seed(step_seed(self.settings.seed, 0, 0, STREAM))
         noise = torch.randn(rows["source"].shape, generator=g).to(device)
-        timesteps = self.student.editor.schedule.trailing(self.settings.k).unsqueeze(1).expand(-1, count)
+        timesteps = self.student.schedule.trailing(self.settings.k).unsqueeze(1).expand(-1, count)
         columns = [rows["source"], rows["first"].unsqueeze(1)]
         columns += [rows[f"real_{t.name}"] for t in self.teachers if f"real_{t.name}" in rows]
         with self.student.without():

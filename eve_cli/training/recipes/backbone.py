@@ -57,11 +57,11 @@ class BackboneRecipe(common.LatentRecipe):
         return rows | {
             "ids": common.blank(rows["ids"], self.empty, dropped),
             "noise": torch.randn(rows["latents"].shape, generator=g),
-            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, 1.3),
+            "t": common.noisy_times(self.count, self.editor.image_schedule.steps, g, 1.3),
         }
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        schedule, t = self.parts.schedule, batch["t"]
+        schedule, t = self.editor.image_schedule, batch["t"]
         noisy = schedule.add_noise(batch["latents"], batch["noise"], t).to(memory_format=torch.channels_last)
         text = self.encoder(batch["ids"]).last_hidden_state
         error = self.unet(noisy, t, encoder_hidden_states=text).sample.float() - schedule.target(
@@ -74,7 +74,7 @@ class BackboneRecipe(common.LatentRecipe):
         device = next(self.unet.parameters()).device
         ids = self.parts.tokens([*PREVIEW_TEXTS, *[""] * len(PREVIEW_TEXTS)]).to(device)
         text = self.encoder(ids).last_hidden_state
-        schedule = self.parts.schedule.to(device)
+        schedule = self.editor.image_schedule.to(device)
 
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             out = self.unet(noisy.repeat(2, 1, 1, 1), t.repeat(2), encoder_hidden_states=text).sample.float()

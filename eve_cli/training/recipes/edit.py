@@ -73,11 +73,11 @@ class EditRecipe(common.LatentRecipe):
             "text": text,
             "task": torch.where(told & ~idle, rows["task"], UNKNOWN_TASK),
             "noise": torch.randn(rows["source"].shape, generator=g),
-            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, NOISE_BIAS),
+            "t": common.noisy_times(self.count, self.editor.image_schedule.steps, g, NOISE_BIAS),
         }
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        schedule, t, target = self.editor.schedule, batch["t"], batch["target"]
+        schedule, t, target = self.editor.image_schedule, batch["t"], batch["target"]
         noisy = schedule.add_noise(target, batch["noise"], t)
         text = self.parts.text_encoder(batch["text"]).last_hidden_state
         instruction = self.reader(batch["instruction"]).last_hidden_state
@@ -100,6 +100,6 @@ class EditRecipe(common.LatentRecipe):
         condition = self.editor.condition(drawn.instructions)
         denoise = self.editor.guided_edit(condition.text, condition.instruction, source, text_cfg=1.0, video_cfg=1.0)
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(device)
-        schedule = self.editor.schedule
+        schedule = self.editor.image_schedule
         out = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10)))
         return common.sheet([drawn.source[:, 0], out.cpu(), drawn.edited[:, 0]])

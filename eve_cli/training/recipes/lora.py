@@ -66,7 +66,7 @@ class LoraRecipe(common.LatentRecipe):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        self.editor.device, self.editor.schedule = device, self.editor.schedule.to(device)
+        self.editor.follow(device)
 
     def _draw(self, number: int) -> Rows:
         drawn = self.source.pictures(step_seed(self.seed, 0, number, 7), self.chunk, self.parts.settings.pixels)
@@ -81,11 +81,11 @@ class LoraRecipe(common.LatentRecipe):
             rows = {name: torch.cat([value, prior[name]]) for name, value in rows.items()}
         return rows | {
             "noise": torch.randn(rows["latents"].shape, generator=g),
-            "t": common.noisy_times(self.count, self.parts.schedule.steps, g, 1.3),
+            "t": common.noisy_times(self.count, self.editor.image_schedule.steps, g, 1.3),
         }
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        schedule, t = self.editor.schedule, batch["t"]
+        schedule, t = self.editor.image_schedule, batch["t"]
         noisy = schedule.add_noise(batch["latents"], batch["noise"], t).to(memory_format=torch.channels_last)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"]).last_hidden_state
@@ -102,7 +102,7 @@ class LoraRecipe(common.LatentRecipe):
         text = self.editor.embed(captions + without)
         one = torch.randn(self.latents[wholes.start : 1].shape, generator=torch.Generator().manual_seed(0))
         denoise = self.editor.guided_image(text, styled=True)
-        schedule = self.editor.schedule
+        schedule = self.editor.image_schedule
         noise = one.to(self.editor.device).expand(len(text), -1, -1, -1)
         made = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10))).cpu()
         return common.sheet([self.pictures[list(wholes)], *made.split(len(captions))])

@@ -101,9 +101,11 @@ def test_without_frames_a_caption_speaks_of_the_first_one() -> None:
 def test_trainings_ask_for_the_frames_that_they_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     asked, drawn, caption = [], [], language.caption
 
-    def listen(scene: Scene, rng: random.Random, motion: bool = False, frames: Sequence[int] | None = None) -> str:
+    def listen(
+        scene: Scene, rng: random.Random, motion: bool = False, frames: Sequence[int] | None = None, *rest: Any
+    ) -> str:
         asked.append(frames and list(frames))
-        return caption(scene, rng, motion, frames)
+        return caption(scene, rng, motion, frames, *rest)
 
     monkeypatch.setattr(language, "caption", listen)
 

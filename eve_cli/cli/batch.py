@@ -1,0 +1,123 @@
+"""`eve batch`: many edits with one model, from a manifest or a folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from eve_cli.cli import console
+from eve_cli.cli.options import add_command
+from eve_cli.editing.request import EditRequest
+from eve_cli.editing.watcher import Watcher
+from eve_cli.errors import OutputError, SomeFailed
+from eve_cli.settings import like, setting, to_mapping
+
+app = typer.Typer(add_completion=False)
+OWN = ("source", "instruction", "out", "results", "again")
+HELP = """Edit many videos with one model, loaded once.
+
+MANIFEST is a .csv whose first line names the columns, or a .jsonl of objects: input, instruction, and any setting of
+eve edit, which win over the options here; inputs are named from the manifest's folder. DIR is a folder whose videos and
+pictures all get the one INSTRUCTION. Each row ends in one line of JSON on stdout and in results.jsonl. The same command
+again goes on where it stopped and tries again what failed. Exit code 6 if some rows failed."""
+
+BatchSettings = like(
+    "BatchSettings",
+    EditRequest,
+    HELP,
+    leave=("input", "output", "overwrite", "run_dir", "dry_run", "format", "json"),
+    own=[
+        ("source", Path, setting(help="A .csv, a .jsonl or a folder.", argument=True, metavar="MANIFEST|DIR")),
+        (
+            "instruction",
+            str | None,
+            setting(None, "What to change in all rows that say nothing else.", argument=True, metavar="INSTRUCTION"),
+        ),
+        (
+            "out",
+            Path,
+            setting(
+                Path("edits"),
+                "Folder of the results; made if need be.",
+                flags=("--out", "-o"),
+                metavar="DIR",
+                panel="Result",
+            ),
+        ),
+        (
+            "results",
+            Path | None,
+            setting(None, "The file of results (default: results.jsonl in --out).", metavar="FILE", panel="Result"),
+        ),
+        (
+            "again",
+            bool,
+            setting(False, "Do all rows again, also those that are done.", flags=("--again",), panel="Result"),
+        ),
+    ],
+)
+
+
+def batch(settings: Any) -> None:
+    """Does the rows."""
+    from eve_cli.editing import batch as doing
+    from eve_cli.editing import manifest
+
+    values = to_mapping(settings)
+    shared = {name: value for name, value in values.items() if name not in OWN and value is not None}
+    if settings.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    rows = manifest.read(settings.source, settings.instruction, shared, settings.out)
+    results = settings.results or settings.out / doing.RESULTS
+    _make(settings.out)
+    if settings.again:
+        results.unlink(missing_ok=True)
+    bar = console.Progress("batch", len(rows), "rows", quiet=settings.quiet or settings.no_progress)
+    failed: list[dict[str, Any]] = []
+    try:
+        for number, line in enumerate(doing.run(rows, results, lambda row: Noted(row, settings.quiet)), 1):
+            bar.close()
+            console.result(line, as_json=True)
+            if line["status"] == "failed":
+                failed.append(line)
+                console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
+            bar.update(number)
+    except KeyboardInterrupt:
+        console.say("stop", "what is finished is kept; the same command goes on")
+        raise
+    finally:
+        bar.close()
+    if failed:
+        raise SomeFailed(
+            f"{len(failed)} of {len(rows)} rows failed, the first is row {failed[0]['row']}; the same command tries "
+            "them again."
+        )
+
+
+class Noted(Watcher):
+    """Passes on what a row's user should know."""
+
+    foresees = True
+
+    def __init__(self, row: Any, quiet: bool) -> None:
+        self.row, self.quiet = row, quiet
+
+    def note(self, text: str) -> None:
+        """One line, with the row's number."""
+        if not self.quiet:
+            print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
+            console.say("note", f"row {self.row.number}: {text}")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder ({(error.strerror or str(error)).lower()}).") from error
+
+
+add_command(app, "batch", BatchSettings, batch)

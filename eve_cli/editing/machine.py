@@ -1,0 +1,121 @@
+"""What this machine is, what it has left, and how much of it a process took at most."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from functools import cache
+from pathlib import Path
+
+import torch
+
+GIGABYTE = 2**30
+PROC = Path("/proc")
+LIMITS = (  # of a container: the most it may take, and what it takes
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
+
+def name(device: torch.device) -> str:
+    """The name of a device, as its maker calls it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
+def key(device: torch.device, dtype: torch.dtype) -> str:
+    """What past runs must have in common to say how quick the next one is."""
+    threads = f" · {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return f"{name(device)} · {str(dtype).removeprefix('torch.')}{threads}"
+
+
+@cache
+def _processor() -> str:
+    found = re.search(r"model name\s*:\s*(.+)", _text(PROC / "cpuinfo"))
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def total(device: torch.device) -> int:
+    """Bytes of memory that a device has, or that a container leaves of it; 0 where nobody knows."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    limits = [number for limit, _ in LIMITS if (number := _number(limit))]
+    return min([size for size in (_meminfo("MemTotal"), *limits) if size], default=0)
+
+
+def free(device: torch.device) -> int:
+    """Bytes that this process could still get; 0 where nobody knows."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    left = [_meminfo("MemAvailable"), *(max(_number(most) - _number(now), 1) for most, now in LIMITS if _number(most))]
+    try:
+        import resource
+
+        allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+        left += [max(allowed - _status("VmSize"), 1)] if allowed != resource.RLIM_INFINITY else []
+    except ImportError:
+        pass
+    return min([size for size in left if size], default=0)
+
+
+def held(device: torch.device) -> int:
+    """Bytes that this process holds on a device; 0 where nobody knows."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
+
+
+class Peak:
+    """The most memory that was taken at once since this was made, beyond what was taken then, in bytes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _forget_peak()
+        self.before = held(device)
+
+    def taken(self) -> int:
+        """So far; 0 where nobody knows."""
+        most = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else _most()
+        return max(most - self.before, 0)
+
+
+def _forget_peak() -> None:
+    """Linux forgets a process's peak when asked to."""
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        pass
+
+
+def _most() -> int:
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    return _kilobytes(PROC / "self" / "status", field)
+
+
+def _meminfo(field: str) -> int:
+    if found := _kilobytes(PROC / "meminfo", field):
+        return found
+    known = hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 0
+
+
+def _kilobytes(path: Path, field: str) -> int:
+    found = re.search(rf"^{field}:\s*(\d+) kB", _text(path), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _number(path: Path) -> int:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() and int(text) < 2**60 else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

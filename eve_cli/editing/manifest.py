@@ -1,0 +1,184 @@
+"""The rows of a batch: from a table, from lines of JSON, or from a folder of videos."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from eve_cli.editing.request import EditRequest, default_output
+from eve_cli.errors import EveError, InputError, UsageError
+from eve_cli.media import sources
+from eve_cli.settings import field_types, from_mapping
+
+VIDEOS = (
+    ".mp4",
+    ".mov",
+    ".m4v",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".gif",
+    ".mpg",
+    ".mpeg",
+    ".ts",
+    ".wmv",
+    ".flv",
+    ".y4m",
+    ".ogv",
+)
+OF_BATCH = ("run_dir", "dry_run", "format", "json", "quiet", "no_progress", "overwrite", "offline", "on_oom")
+"""Settings that a row cannot have, since they are the batch's."""
+FIELDS = {name: kind for name, kind in field_types(EditRequest).items() if name not in OF_BATCH}
+YES, NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edit of a batch, or what is wrong with it; rows count from 1, `id` is the manifest's own name for it."""
+
+    number: int
+    id: str
+    request: EditRequest | None = None
+    error: EveError | None = None
+
+    @property
+    def key(self) -> str:
+        """Changes with anything that the result depends on."""
+        assert self.request is not None
+        kept = [self.request.input, str(self.request.output), self.request.as_kept()]
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: Path) -> list[Row]:
+    """All rows; `shared` are settings for those that say nothing else, and results go into the folder `out`.
+
+    UsageError or InputError if the manifest as a whole is wrong; what is wrong with one row is in that row.
+    """
+    found: list[Row] = []
+    taken: dict[Path, int] = {}
+    for number, (values, home) in enumerate(_raw(source), 1):
+        name = str(values.pop("id", None) or values.get("input") or number)
+        try:
+            given = {"instruction": instruction} if instruction is not None else {}
+            request = _request({**shared, **given, **values}, home, out, set(values))
+            found.append(Row(number, name, _apart(request, out, taken, number, "output" in values)))
+        except EveError as error:
+            found.append(Row(number, name, error=error))
+    return found
+
+
+def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    """The values of each row, and the folder that its input is named from."""
+    if source.is_dir():
+        files = [each for each in source.iterdir() if each.is_file() and not each.name.startswith(".")]
+        wanted = [each for each in files if each.suffix.lower() in (*VIDEOS, *sources.PICTURES)]
+        if not wanted:
+            raise InputError(f"{source}: there is no video and no picture in this folder.")
+        yield from (({"input": str(each)}, Path()) for each in sorted(wanted, key=sources.natural))
+        return
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{source}: cannot read this manifest ({(error.strerror or str(error)).lower()}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source}: this manifest is not text in UTF-8; save it as such.") from error
+    if source.suffix.lower() in (".csv", ".tsv"):
+        yield from ((values, source.parent) for values in _table(source, text))
+    elif source.suffix.lower() in (".jsonl", ".ndjson"):
+        yield from ((values, source.parent) for values in _lines(source, text))
+    else:
+        raise UsageError(f"{source}: name a folder of videos, or a manifest that ends in .csv or .jsonl.")
+
+
+def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:
+    lines = text.splitlines()
+    mark = max(",;\t", key=lines[0].count) if lines else ","
+    reader = csv.DictReader(lines, delimiter=mark)
+    if not any(_plain(name) == "input" for name in reader.fieldnames or []):
+        raise UsageError(f"{source}: the first line must name the columns, one of them input.")
+    for row in reader:
+        more = [value for value in row.get(None) or [] if value]  # pyright: ignore
+        if more:
+            yield {"input": row.get("input"), f"a column without a name ({more[0]})": ""}
+            continue
+        yield {_plain(name): value.strip() for name, value in row.items() if name and value and value.strip()}
+
+
+def _lines(source: Path, text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise UsageError(f"{source}: line {number} is not JSON ({error}).") from error
+        if not isinstance(values, dict):
+            raise UsageError(f'{source}: line {number} must be an object, such as {{"input": "clip.mp4"}}.')
+        yield {_plain(name): value for name, value in values.items() if value is not None}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_")
+
+
+def _request(values: dict[str, Any], home: Path, out: Path, own: set[str]) -> EditRequest:
+    if not values.get("input"):
+        raise UsageError("no input is named.")
+    if values.get("instruction") is None:
+        if values.get("method") != "copy":
+            raise UsageError("no instruction is given; add a column instruction, or name one for all rows.")
+        values["instruction"] = ""
+    for name in own - {"input"}:
+        if name in OF_BATCH:
+            raise UsageError(f"{name} is an option of eve batch, not of a row.")
+        if isinstance(values[name], str) and name in FIELDS:
+            values[name] = _read(values[name], FIELDS[name], name)
+    values["input"] = str(home / str(values["input"]))
+    if values.get("output") is not None:
+        values["output"] = _inside(Path(str(values["output"])), out)
+    request = from_mapping(EditRequest, values, "row")
+    if request.seed is None:
+        facts = json.dumps([Path(request.input).name, request.as_kept()], sort_keys=True)
+        request = request.changed(seed=int(hashlib.sha256(facts.encode()).hexdigest()[:7], 16))
+    return request.changed(output=request.output or out / default_output(request))
+
+
+def _inside(name: Path, out: Path) -> Path:
+    """A row's own name for its result, which must lie in the batch's folder."""
+    if name.is_absolute() or ".." in name.parts or len(name.parts) != 1 or name.name.startswith((".", "-")):
+        raise UsageError(f"output {name} must be the plain name of a file, which goes into {out}.")
+    return out / name
+
+
+def _apart(request: EditRequest, out: Path, taken: dict[Path, int], number: int, named: bool) -> EditRequest:
+    """No two rows write the same file: one that only happens to is renamed."""
+    path = request.output
+    assert path is not None
+    known = Path(str(path).lower())  # some systems do not tell A from a
+    if known in taken and named:
+        raise UsageError(f"output {path.name} is also that of row {taken[known]}.")
+    while known in taken:
+        path = path.with_stem(f"{path.stem}-{number}")
+        known = Path(str(path).lower())
+    taken[known] = number
+    return request.changed(output=path)
+
+
+def _read(text: str, kind: Any, name: str) -> Any:
+    """A value from a table's text."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    for one in kinds:
+        try:
+            if one is bool:
+                return (*YES, *NO).index(text.lower()) < len(YES)
+            if one in (int, float):
+                return one(text)
+        except ValueError:
+            raise UsageError(f"{name} cannot be {text!r}.") from None
+    return text

@@ -1,0 +1,84 @@
+"""The engine gives the numbers of the plain networks, whatever it saves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from eve_cli.models.editor import Editor
+from eve_cli.models.families import sd15
+from eve_cli.models.forward.fast import Fast
+from tests.models.awake import awake
+from tests.tiny import tiny_parts
+
+B, F = 2, 3
+T = torch.tensor([999, 400])
+MODELS = {
+    "mini": lambda: awake(tiny_parts(own_instruction_encoder=True)),
+    "sd15": lambda: sd15.random_parts("tiny", sparse=False),
+    "sd15 with SparseCtrl": lambda: sd15.random_parts("tiny"),
+}
+SCALES = [(1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (4.0, 1.5)]
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def editor(request: pytest.FixtureRequest) -> Editor:
+    return Editor(MODELS[request.param](), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def given(editor: Editor) -> dict[str, Tensor]:
+    channels = editor.backbone.config["in_channels"]
+    pixels = editor.settings.hint == "pixels"
+    side = 8 if pixels else 4
+    with torch.inference_mode():
+        return {
+            "noisy": normal(B, F, channels, side, side),
+            "source": normal(B, F, 3, 8 * side, 8 * side, seed=1).sigmoid()
+            if pixels
+            else normal(B, F, channels, side, side, seed=1),
+            "first": normal(B, channels, side, side, seed=2),
+            "text": editor.embed(["a red car", "make it snowy"]),
+            "instruction": editor.embed_instruction(["add a car", "make it night"]),
+            "task": torch.tensor([0, 6]),
+        }
+
+
+def close(found: Tensor, wanted: Tensor) -> bool:
+    return bool((found - wanted).abs().max() < 1e-8 * wanted.abs().max())
+
+
+def ways(editor: Editor, given: dict[str, Tensor], text_cfg: float, video_cfg: float) -> dict[str, Tensor]:
+    """What every guided function makes; in double precision, as norms of few numbers blow rounding up."""
+    x = given
+    scales = {"text_cfg": text_cfg, "video_cfg": video_cfg}
+    texts, frames = (x["text"], x["instruction"]), (x["source"][:, 0], x["task"])
+    return {
+        "image": editor.guided_image(x["text"], text_cfg)(x["noisy"][:, 0], T),
+        "edit": editor.guided_edit(*texts, *frames, **scales)(x["noisy"][:, 0], T),
+        "video": editor.guided_video(x["text"], x["first"], text_cfg=text_cfg)(x["noisy"], T),
+        "student": editor.guided_student(*texts, x["source"], x["first"], x["task"], **scales)(x["noisy"], T),
+        "without first": editor.guided_student(*texts, x["source"], None, **scales)(x["noisy"], T),
+    }
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("text_cfg", "video_cfg", "rows", "together"),
+    [(*scales, None, True) for scales in SCALES] + [(4.0, 1.5, 4, True), (4.0, 1.5, 2, False)],
+)
+def test_the_engine_gives_the_plain_networks_numbers(
+    editor: Editor, given: dict[str, Tensor], text_cfg: float, video_cfg: float, rows: int | None, together: bool
+) -> None:
+    wanted = ways(editor, given, text_cfg, video_cfg)
+    plain, editor.networks, editor.together = editor.networks, Fast(rows), together
+    try:
+        found = ways(editor, given, text_cfg, video_cfg)
+    finally:
+        editor.networks, editor.together = plain, True
+    assert [name for name in wanted if not close(found[name], wanted[name])] == []
