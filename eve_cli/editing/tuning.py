@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.cache import remembered
 from eve_cli.models.editor import Editor
 from eve_cli.models.tuned import TunedEditor, fingerprint
@@ -77,11 +78,13 @@ def tune(
             if alpha > 0:
                 start = int(torch.randint(len(frames) - length + 1, (), generator=g))
                 clip = frames[None, start : start + length]
-                loss = alpha * _error(editor, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+                loss = alpha * _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
             if alpha < 1:
                 some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
                 text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
-                alone = _error(editor, frames[some], lambda x, t, text=text: editor.clean_image(x, t, text), g)
+                alone = _error(
+                    editor.image_schedule, frames[some], lambda x, t, text=text: editor.clean_image(x, t, text), g
+                )
                 loss = loss + (1 - alpha) * alone
             optimizer.zero_grad()
             loss.backward()
@@ -92,10 +95,9 @@ def tune(
 
 
 def _error(
-    editor: TunedEditor, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
+    schedule: Schedule, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
 ) -> Tensor:
     """Mean squared error of the velocity of rows (n, ...) at chance times, each with its own."""
-    schedule = editor.schedule
     t = torch.randint(schedule.steps, (len(clean),), generator=g).to(clean.device)
     noise = torch.randn(clean.shape, generator=g).to(clean)
     sigma = schedule.at(t, clean)[1].clamp_min(LEAST_SIGMA)

@@ -41,7 +41,8 @@ class Dreamix:
         The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
         learned this clip as a video, and moves more freely without (docs/experiments.md).
         """
-        options, schedule = guidance.own(DreamixOptions), editor.schedule
+        options, lone = guidance.own(DreamixOptions), len(clip.source) == 1
+        schedule = editor.image_schedule if lone else editor.schedule
         strength, alpha, learned_for = options.combination
         times = last(schedule, guidance.steps, strength)
         text = editor.embed([guidance.caption or guidance.instruction])
@@ -51,7 +52,7 @@ class Dreamix:
         def fresh(step: int) -> Tensor:
             return clip.noise(guidance.seed, stream=step + 1)
 
-        if len(source) == 1:
+        if lone:
             denoise = editor.guided_image(text, guidance.text_cfg)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
         held = clip.reference
