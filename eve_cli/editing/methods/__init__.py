@@ -7,5 +7,7 @@ METHODS = {
     "dds": "eve_cli.editing.methods.dds:DDS",
     "assd": "eve_cli.editing.methods.assd:ASSD",
     "dreamix": "eve_cli.editing.methods.dreamix:Dreamix",
+    "inversion": "eve_cli.editing.methods.inversion:Inversion",
+    "pnp": "eve_cli.editing.methods.pnp:PnP",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }

@@ -6,4 +6,6 @@ OPTIONS = {
     "dds": "eve_cli.editing.options.dds:DDSOptions",
     "assd": "eve_cli.editing.options.assd:ASSDOptions",
     "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
+    "inversion": "eve_cli.editing.options.inverting:InvertingOptions",
+    "pnp": "eve_cli.editing.options.injecting:InjectingOptions",
 }
