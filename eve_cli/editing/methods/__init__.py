@@ -9,5 +9,6 @@ METHODS = {
     "dreamix": "eve_cli.editing.methods.dreamix:Dreamix",
     "inversion": "eve_cli.editing.methods.inversion:Inversion",
     "pnp": "eve_cli.editing.methods.pnp:PnP",
+    "fairy": "eve_cli.editing.methods.fairy:Fairy",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }

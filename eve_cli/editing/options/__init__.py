@@ -8,4 +8,5 @@ OPTIONS = {
     "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
     "inversion": "eve_cli.editing.options.inverting:InvertingOptions",
     "pnp": "eve_cli.editing.options.injecting:InjectingOptions",
+    "fairy": "eve_cli.editing.options.fairy:FairyOptions",
 }

@@ -38,6 +38,8 @@ class Fast:
     def control(
         self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
+        if told(net):
+            return Plain().control(net, x, t, text, hint, labels, run)
         wake(net)
         shared = self._shared(net, t, labels, text, x.dtype)
         x = net.conv_in(_laid(x)) + self._hint(net, hint, x)
