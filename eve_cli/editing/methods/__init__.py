@@ -9,6 +9,7 @@ METHODS = {
     "dreamix": "eve_cli.editing.methods.dreamix:Dreamix",
     "inversion": "eve_cli.editing.methods.inversion:Inversion",
     "pnp": "eve_cli.editing.methods.pnp:PnP",
+    "tokenflow": "eve_cli.editing.methods.tokenflow:TokenFlow",
     "fairy": "eve_cli.editing.methods.fairy:Fairy",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }

@@ -8,5 +8,6 @@ OPTIONS = {
     "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
     "inversion": "eve_cli.editing.options.inverting:InvertingOptions",
     "pnp": "eve_cli.editing.options.injecting:InjectingOptions",
+    "tokenflow": "eve_cli.editing.options.tokenflow:TokenFlowOptions",
     "fairy": "eve_cli.editing.options.fairy:FairyOptions",
 }
