@@ -6,19 +6,21 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.cache import remembered
+from eve_cli.editing.contract import Guidance
+from eve_cli.editing.cost import Cost, count
 from eve_cli.models.editor import Editor
 from eve_cli.models.tuned import TunedEditor, fingerprint
 
 RARE = "sks"
 """The text that stands for the clip while it is learned: a rare string (there t*)."""
 LEAST_SIGMA = 0.05
-
 
 Progress = Callable[[int, int], None]
 
@@ -34,14 +36,28 @@ class Tuning:
     seed: int = 0
 
 
+@runtime_checkable
+class Learner(Protocol):
+    """A method that learns a shot before it edits it."""
+
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How."""
+        ...
+
+
 def learn(
     editor: Editor,
     frames: Tensor,
     tuning: Tuning,
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
-) -> TunedEditor:
-    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache."""
+) -> Editor:
+    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
+
+    Latents without content teach nothing; what learning costs is counted apart (`cost`).
+    """
+    if frames.is_meta:
+        return editor
     digest = hashlib.sha256(frames.cpu().float().contiguous().numpy().tobytes())
     digest.update(json.dumps([fingerprint(editor), asdict(tuning), *texts], sort_keys=True).encode())
 
@@ -66,32 +82,48 @@ def tune(
     could touch. Both are errors of the velocity.
     """
     g = torch.Generator().manual_seed(tuning.seed)
-    length = min(editor.settings.frames, len(frames))
-    alpha = tuning.alpha if len(frames) > 1 else 0.0
     with torch.inference_mode(False), torch.enable_grad():
         frames = frames.clone()
         with torch.no_grad():
             words = editor.embed(texts)
         optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
-            loss = torch.zeros((), device=frames.device)
-            if alpha > 0:
-                start = int(torch.randint(len(frames) - length + 1, (), generator=g))
-                clip = frames[None, start : start + length]
-                loss = alpha * _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
-            if alpha < 1:
-                some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
-                text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
-                alone = _error(
-                    editor.image_schedule, frames[some], lambda x, t, text=text: editor.clean_image(x, t, text), g
-                )
-                loss = loss + (1 - alpha) * alone
+            loss = lesson(editor, frames, words, tuning.alpha, g)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if progress is not None:
                 progress(step + 1, tuning.steps)
     return editor
+
+
+def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, alpha: float, g: torch.Generator) -> Tensor:
+    """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
+    length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
+    alpha = alpha if len(frames) > 1 else 0.0
+    if alpha > 0:
+        start = int(torch.randint(len(frames) - length + 1, (), generator=g))
+        clip = frames[None, start : start + length]
+        moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+        loss = alpha * moving
+    if alpha < 1:
+        some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
+        text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
+        alone = _error(editor.image_schedule, frames[some], lambda x, t: editor.clean_image(x, t, text), g)
+        loss = loss + (1 - alpha) * alone
+    return loss
+
+
+def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
+    """What it costs to learn latents, where they and the editor are without content: backward is twice forward."""
+    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
+
+    def work() -> None:
+        words = tuned.embed([RARE])
+        with torch.enable_grad():
+            lesson(tuned, frames, words, tuning.alpha, g)
+
+    return count(tuned, work).times(3 * tuning.steps)
 
 
 def _error(

@@ -13,6 +13,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.options.dreamix import DreamixOptions
+from eve_cli.editing.tuning import Tuning, learn
 from eve_cli.editing.windows import hold_to
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Dreamix:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
         options = guidance.own(DreamixOptions)
-        if options.combination.tune_steps:
-            editor = learned(editor, clip, options)
+        if (tuning := self.tuning(guidance)).steps:
+            editor = learn(editor, clip.whole(), tuning, progress=clip.learning)
         few = replace(
             clip,
             source=clip.source[:: options.every],
@@ -34,6 +35,12 @@ class Dreamix:
             reference=clip.reference[:: options.every],
         )
         return filled_in(clip.source, self.edit_few(editor, few, guidance), options.every)
+
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How it learns the clip."""
+        options = guidance.own(DreamixOptions)
+        _, alpha, steps = options.combination
+        return Tuning(steps, alpha, options.tune_lr)
 
     def edit_few(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """Some frames of a clip, edited.
@@ -68,14 +75,6 @@ class Dreamix:
             progress=clip.progress,
             fresh=lambda step: fresh(step)[None],
         )[0]
-
-
-def learned(editor: Editor, clip: Clip, options: DreamixOptions) -> Editor:
-    """The editor after it learned the shot that a clip is of; what was learned before is read again."""
-    from eve_cli.editing.tuning import Tuning, learn
-
-    _, alpha, steps = options.combination
-    return learn(editor, clip.whole(), Tuning(steps, alpha, options.tune_lr), progress=clip.learning)
 
 
 def last(schedule: Schedule, steps: int, strength: float) -> Tensor:
