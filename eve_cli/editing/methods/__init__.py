@@ -13,3 +13,15 @@ METHODS = {
     "fairy": "eve_cli.editing.methods.fairy:Fairy",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }
+
+NEEDS = {
+    "eve": ("edit", "video"),
+    "per_frame": ("edit",),
+    "fairy": ("edit",),
+    "sdedit": ("video",),
+    "dds": ("video",),
+    "assd": ("video",),
+    "dreamix": ("video",),
+    "inversion": ("video",),
+}
+"""The adapters without which a method edits no video; others need the backbone alone. Pictures need no video one."""
