@@ -36,7 +36,7 @@ from eve_cli.editing.options.assd import ASSDOptions
 from eve_cli.editing.options.dds import DDSOptions
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
-from eve_cli.models import attention, bundle
+from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 
 SHOWN = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
@@ -144,25 +144,24 @@ def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, 
 def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
     """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
     have = {(line["edit"], line["row"]) for line in lines(file)}
-    parts = bundle.load(bundle.resolve(options.model))
-    parts.channels_last()
-    editor = Editor(parts).quicken()
+    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).quicken()
     for number, asked in enumerate(Test(each=options.each, seed=options.seed).edits()):
         drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
-        source = editor.encode(drawn.source[0])
+        source = editor.encode(drawn.source[0]).float()
         shown = [drawn.source[0]]
         with sharing(editor):
             for row in rows:
                 kept = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
                 if (number, row.name) not in have:
                     latents = edited(editor, row, source, asked, number, options)
-                    values = measured(drawn, editor.decode(latents)[None], editor.decode(source)[None])
+                    made, untouched = (editor.decode(each)[None].float() for each in (latents, source))
+                    values = measured(drawn, made, untouched)
                     torch.save(latents.half(), kept)
                     with file.open("a") as out:
                         out.write(json.dumps({"edit": number, "task": asked.task, "row": row.name, **values}) + "\n")
                     print(number, asked.task, row.name, file=sys.stderr, flush=True)
                 if number < options.strips:
-                    shown.append(editor.decode(torch.load(kept).float()))
+                    shown.append(editor.decode(torch.load(kept).float()).float())
         if number < options.strips:
             picture = file.parent / f"{number:03d}-{asked.task}.png"
             strips.save(picture, [*shown, drawn.edited[0]])
@@ -209,6 +208,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
     parser.add_argument("--steps", type=int, help="updates (default: the method's for the model)")
     parser.add_argument("--text-cfg", type=float, help="guidance (default: the method's for the model)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--captions", choices=("true", "told"), default="true")
     parser.add_argument("--rows", default="", help="some rows, with commas")
     parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
