@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from eve_cli.diffusion.samplers import Denoise
@@ -31,11 +30,12 @@ def invert(
     `denoise` is called 1 + corrections times a step.
     """
     path: list[Tensor] = []
-    alpha, sigma, noisy = torch.ones(()), torch.zeros(()), clean.float()
+    noisy = clean.float()
+    alpha, sigma = noisy.new_ones(()), noisy.new_zeros(())
     times = timesteps.flip(0).to(clean.device)
     for step, time in enumerate(times):
         t = time.expand(len(clean))
-        alpha_next, sigma_next = schedule.at(time, time)
+        alpha_next, sigma_next = schedule.at(t, noisy)
         cosine = (alpha * alpha_next + sigma * sigma_next).clamp(min=LEAST_COSINE)
         sine = sigma_next * alpha - alpha_next * sigma
         found = noisy

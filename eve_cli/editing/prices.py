@@ -27,7 +27,7 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.editing.tuning import Learner, cost
 from eve_cli.editing.windows import Window
 from eve_cli.errors import EveError
-from eve_cli.settings import from_mapping
+from eve_cli.settings import from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -58,6 +58,7 @@ class Prices:
             torch.__version__,
             model.hashes,
             settings,
+            {name: value for name, value in to_mapping(self.request.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
             [r.name for r in rungs],
         ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.cache import remembered
 from eve_cli.editing.contract import Guidance
 from eve_cli.editing.cost import Cost, count
+from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from eve_cli.models.tuned import TunedEditor, fingerprint
 
@@ -34,6 +36,8 @@ class Tuning:
     lr: float = 1e-4
     rank: int = 16
     seed: int = 0
+    sparse: bool = False
+    """Whether the frames of the clip attend `sparsely`."""
 
 
 @runtime_checkable
@@ -88,7 +92,7 @@ def tune(
             words = editor.embed(texts)
         optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
-            loss = lesson(editor, frames, words, tuning.alpha, g)
+            loss = lesson(editor, frames, words, tuning, g)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -97,14 +101,15 @@ def tune(
     return editor
 
 
-def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, alpha: float, g: torch.Generator) -> Tensor:
+def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
     """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
     length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
-    alpha = alpha if len(frames) > 1 else 0.0
+    alpha = tuning.alpha if len(frames) > 1 else 0.0
     if alpha > 0:
         start = int(torch.randint(len(frames) - length + 1, (), generator=g))
         clip = frames[None, start : start + length]
-        moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+        with sparsely(editor.video, length) if tuning.sparse else nullcontext():
+            moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
         loss = alpha * moving
     if alpha < 1:
         some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
@@ -114,6 +119,23 @@ def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, alpha: float, g: 
     return loss
 
 
+@contextmanager
+def sparsely(tree: nn.Module | None, frames: int) -> Iterator[None]:
+    """In a video model places attend to those of the first frame and of the one before (Wu et al. 2023, equation 3)."""
+    names = [] if tree is None else attention.named(tree, attention.SELF)
+    before = [0, *range(frames - 1)]
+
+    def seen(part: Tensor) -> Tensor:
+        clips = part.unflatten(0, (-1, frames))
+        return torch.cat([clips[:, :1].expand_as(clips), clips[:, before]], 3).flatten(0, 1)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention.plain(query, seen(key), seen(value))
+
+    with attention.attending(tree, dict.fromkeys(names, attend)) if tree is not None else nullcontext():
+        yield
+
+
 def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
     """What it costs to learn latents, where they and the editor are without content: backward is twice forward."""
     tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
@@ -121,7 +143,7 @@ def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
     def work() -> None:
         words = tuned.embed([RARE])
         with torch.enable_grad():
-            lesson(tuned, frames, words, tuning.alpha, g)
+            lesson(tuned, frames, words, tuning, g)
 
     return count(tuned, work).times(3 * tuning.steps)
 

@@ -84,7 +84,7 @@ def test_a_frame_attends_to_itself_and_to_its_own_branch_s_anchors() -> None:
         torch.testing.assert_close(out[row], attention.plain(query[row], keys, values))
 
 
-@pytest.mark.parametrize("method", ["fairy", "tokenflow"])
+@pytest.mark.parametrize("method", ["fairy", "tokenflow", "tune_a_video"])
 def test_a_picture_is_refused(method: str) -> None:
     with pytest.raises(UsageError, match=rf"^--method {method} makes the frames of a video alike, and a\.png is a"):
         EditRequest(input="a.png", instruction="night", method=method)

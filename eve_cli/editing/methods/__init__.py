@@ -10,6 +10,7 @@ METHODS = {
     "inversion": "eve_cli.editing.methods.inversion:Inversion",
     "pnp": "eve_cli.editing.methods.pnp:PnP",
     "tokenflow": "eve_cli.editing.methods.tokenflow:TokenFlow",
+    "tune_a_video": "eve_cli.editing.methods.tune_a_video:TuneAVideo",
     "fairy": "eve_cli.editing.methods.fairy:Fairy",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }
@@ -23,5 +24,6 @@ NEEDS = {
     "assd": ("video",),
     "dreamix": ("video",),
     "inversion": ("video",),
+    "tune_a_video": ("video",),
 }
 """The adapters without which a method edits no video; others need the backbone alone. Pictures need no video one."""

@@ -22,7 +22,7 @@ class Fairy:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; the anchors are those of the whole shot, so windows need not hold to each other."""
-        shot = clip.whole()
+        shot = clip.source if clip.whole().is_meta else clip.whole()  # a forecast knows no shot
         count = min(guidance.own(FairyOptions).anchors, len(shot))
         anchors = shot[torch.linspace(0, len(shot) - 1, count).round().long().to(shot.device)]
         shown = anchors if editor.settings.hint == "latents" else editor.decode(anchors)

@@ -9,5 +9,6 @@ OPTIONS = {
     "inversion": "eve_cli.editing.options.inverting:InvertingOptions",
     "pnp": "eve_cli.editing.options.injecting:InjectingOptions",
     "tokenflow": "eve_cli.editing.options.tokenflow:TokenFlowOptions",
+    "tune_a_video": "eve_cli.editing.options.tune_a_video:TuneAVideoOptions",
     "fairy": "eve_cli.editing.options.fairy:FairyOptions",
 }

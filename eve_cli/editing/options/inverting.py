@@ -25,8 +25,7 @@ class InvertingOptions(MethodOptions):
 
     def check(self, request: EditRequest) -> None:
         """UsageError for a single step, which cannot be gone back."""
-        if request.steps == 1:
-            raise UsageError(f"--method {request.method} goes back to noise step by step; give --steps 2 or more.")
+        need_steps(request)
 
     def read(self, request: EditRequest) -> str:
         return " ".join(self.captions(request.instruction, request.caption))
@@ -48,3 +47,9 @@ class InvertingOptions(MethodOptions):
 
         told = edited_caption(self.source_caption, instruction) if self.source_caption and not caption else None
         return self.source_caption or "", caption or told or instruction
+
+
+def need_steps(request: EditRequest) -> None:
+    """UsageError for a single step."""
+    if request.steps == 1:
+        raise UsageError(f"--method {request.method} goes back to noise step by step; give --steps 2 or more.")
