@@ -16,7 +16,7 @@ from eve_cli.media import codecs, sources, stills
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-ADAPTER_METHODS = ("eve", "per_frame", "fairy")
+ADAPTER_METHODS = ("eve", "per_frame", "fairy", "rave")
 LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.
 SILENT = (

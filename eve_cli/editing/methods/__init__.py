@@ -12,6 +12,7 @@ METHODS = {
     "tokenflow": "eve_cli.editing.methods.tokenflow:TokenFlow",
     "tune_a_video": "eve_cli.editing.methods.tune_a_video:TuneAVideo",
     "fairy": "eve_cli.editing.methods.fairy:Fairy",
+    "rave": "eve_cli.editing.methods.rave:Rave",
     "copy": "eve_cli.editing.methods.copy:Copy",
 }
 
@@ -19,6 +20,7 @@ NEEDS = {
     "eve": ("edit", "video"),
     "per_frame": ("edit",),
     "fairy": ("edit",),
+    "rave": ("edit",),
     "sdedit": ("video",),
     "dds": ("video",),
     "assd": ("video",),

@@ -11,4 +11,5 @@ OPTIONS = {
     "tokenflow": "eve_cli.editing.options.tokenflow:TokenFlowOptions",
     "tune_a_video": "eve_cli.editing.options.tune_a_video:TuneAVideoOptions",
     "fairy": "eve_cli.editing.options.fairy:FairyOptions",
+    "rave": "eve_cli.editing.options.rave:RaveOptions",
 }
