@@ -1,6 +1,6 @@
 """The parts of ASSD, one after the other, on held-out edits of the world: figure 5 of its paper as numbers.
 
-    python benchmarks/assd.py [--each 4] [--steps 50] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
+    python benchmarks/assd.py [--each 2] [--steps 25] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
 
 Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
 noise smoothed as in the paper, the mask as its formula is printed, parts alone, and DDS of the backbone, frame by
@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli import registry
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
 from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.method_options import options_class
+from eve_cli.editing.distillation import delta, image_scores, optimise
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.assd import ASSDOptions
+from eve_cli.editing.options.dds import DDSOptions
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
-from eve_cli.models import bundle
+from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 
 SHOWN = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
@@ -50,6 +52,8 @@ class Row:
     of: str = ""
     method: str = "assd"
     parts: dict[str, Any] = field(default_factory=dict)
+    speed: float = 1.0
+    """Of the learning rate."""
     frame_by_frame: bool = False
 
 
@@ -65,6 +69,9 @@ ROWS = (
     Row("DDS + sliding by printed mask", "+ mask", parts=SLIDING | {"mask": "printed"}),
     Row("DDS + fusion", "DDS", parts=OFF | {"fusion": 0.5}),
     Row("DDS + joint", "DDS", parts=OFF | {"joint": 1.0}),
+    Row("DDS at half the rate", "DDS", method="dds", speed=0.5),
+    Row("DDS + joint at half the rate", "DDS", parts=OFF | {"joint": 1.0}, speed=0.5),
+    Row("ASSD at half the rate", "DDS", speed=0.5),
     Row("DDS frame by frame", "DDS", method="dds", frame_by_frame=True),
 )
 
@@ -75,23 +82,56 @@ def edited(
     """The latents that a row makes of a source's."""
     if row.method == "copy":
         return source
-    kind = options_class(row.method)
-    own = kind(source_caption=asked.source_caption, **row.parts)  # type: ignore[call-arg]
+    kind = DDSOptions if row.method == "dds" else ASSDOptions
+    own = kind(source_caption=asked.source_caption, **row.parts)
     usual = own.usual(editor.settings)
+    steps = options.steps or usual["steps"]
+    own = replace(own, rate=own.rate_of(steps) * row.speed)
     guidance = Guidance(
         asked.instruction,
         asked.caption if options.captions == "true" else None,
         None,
-        steps=options.steps or usual["steps"],
+        steps=steps,
         text_cfg=usual["text_cfg"] if options.text_cfg is None else options.text_cfg,
         video_cfg=1.0,
         seed=seed,
         options=own,
     )
-    method = registry.pick(METHODS, row.method, "method")()
-    spans = [range(i, i + 1) for i in range(len(source))] if row.frame_by_frame else [range(len(source))]
-    clips = [Clip(source[span.start : span.stop], source[span.start : span.stop], span, source[:0]) for span in spans]
-    return torch.cat([method.edit(editor, clip, guidance) for clip in clips])
+    clip = Clip(source, source, range(len(source)), source[:0])
+    if row.frame_by_frame:
+        captions = own.captions(guidance.instruction, guidance.caption)
+        gradient = delta(image_scores(editor, source, captions, guidance.text_cfg))
+        return optimise(editor, clip, gradient, seed, steps, own.rate_of(steps))
+    return registry.pick(METHODS, row.method, "method")().edit(editor, clip, guidance)
+
+
+@contextmanager
+def sharing(editor: Editor) -> Iterator[None]:
+    """The scores of the source depend on no row of the table: the first row that needs them computes them for all."""
+    kept: dict[tuple[float, ...], Tensor] = {}
+    networks = {name: getattr(editor, name) for name in ("clean_video", "clean_image")}
+
+    def shared(name: str) -> Callable[..., Tensor]:
+        def clean(noisy: Tensor, t: Tensor, words: Tensor, *given: Any) -> Tensor:
+            if editor.video is not None and attention.told(editor.video):  # the source lends its own to the edit
+                return networks[name](noisy, t, words, *given)
+            rows = [each.unflatten(0, (2, 2, -1)) for each in (noisy, t, words)]  # with words and without; edit, source
+            key = (float(t[0]), float(rows[0][0, 1].sum()), len(noisy), ord(name[-1]))
+            alone = [each[:, :1] if key in kept else each for each in rows]
+            made = networks[name](*(each.flatten(0, 2) for each in alone), *given)
+            made = made.unflatten(0, alone[0].shape[:3])
+            source = kept.setdefault(key, made[:, 1:])
+            return torch.cat([made[:, :1], source], 1).flatten(0, 2)
+
+        return clean
+
+    try:
+        for name in networks:
+            setattr(editor, name, shared(name))
+        yield
+    finally:
+        for name in networks:
+            delattr(editor, name)
 
 
 def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, float]:
@@ -104,27 +144,24 @@ def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, 
 def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
     """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
     have = {(line["edit"], line["row"]) for line in lines(file)}
-    parts = bundle.load(bundle.resolve(options.model))
-    parts.channels_last()
-    editor = Editor(parts)
+    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).quicken()
     for number, asked in enumerate(Test(each=options.each, seed=options.seed).edits()):
         drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
-        source = editor.encode(drawn.source[0])
+        source = editor.encode(drawn.source[0]).float()
         shown = [drawn.source[0]]
-        for row in rows:
-            kept = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
-            if (number, row.name) not in have:
-                began = time.process_time()
-                latents = edited(editor, row, source, asked, number, options)
-                seconds = time.process_time() - began
-                values = measured(drawn, editor.decode(latents)[None], editor.decode(source)[None])
-                torch.save(latents.half(), kept)
-                told = {"edit": number, "task": asked.task, "row": row.name, "seconds": seconds, **values}
-                with file.open("a") as out:
-                    out.write(json.dumps(told) + "\n")
-                print(number, asked.task, row.name, f"{seconds:.0f} s", file=sys.stderr, flush=True)
-            if number < options.strips:
-                shown.append(editor.decode(torch.load(kept).float()))
+        with sharing(editor):
+            for row in rows:
+                kept = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
+                if (number, row.name) not in have:
+                    latents = edited(editor, row, source, asked, number, options)
+                    made, untouched = (editor.decode(each)[None].float() for each in (latents, source))
+                    values = measured(drawn, made, untouched)
+                    torch.save(latents.half(), kept)
+                    with file.open("a") as out:
+                        out.write(json.dumps({"edit": number, "task": asked.task, "row": row.name, **values}) + "\n")
+                    print(number, asked.task, row.name, file=sys.stderr, flush=True)
+                if number < options.strips:
+                    shown.append(editor.decode(torch.load(kept).float()).float())
         if number < options.strips:
             picture = file.parent / f"{number:03d}-{asked.task}.png"
             strips.save(picture, [*shown, drawn.edited[0]])
@@ -143,11 +180,10 @@ def table(found: list[dict[str, Any]], rows: Sequence[Row]) -> str:
     edits = [n for n in sorted({edit for edit, _ in by}) if all((n, row.name) in by for row in rows)]
     values = {(row.name, c.name): torch.tensor([by[n, row.name][c.name] for n in edits]) for row in rows for c in SHOWN}
     head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in SHOWN]
-    out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} | s |", "|---|" + "---|" * (len(SHOWN) + 1)]
+    out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
     for row in rows:
         cells = [told(truth.confidence(values[row.name, c.name] * c.scale), c) for c in SHOWN]
-        seconds = sum(by[n, row.name]["seconds"] for n in edits) / max(len(edits), 1)
-        out.append(f"| {row.name} | {' | '.join(cells)} | {seconds:.0f} |")
+        out.append(f"| {row.name} | {' | '.join(cells)} |")
     out += ["", f"| difference | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
     for row in rows:
         if row.of in {each.name for each in rows}:
@@ -168,10 +204,11 @@ def told(interval: tuple[float, float, float], column: Column, signed: bool = Fa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--each", type=int, default=4, help="edits of each of seven tasks")
+    parser.add_argument("--each", type=int, default=2, help="edits of each of seven tasks")
     parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
     parser.add_argument("--steps", type=int, help="updates (default: the method's for the model)")
     parser.add_argument("--text-cfg", type=float, help="guidance (default: the method's for the model)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--captions", choices=("true", "told"), default="true")
     parser.add_argument("--rows", default="", help="some rows, with commas")
     parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")

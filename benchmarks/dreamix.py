@@ -92,7 +92,7 @@ class Scene:
     def __init__(self, editor: Editor, number: int, steps: int, text_cfg: float) -> None:
         self.editor, self.number, self.edits = editor, number, edits(number)
         self.drawn: RenderedEdit = render_edit(list(self.edits.values()), FRAMES, SIDE, truth=True)
-        self.source = editor.encode(self.drawn.source[0])
+        self.source = editor.encode(self.drawn.source[0]).float()
         self.guidance = Guidance("", None, None, steps, text_cfg, 1.0, seed=number)
 
     def by(self, name: str, edit: WorldEdit) -> Tensor:
@@ -144,6 +144,7 @@ def run(editor: Editor, number: int, options: argparse.Namespace, probe: Probe |
         clips = {"input copied": scene.drawn.source[row], "true edit, codec": None}
         clips["true edit, codec"] = editor.decode(editor.encode(scene.drawn.edited[row]))
         clips |= {name: scene.by(name, edit) for name in (*BASE, *VARIANTS)}
+        clips = {name: clip.float() for name, clip in clips.items()}
         found[kind] = {name: judged(scene, row, edit, clip, answers, probe) for name, clip in clips.items()}
         nearest = max(VARIANTS, key=lambda name: found[kind][name]["psnr"])
         for name in clips:
@@ -166,9 +167,8 @@ def hears(editor: Editor, count: int, text_cfg: float = 4.0, steps: int = 10) ->
         seen = {}
         for name in right:
             denoise = editor.guided_video(editor.embed([getattr(edit, name)]), editor.encode(first), text_cfg=text_cfg)
-            seen[name] = answers.closest(
-                editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
-            )
+            made = editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
+            seen[name] = answers.closest(made.float())
             right[name] += seen[name] == answers.asked
         same += len(set(seen.values())) == 1
     print(
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/dreamix"))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--probe", type=Path, help="without it the column of the probe is empty")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--text-cfg", type=float, default=2.0)
     parser.add_argument("--hears", type=int, default=0, help="only see whether the model hears of motion, in so many")
@@ -218,8 +219,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
-    editor = Editor.load(options.model)
-    editor.parts.channels_last()
+    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).quicken()
     if options.hears:
         with torch.no_grad():
             return hears(editor, options.hears)

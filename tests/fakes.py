@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from eve_cli.diffusion.schedule import Schedule
@@ -30,6 +30,9 @@ class FakeEditor:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calls: list[str] = field(default_factory=list)
     video: None = None
+    backbone: nn.Module = field(default_factory=nn.Module)
+    styled: nn.Module = field(default_factory=nn.Module)
+    parts: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(edit=nn.Module()))
 
     def encode(self, frames: Tensor) -> Tensor:
         return functional.avg_pool2d(frames * 2 - 1, 8)

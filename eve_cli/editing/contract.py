@@ -127,6 +127,11 @@ class Clip:
         """The source latents of the whole shot."""
         return self.source if self.shot is None else self.shot()
 
+    def report(self, done: int, of: int) -> None:
+        """Counts steps, where somebody listens."""
+        if self.progress is not None:
+            self.progress(done, of)
+
     def part(self, start: int, stop: int) -> Clip:
         """Some of its frames, with nothing known of how they were edited."""
         part = slice(start, stop)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.guidance import one_scale
 from eve_cli.diffusion.noise import frame_seed
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.contract import Clip
 from eve_cli.models import attention
 
@@ -98,13 +99,15 @@ def change_mask(change: Tensor, rule: MaskRule, tau: float) -> Tensor:
 
 
 def image_scores(editor: Editor, source: Tensor, captions: Captions, scale: float) -> Scores:
-    """The scores of the backbone, which sees every frame alone."""
+    """The scores of the backbone, which sees every frame alone, at timesteps of its own with as much noise."""
+    schedule = editor.image_schedule
 
     def clean(noisy: Tensor, t: Tensor, words: Tensor) -> Tensor:
         t, words = (value.repeat_interleave(len(source), 0) for value in (t, words))
         return editor.clean_image(noisy.flatten(0, 1), t, words).view(noisy.shape)
 
-    return _scores(editor, source, captions, scale, clean)
+    scores = _scores(editor, schedule, source, captions, scale, clean)
+    return lambda edited, t, noise: scores(edited, editor.schedule.matched(t, schedule), noise)
 
 
 def video_scores(
@@ -125,7 +128,7 @@ def video_scores(
             shown = first.repeat(len(noisy) // 2, 1, 1, 1) if len(clip.reference) else None
             return editor.clean_video(noisy, t, words, shown)
 
-    return _scores(editor, clip.source, captions, scale, clean)
+    return _scores(editor, editor.schedule, clip.source, captions, scale, clean)
 
 
 def fused(own: float, frames: int) -> attention.Attend:
@@ -143,13 +146,13 @@ def fused(own: float, frames: int) -> attention.Attend:
 
 def _scores(
     editor: Editor,
+    schedule: Schedule,
     source: Tensor,
     captions: Captions,
     scale: float,
     clean: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Scores:
     """Scores by one call of a model: the edit and the source, with their captions and, for guidance, without."""
-    schedule = editor.schedule
     words = editor.embed([captions[1], captions[0], *([""] * 2 if scale != 1 else [])])
 
     def scores(edited: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eve_cli import __version__
+from eve_cli.editing.methods import METHODS, NEEDS
 from eve_cli.editing.request import EditRequest
-from eve_cli.errors import UsageError
+from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import folder
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ def load_model(request: EditRequest) -> LoadedModel:
 
     path = model_folder(request)
     manifest = folder.read(path)
+    check_parts(request.method, request.model, manifest.parts, picture=request.picture)
     hashes = {name: str(entry["sha256"]) for name, entry in manifest.files.items()}
     device = pick_device(request.device)
     dtype = pick_dtype(request.dtype, device)
@@ -59,6 +62,16 @@ def load_model(request: EditRequest) -> LoadedModel:
     weights = lora.joined(found, [scale for _, scale in asked], parts)
     torch.set_flush_denormal(True)
     return LoadedModel(Editor(parts, device, dtype, weights).quicken(), request.model, hashes, tuple(found))
+
+
+def check_parts(method: str, model: str, parts: Collection[str], *, picture: bool = False) -> None:
+    """ModelError if a model lacks an adapter that a method needs."""
+    for part in NEEDS.get(method, ()):
+        if part not in parts and not (picture and part == "video"):
+            raise ModelError(
+                f"The model {model} has no {part} adapter, which --method {method} needs: choose another model, or one "
+                f"of the methods {', '.join(name for name in METHODS if set(NEEDS.get(name, ())) <= set(parts))}."
+            )
 
 
 def model_folder(request: EditRequest) -> Path:

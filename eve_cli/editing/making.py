@@ -111,7 +111,7 @@ class Animating(Making):
     steps: int | None = setting(
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Video"
     )
-    strength: float = setting(0.85, "Share of the noise to start from.", min=0.01, max=1.0, panel="Video")
+    strength: float = setting(0.7, "Share of the noise to start from.", min=0.01, max=1.0, panel="Video")
     tune_steps: int = setting(60, "Steps in which the model learns the picture; 0 for none.", min=0, panel="Video")
     size: Literal["source", "model"] = setting(
         "source", "Size of the result: as the picture, or as the model made it.", panel="Result"

@@ -21,7 +21,7 @@ from eve_cli.editing.memory import LADDER, Rung
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.prices import Prices
 from eve_cli.editing.request import EditRequest, check_output, default_output
-from eve_cli.editing.session import draft
+from eve_cli.editing.session import draft, unknown_words
 from eve_cli.editing.source import find_shots, pictures
 from eve_cli.editing.windows import Window
 from eve_cli.media.clip import VideoInfo
@@ -75,9 +75,7 @@ def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] 
         disk=disk_bytes(plan, model),
         disk_free=shutil.disk_usage((request.run_dir or request.output).absolute().parent).free,
         device=machine.name(model.editor.device),
-        unknown=[]
-        if request.method == "copy"
-        else model.unknown_words(f"{request.instruction} {request.caption or ''}"),
+        unknown=unknown_words(request, model),
     )
 
 

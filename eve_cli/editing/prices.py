@@ -16,7 +16,7 @@ from eve_cli import __version__, registry
 from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.editing import detail
 from eve_cli.editing.contract import Clip, EditMethod, Guidance
-from eve_cli.editing.cost import Cost, count, ghost
+from eve_cli.editing.cost import META, Cost, count, ghost
 from eve_cli.editing.effect import effect
 from eve_cli.editing.folder import BLOCK, write_atomically
 from eve_cli.editing.loading import LoadedModel
@@ -24,9 +24,10 @@ from eve_cli.editing.memory import Rung
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.places import cache
 from eve_cli.editing.request import EditRequest
+from eve_cli.editing.tuning import Learner, cost
 from eve_cli.editing.windows import Window
 from eve_cli.errors import EveError
-from eve_cli.settings import from_mapping
+from eve_cli.settings import from_mapping, to_mapping
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -57,6 +58,7 @@ class Prices:
             torch.__version__,
             model.hashes,
             settings,
+            {name: value for name, value in to_mapping(self.request.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
             [r.name for r in rungs],
         ]
@@ -91,6 +93,7 @@ class Prices:
             total["window"] += self.window(window).times(many)
             if self.request.keep == "on":
                 total["effect"] += self.effect(window).times(many)
+        total["window"] += self.learning().times(len(plan["record"]["shots"]))
         block, most = min(BLOCK, frames), max(len(window.new) for window in windows)
         new = min(self.model.editor.settings.frames, most)
         encoded = self.of(f"encode {block}", lambda: self.ghost.encode(self._pixels(block)))
@@ -110,6 +113,16 @@ class Prices:
             return one.times(count)
         two = self.steps(window, 2)
         return one + Cost(two.flops - one.flops, two.calls - one.calls, two.bytes).times(count - 1)
+
+    def learning(self) -> Cost:
+        """What a method learns of a shot before it edits it, unless it is known from before."""
+        tuning = self.method.tuning(self.guidance) if isinstance(self.method, Learner) else None
+        if tuning is None or not tuning.steps:
+            return Cost()
+        name = f"learn {tuning.steps} {tuning.rank} {tuning.alpha > 0} {tuning.alpha < 1}"
+        if name not in self.known:
+            self.known[name] = cost(self.ghost, self.clip(Window(0, 0, 0, 0)).source, tuning)
+        return self.known[name]
 
     def steps(self, window: Window, count: int) -> Cost:
         """So many steps of a window."""
@@ -142,13 +155,13 @@ class Prices:
         return {window: frames / self.length(window) for window, frames in zip(longest, lengths, strict=True)}
 
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
-        """A window without content, or one of zeros on a device."""
+        """A window without content, or one of zeros on a device; of a shot without content, which is not learned."""
         editor, device, length = self.model.editor, device or self.ghost.device, self.length(window)
         height, width = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
         channels: Any = editor.parts.codec.config["latent_channels"]
         source = torch.zeros(length, channels, height, width, device=device)
         hint = self._pixels(length, device) if editor.settings.hint == "pixels" else source
-        return Clip(source, hint, range(length), source[: window.overlap])
+        return Clip(source, hint, range(length), source[: window.overlap], shot=lambda: source.to(META))
 
     def _pixels(self, frames: int, device: torch.device | None = None) -> Tensor:
         side = self.model.editor.settings.pixels

@@ -16,7 +16,7 @@ from eve_cli.media import codecs, sources, stills
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-ADAPTER_METHODS = ("eve", "per_frame")
+ADAPTER_METHODS = ("eve", "per_frame", "fairy", "rave")
 LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.
 SILENT = (
@@ -225,6 +225,10 @@ def _check_type(request: EditRequest, path: Path) -> None:
             raise UsageError(f"--{name} is for videos, and {request.input} is a picture: leave it out.")
 
 
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
 def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
     overlap = r.overlap or 0
     window = r.window or overlap + 1
@@ -233,11 +237,19 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
         (
             r.lora is not None and r.method not in ADAPTER_METHODS,
-            f"--lora goes with --method {' or '.join(ADAPTER_METHODS)}, not with {r.method}.",
+            f"--lora goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
         ),
         (
             r.keep == "on" and r.method not in ADAPTER_METHODS,
-            f"--keep on goes with --method {' or '.join(ADAPTER_METHODS)}, not with {r.method}.",
+            f"--keep on goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
+        ),
+        (
+            r.method in METHODS and r.long == "together" and r.method not in LONG_METHODS,
+            f"--long together goes with --method {_either(LONG_METHODS)}, not with {r.method}.",
+        ),
+        (
+            r.method in METHODS and (r.reuse > 1 or r.guided < 1) and r.method not in LONG_METHODS,
+            f"--reuse and --guided go with --method {_either(LONG_METHODS)}, not with {r.method}.",
         ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),

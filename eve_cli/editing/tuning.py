@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.cache import remembered
+from eve_cli.editing.contract import Guidance
+from eve_cli.editing.cost import Cost, count
+from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from eve_cli.models.tuned import TunedEditor, fingerprint
 
 RARE = "sks"
 """The text that stands for the clip while it is learned: a rare string (there t*)."""
 LEAST_SIGMA = 0.05
-
 
 Progress = Callable[[int, int], None]
 
@@ -31,6 +36,17 @@ class Tuning:
     lr: float = 1e-4
     rank: int = 16
     seed: int = 0
+    sparse: bool = False
+    """Whether the frames of the clip attend `sparsely`."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A method that learns a shot before it edits it."""
+
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How."""
+        ...
 
 
 def learn(
@@ -39,8 +55,13 @@ def learn(
     tuning: Tuning,
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
-) -> TunedEditor:
-    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache."""
+) -> Editor:
+    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
+
+    Latents without content teach nothing; what learning costs is counted apart (`cost`).
+    """
+    if frames.is_meta:
+        return editor
     digest = hashlib.sha256(frames.cpu().float().contiguous().numpy().tobytes())
     digest.update(json.dumps([fingerprint(editor), asdict(tuning), *texts], sort_keys=True).encode())
 
@@ -65,24 +86,13 @@ def tune(
     could touch. Both are errors of the velocity.
     """
     g = torch.Generator().manual_seed(tuning.seed)
-    length = min(editor.settings.frames, len(frames))
-    alpha = tuning.alpha if len(frames) > 1 else 0.0
     with torch.inference_mode(False), torch.enable_grad():
         frames = frames.clone()
         with torch.no_grad():
             words = editor.embed(texts)
         optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
-            loss = torch.zeros((), device=frames.device)
-            if alpha > 0:
-                start = int(torch.randint(len(frames) - length + 1, (), generator=g))
-                clip = frames[None, start : start + length]
-                loss = alpha * _error(editor, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
-            if alpha < 1:
-                some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
-                text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
-                alone = _error(editor, frames[some], lambda x, t, text=text: editor.clean_image(x, t, text), g)
-                loss = loss + (1 - alpha) * alone
+            loss = lesson(editor, frames, words, tuning, g)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -91,11 +101,57 @@ def tune(
     return editor
 
 
+def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
+    """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
+    length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
+    alpha = tuning.alpha if len(frames) > 1 else 0.0
+    if alpha > 0:
+        start = int(torch.randint(len(frames) - length + 1, (), generator=g))
+        clip = frames[None, start : start + length]
+        with sparsely(editor.video, length) if tuning.sparse else nullcontext():
+            moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+        loss = alpha * moving
+    if alpha < 1:
+        some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
+        text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
+        alone = _error(editor.image_schedule, frames[some], lambda x, t: editor.clean_image(x, t, text), g)
+        loss = loss + (1 - alpha) * alone
+    return loss
+
+
+@contextmanager
+def sparsely(tree: nn.Module | None, frames: int) -> Iterator[None]:
+    """In a video model places attend to those of the first frame and of the one before (Wu et al. 2023, equation 3)."""
+    names = [] if tree is None else attention.named(tree, attention.SELF)
+    before = [0, *range(frames - 1)]
+
+    def seen(part: Tensor) -> Tensor:
+        clips = part.unflatten(0, (-1, frames))
+        return torch.cat([clips[:, :1].expand_as(clips), clips[:, before]], 3).flatten(0, 1)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention.plain(query, seen(key), seen(value))
+
+    with attention.attending(tree, dict.fromkeys(names, attend)) if tree is not None else nullcontext():
+        yield
+
+
+def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
+    """What it costs to learn latents, where they and the editor are without content: backward is twice forward."""
+    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
+
+    def work() -> None:
+        words = tuned.embed([RARE])
+        with torch.enable_grad():
+            lesson(tuned, frames, words, tuning, g)
+
+    return count(tuned, work).times(3 * tuning.steps)
+
+
 def _error(
-    editor: TunedEditor, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
+    schedule: Schedule, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
 ) -> Tensor:
     """Mean squared error of the velocity of rows (n, ...) at chance times, each with its own."""
-    schedule = editor.schedule
     t = torch.randint(schedule.steps, (len(clean),), generator=g).to(clean.device)
     noise = torch.randn(clean.shape, generator=g).to(clean)
     sigma = schedule.at(t, clean)[1].clamp_min(LEAST_SIGMA)

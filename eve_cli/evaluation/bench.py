@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from eve_cli import registry
 from eve_cli.data import tgve
 from eve_cli.editing import session
-from eve_cli.editing.loading import LoadedModel, load_model
+from eve_cli.editing.loading import LoadedModel, check_parts, load_model
+from eve_cli.editing.method_options import options_class
 from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.captions import Captioned
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, ModelError, OutOfMemory, UsageError
 from eve_cli.evaluation import sets
@@ -25,7 +28,7 @@ from eve_cli.media.decode import VideoReader
 from eve_cli.models import folder as bundles
 from eve_cli.settings import to_mapping
 
-BENCH, EDITS, CLIPS = "bench.json", "edits", "clips"
+ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
 # Settings by which an edit differs; a folder holds the edits of one choice of them.
 EDITING = ("data", "model", "steps", "text_cfg", "video_cfg", "captions", "max_frames", "edit_seed")
 DRAWING = ("tasks", "each", "frames", "side")
@@ -45,7 +48,7 @@ class Entry:
 def entries(methods: str, model: str) -> list[Entry]:
     """The rows that `--methods` asks for; UsageError for a method that does not exist, or a name given twice."""
     found: list[Entry] = []
-    for item in filter(None, (part.strip() for part in methods.split(","))):
+    for item in _spelled_out(methods):
         name, equals, _ = item.partition("=")
         if equals:
             found.append(Entry(name, folder=sets.named_folders(item)[name]))
@@ -57,6 +60,16 @@ def entries(methods: str, model: str) -> list[Entry]:
     if not names or len(set(names)) < len(names):
         raise UsageError(f"--methods {methods}: give at least one method, and each once.")
     return found
+
+
+def _spelled_out(methods: str) -> Iterator[str]:
+    """The rows one by one; `all` stands for every method, `all@MODEL` for every method with that model."""
+    for item in filter(None, (part.strip() for part in methods.split(","))):
+        name, at, model = item.partition("@")
+        if name == ALL:
+            yield from (f"{method}{at}{model}" for method in METHODS if not at or method != "copy")
+        else:
+            yield item
 
 
 def data(settings: BenchSettings) -> EvalSet:
@@ -81,10 +94,14 @@ def _is_tgve(path: Path) -> bool:
 
 
 def claim(settings: BenchSettings) -> None:
-    """Notes in the folder of which edits it holds; UsageError if those are others than are asked for now."""
+    """Notes in the folder of which edits it holds; UsageError if those are others than are asked for now, ModelError
+    if a model cannot do what a method needs."""
     names = EDITING + (DRAWING if settings.data == "world" else ())
     kept = {name: value for name, value in to_mapping(settings).items() if name in names}
-    models = {entry.model for entry in entries(settings.methods, settings.model) if entry.model}
+    asked = [entry for entry in entries(settings.methods, settings.model) if entry.method]
+    for entry in asked:
+        check_parts(entry.method, entry.model, bundles.read(bundles.resolve(entry.model)).parts)
+    models = {entry.model for entry in asked}
     file = settings.out / BENCH
     earlier = read_json(file) if file.is_file() else {"settings": kept, "models": {}}
     if changed := [name for name in names if earlier["settings"].get(name) != kept[name]]:
@@ -109,9 +126,15 @@ class Editing:
     loaded: dict[str, LoadedModel] = field(default_factory=dict)
 
     def all(self, asked: EvalSet) -> EvalSet:
-        """The set with the edits of every method; those that fail have the reason in their notes."""
-        methods = {}
-        for entry in entries(self.settings.methods, self.settings.model):
+        """The set with the edits of every method; those that fail have the reason in their notes.
+
+        UsageError before anything is loaded if a method cannot edit what it is given.
+        """
+        methods, lines = {}, entries(self.settings.methods, self.settings.model)
+        for entry in lines:
+            if entry.folder is None:
+                self.check(entry, asked.pairs)
+        for entry in lines:
             if entry.folder is not None:
                 methods |= _found(asked, entry)
             elif entry.name == COPIED:
@@ -139,16 +162,30 @@ class Editing:
                 self.progress(entry.name, missing.index(file) + 1, len(missing))
         return made
 
+    def check(self, entry: Entry, pairs: Sequence[Pair]) -> None:
+        """UsageError that names the method and the edit which make no sense together."""
+        for pair in pairs:
+            try:
+                self._asked(entry, pair)
+            except UsageError as error:
+                raise UsageError(f"--methods {entry.name} cannot do the edit {pair.id}: {error}") from error
+
     def _request(self, entry: Entry, pair: Pair, file: Path, number: int) -> EditRequest:
-        settings = self.settings
-        return EditRequest(
-            input=str(pair.source),
-            instruction=pair.instruction or pair.output_caption,
+        return self._asked(entry, pair).changed(
             output=file,
             overwrite=True,
             codec="ffv1",  # without loss: the codec's faults are not the method's
-            end=_end(pair.source, settings.max_frames),
-            seed=settings.edit_seed * 1_000_003 + number,
+            end=_end(pair.source, self.settings.max_frames),
+            seed=self.settings.edit_seed * 1_000_003 + number,
+        )
+
+    def _asked(self, entry: Entry, pair: Pair) -> EditRequest:
+        settings, kind = self.settings, options_class(entry.method)
+        told = settings.captions or issubclass(kind, Captioned)  # some cannot do without
+        own: dict[str, Any] = {"source_caption": pair.input_caption} if told and pair.input_caption else {}
+        return EditRequest(
+            input=str(pair.source),
+            instruction=pair.instruction or pair.output_caption,
             method=entry.method,
             model=entry.model,
             steps=settings.steps,
@@ -156,6 +193,7 @@ class Editing:
             video_cfg=settings.video_cfg,
             caption=(pair.output_caption or None) if settings.captions else None,
             device=settings.device,
+            **{name: value for name, value in own.items() if name in kind.__dataclass_fields__},
         )
 
     def _load(self, request: EditRequest) -> LoadedModel:

@@ -132,17 +132,20 @@ class EvalSettings(JudgeSettings):
 class BenchSettings(JudgeSettings):
     """Run methods over clips, then judge them: one table, one page. A second call goes on where the first one stopped.
 
-    A method is one of `eve edit --method`, METHOD@MODEL for another model, or NAME=DIR for edits made elsewhere.
+    A method is one of `eve edit --method`, or `all` for each, METHOD@MODEL for another model, or NAME=DIR for edits
+    made elsewhere.
     """
 
-    methods: str = setting("eve,sdedit,per_frame,copy", "Methods, separated by commas.")
+    methods: str = setting("eve,sdedit,per_frame,copy", "Methods, separated by commas; `all` for each.")
     data: str = setting("world", "`world`, the folder or csv of TGVE, or a manifest.", metavar="world | PATH")
     model: str = setting("mini", "Model of the methods.", flags=("--model", "-m"))
     steps: int | None = setting(None, "Denoising steps (default: the model's).", min=1, max=1000)
     text_cfg: float | None = setting(None, "Guidance on the texts (default: the model's).", min=0)
     video_cfg: float | None = setting(None, "Guidance on the source (default: the model's).", min=0)
     captions: bool = setting(
-        True, "Tell the methods the caption of the result, where it is known.", flags=("--captions/--no-captions",)
+        True,
+        "Tell the methods the captions of source and result, where they are known.",
+        flags=("--captions/--no-captions",),
     )
     instructions: Path | None = setting(None, "InsV2V's instructions for TGVE.", metavar="FILE", panel="Files")
     map: str = setting(

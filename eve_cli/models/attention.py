@@ -2,6 +2,7 @@
 
 Layers go by their names in the tree (`tree.named_modules()`), which a backbone and the video model made of it share.
 All of it nests, may be left in any order of time by an exception, and keeps weights, hooks and processors of others.
+Meanwhile a network is `told`, and is run as diffusers runs it, since a quicker way does not pass by what was changed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Rows are frames, each with the tokens of its picture; in the temporal layers they are places, and the frames are tokens.
 """
 Change = Callable[[Tensor], Tensor]
+TOLD = "eve_told"
 
 SELF = r"(?!.*motion_modules).*\.attn1"
 """Names of the layers in which a picture's places attend to each other."""
@@ -56,6 +58,7 @@ def attending(tree: nn.Module, attend: Mapping[str, Attend]) -> Iterator[None]:
     Inside another `attending` the inner one counts, for the layers that it names.
     """
     with ExitStack() as after:
+        _tell(tree, after)
         for name, function in attend.items():
             layer = _layer(tree, name)
             after.callback(_put, layer, layer.processor)
@@ -70,6 +73,7 @@ def changing(tree: nn.Module, change: Mapping[str, Change]) -> Iterator[None]:
     Nested changes of one module act one behind the other, the outer first.
     """
     with ExitStack() as after:
+        _tell(tree, after)
         for name, function in change.items():
             handle = tree.get_submodule(name).register_forward_hook(_hook(function))
             after.callback(handle.remove)
@@ -107,6 +111,18 @@ def recording_attention(tree: nn.Module, names: Sequence[str]) -> Iterator[dict[
 
     with attending(tree, {name: keep(name) for name in names}):
         yield kept
+
+
+def told(tree: nn.Module) -> bool:
+    """Whether attention or features of a network are changed or read now."""
+    return tree.__dict__.get(TOLD, 0) > 0
+
+
+def _tell(tree: nn.Module, after: ExitStack) -> None:
+    """Counts one more that tells a network something, and afterwards one less."""
+    before = tree.__dict__.get(TOLD, 0)
+    tree.__dict__[TOLD] = before + 1
+    after.callback(tree.__dict__.__setitem__, TOLD, before)
 
 
 class _Told:

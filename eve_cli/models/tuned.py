@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.graft import graft, image_tree, video_tree
+from eve_cli.models.graft import graft, image_tree
 
 NAME = "clip"
 
@@ -27,10 +27,9 @@ class TunedEditor(Editor):
 
     def __init__(self, editor: Editor, rank: int, weights: Mapping[str, Tensor] | None = None) -> None:
         self.__dict__ = copy.copy(editor.__dict__)
-        adapter = editor.parts.video
-        if adapter is None:
+        if editor.parts.video is None:
             raise ModelError(f"The model {editor.settings.name} has no video adapter: choose a model that has one.")
-        self.video = video_tree(editor.parts.backbone, adapter)
+        self.video = editor.video_tree()
         self.backbone = self.styled = image_tree(editor.parts.backbone)
         low_rank.add(self.backbone, NAME, rank, "attention")
         if weights is None:
@@ -53,9 +52,9 @@ class TunedEditor(Editor):
 
 
 def fingerprint(editor: Editor) -> str:
-    """A hash that tells apart models whose backbone or video adapter differ, from a few numbers of every layer."""
+    """A hash that tells apart models whose video model differs, the backbone in it too, from a few numbers of every layer."""
     digest = hashlib.sha256()
-    for module in (editor.parts.backbone, editor.parts.video, editor.parts.codec, editor.parts.text_encoder):
+    for module in (editor.video, editor.parts.codec, editor.parts.text_encoder):
         for name, value in [] if module is None else module.state_dict().items():
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.flatten()[:64].to("cpu", torch.float32).contiguous().numpy().tobytes())

@@ -48,7 +48,7 @@ def clip(frames: int = 5, held: int = 0, seed: int = 0) -> Clip:
     return Clip(source, source, range(frames), source[:held] + 1)
 
 
-def asked(options: MethodOptions, caption: str = "abcd", steps: int = 40, scale: float = 1.0) -> Guidance:
+def asked(options: MethodOptions, caption: str = "abcd", steps: int = 50, scale: float = 1.0) -> Guidance:
     return Guidance("", caption, None, steps=steps, text_cfg=scale, video_cfg=1.0, seed=3, options=options)
 
 

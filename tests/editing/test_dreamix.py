@@ -9,8 +9,10 @@ from torch import Tensor
 
 from eve_cli.editing import cache, tuning
 from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.loading import LoadedModel
 from eve_cli.editing.methods.dreamix import Dreamix, coarsened, filled_in, last
 from eve_cli.editing.options.dreamix import PRESETS, DreamixOptions
+from eve_cli.editing.plan import outlook
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.tuning import Tuning, learn, tune
 from eve_cli.errors import UsageError
@@ -18,6 +20,7 @@ from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import BundleSettings
 from eve_cli.models.tuned import TunedEditor
+from tests.clips import make_clip
 from tests.fakes import FakeEditor
 from tests.tiny import tiny_parts
 
@@ -180,3 +183,19 @@ def test_the_layers_of_the_two_trees_are_the_same(editor: Editor) -> None:
     tuned = TunedEditor(editor, 2)
     shared = {id(value) for value in low_rank.parameters(tuned.backbone, "clip")}
     assert shared < {id(value) for value in tuned.layers()}
+
+
+def test_what_learning_costs_is_foretold_and_not_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def calls(**options: float) -> int:
+        source = tmp_path / "clip.mkv"
+        values = {"input": str(source), "instruction": "a car", "method": "dreamix", "output": tmp_path / "o.mkv"}
+        request = EditRequest(**values, steps=2, **options)  # type: ignore[arg-type]
+        told = outlook(request, load=lambda asked: LoadedModel(Editor(tiny_parts()), "tiny", {"weights": "0" * 64}))
+        return told.forecast.total.calls
+
+    make_clip(tmp_path / "clip.mkv", 2)
+    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
+    plain = calls(tune_steps=0)
+    free = calls(tune_steps=5, alpha=1.0) - 3 * 5  # beginning with no picture of its own, unlike the others
+    assert calls(tune_steps=5, alpha=0.0) == plain + 3 * 5
+    assert calls(tune_steps=5, alpha=0.5) == free + 3 * 5 * 2

@@ -8,7 +8,7 @@ import pytest
 
 from eve_cli.editing.contract import Guidance
 from eve_cli.editing.method_options import options_class, owners
-from eve_cli.editing.methods import METHODS
+from eve_cli.editing.methods import METHODS, NEEDS
 from eve_cli.editing.options import OPTIONS
 from eve_cli.editing.options.per_frame import PerFrameOptions
 from eve_cli.editing.options.sdedit import SDEditOptions
@@ -46,6 +46,17 @@ def test_a_method_gets_its_own_options_and_its_defaults() -> None:
 def test_an_option_of_another_method_is_refused_in_one_sentence() -> None:
     with pytest.raises(UsageError, match=r"--strength goes with --method .*sdedit.*, not with eve\."):
         request(strength=0.5)
+
+
+@pytest.mark.parametrize("values", [{"long": "together"}, {"reuse": 2}, {"guided": 0.5}], ids=str)
+def test_what_a_method_would_ignore_is_refused(values: dict[str, object]) -> None:
+    request(method="sdedit", **values)
+    with pytest.raises(UsageError, match=r"^--\S+ .*with --method eve or sdedit, not with pnp\.$"):
+        request(method="pnp", **values)
+
+
+def test_every_need_is_of_a_method() -> None:
+    assert set(NEEDS) < set(METHODS) and {part for needs in NEEDS.values() for part in needs} == {"edit", "video"}
 
 
 def test_a_record_keeps_the_options_of_its_method_alone() -> None:

@@ -9,14 +9,16 @@ import pytest
 
 from eve_cli.cli import app
 from eve_cli.editing.loading import LoadedModel
+from eve_cli.editing.methods import METHODS
 from eve_cli.editing.request import EditRequest
-from eve_cli.errors import UsageError
+from eve_cli.errors import ModelError, UsageError
 from eve_cli.evaluation import bench, run, sets
 from eve_cli.evaluation.pairs import Footage
 from eve_cli.evaluation.sets import COPIED
 from eve_cli.evaluation.settings import BenchSettings
 from tests.evaluation.judged import grey, manifest
 from tests.fakes import FakeEditor
+from tests.tiny import tiny_bundle
 
 
 @pytest.fixture
@@ -52,6 +54,28 @@ def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> No
     bench.claim(settings)
     bench.Editing(settings).all(bench.data(settings))
     assert [request.output for request in loads] == [edited[0]]
+
+
+def test_all_are_all_methods_and_each_is_told_the_captions_that_it_reads(tmp_path: Path, loads: list) -> None:
+    file = manifest(tmp_path, "c", instruction="make it dark", input_caption="a car", output_caption="a dark car")
+    settings = BenchSettings(data=str(file), out=tmp_path / "out", methods="all,all@runs/b")
+    asked = bench.entries(settings.methods, settings.model)
+    assert [entry.name for entry in asked][: len(METHODS)] == [COPIED if m == "copy" else m for m in METHODS]
+    requests = {e.method: bench.Editing(settings)._asked(e, bench.data(settings).pairs[0]) for e in asked}
+    assert requests["dds"].source_caption == requests["pnp"].source_caption == "a car"  # type: ignore[attr-defined]
+    assert requests["eve"].caption == "a dark car" and requests["eve"].source_caption is None  # type: ignore[attr-defined]
+
+
+def test_what_makes_no_sense_is_told_before_anything_is_loaded(tmp_path: Path, loads: list[EditRequest]) -> None:
+    settings = replace(settings_of(tmp_path), methods="copy,eve,dds")
+    with pytest.raises(UsageError, match=r"^--methods dds cannot do the edit \S+: .* give --source-caption"):
+        bench.Editing(settings).all(bench.data(settings))
+    with pytest.raises(UsageError, match=r"^--methods pnp cannot do the edit \S+: .* give --steps 2 or more"):
+        bench.Editing(replace(settings, methods="eve,pnp", steps=1)).all(bench.data(settings))
+    assert not loads
+    model = tiny_bundle(tmp_path / "lone", video=False)
+    with pytest.raises(ModelError, match=r"has no video adapter, which --method eve needs: .* per_frame, .*pnp"):
+        bench.claim(replace(settings, methods="pnp,eve", model=str(model)))
 
 
 def test_a_folder_holds_edits_of_one_kind(tmp_path: Path) -> None:

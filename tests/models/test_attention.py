@@ -141,3 +141,20 @@ def test_maps_of_attention_are_what_the_layer_uses(tree: nn.Module) -> None:
     map = attention.weights(query, key)
     assert map.shape[-1] == 32 and torch.allclose(map.sum(-1), torch.ones(()))
     torch.testing.assert_close(map @ value, attention.plain(query, key, value))
+
+
+@pytest.mark.parametrize("changed", ["attention", "features"])
+def test_a_quickened_editor_does_as_its_networks_are_told(editor: Editor, changed: str) -> None:
+    quick, noisy, text = Editor(editor.parts).quicken(), torch.randn(1, 2, 4, 4, 4), torch.randn(1, 32, 16)
+    found = []
+    for each in (editor, quick):
+        assert each.video is not None
+        names = attention.named(each.video, attention.SELF)
+        way = attention.attending if changed == "attention" else attention.changing
+        with torch.no_grad():
+            as_ever = each.clean_video(noisy, T, text, None)
+            with way(each.video, dict.fromkeys(names, shut if changed == "attention" else torch.zeros_like)):  # type: ignore[arg-type]
+                found.append(each.clean_video(noisy, T, text, None))
+            assert not torch.allclose(found[-1], as_ever, atol=1e-3)
+            assert torch.equal(each.clean_video(noisy, T, text, None), as_ever)
+    torch.testing.assert_close(*found)

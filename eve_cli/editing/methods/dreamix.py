@@ -13,6 +13,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.options.dreamix import DreamixOptions
+from eve_cli.editing.tuning import Tuning, learn
 from eve_cli.editing.windows import hold_to
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class Dreamix:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
         options = guidance.own(DreamixOptions)
-        if options.combination.tune_steps:
-            editor = learned(editor, clip, options)
+        if (tuning := self.tuning(guidance)).steps:
+            editor = learn(editor, clip.whole(), tuning, progress=clip.learning)
         few = replace(
             clip,
             source=clip.source[:: options.every],
@@ -35,14 +36,22 @@ class Dreamix:
         )
         return filled_in(clip.source, self.edit_few(editor, few, guidance), options.every)
 
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How it learns the clip."""
+        options = guidance.own(DreamixOptions)
+        _, alpha, steps = options.combination
+        return Tuning(steps, alpha, options.tune_lr)
+
     def edit_few(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """Some frames of a clip, edited.
 
         The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
-        learned this clip, and moves it more freely without (docs/experiments.md).
+        learned this clip as a video, and moves more freely without (docs/experiments.md).
         """
-        options, schedule = guidance.own(DreamixOptions), editor.schedule
-        times = last(schedule, guidance.steps, options.combination.strength)
+        options, lone = guidance.own(DreamixOptions), len(clip.source) == 1
+        schedule = editor.image_schedule if lone else editor.schedule
+        strength, alpha, learned_for = options.combination
+        times = last(schedule, guidance.steps, strength)
         text = editor.embed([guidance.caption or guidance.instruction])
         source = coarsened(editor, clip.source, options.coarse)
         noisy = schedule.add_noise(source, clip.noise(guidance.seed), times[:1])
@@ -50,12 +59,12 @@ class Dreamix:
         def fresh(step: int) -> Tensor:
             return clip.noise(guidance.seed, stream=step + 1)
 
-        if len(source) == 1:
+        if lone:
             denoise = editor.guided_image(text, guidance.text_cfg)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
         held = clip.reference
         first = held[:1] if len(held) else None
-        if first is None and not options.combination.tune_steps:
+        if first is None and not alpha * learned_for:
             first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
             editor.guided_video(text, first, text_cfg=guidance.text_cfg),
@@ -66,14 +75,6 @@ class Dreamix:
             progress=clip.progress,
             fresh=lambda step: fresh(step)[None],
         )[0]
-
-
-def learned(editor: Editor, clip: Clip, options: DreamixOptions) -> Editor:
-    """The editor after it learned the shot that a clip is of; what was learned before is read again."""
-    from eve_cli.editing.tuning import Tuning, learn
-
-    _, alpha, steps = options.combination
-    return learn(editor, clip.whole(), Tuning(steps, alpha, options.tune_lr), progress=clip.learning)
 
 
 def last(schedule: Schedule, steps: int, strength: float) -> Tensor:

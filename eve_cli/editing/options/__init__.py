@@ -6,4 +6,10 @@ OPTIONS = {
     "dds": "eve_cli.editing.options.dds:DDSOptions",
     "assd": "eve_cli.editing.options.assd:ASSDOptions",
     "dreamix": "eve_cli.editing.options.dreamix:DreamixOptions",
+    "inversion": "eve_cli.editing.options.inverting:InvertingOptions",
+    "pnp": "eve_cli.editing.options.injecting:InjectingOptions",
+    "tokenflow": "eve_cli.editing.options.tokenflow:TokenFlowOptions",
+    "tune_a_video": "eve_cli.editing.options.tune_a_video:TuneAVideoOptions",
+    "fairy": "eve_cli.editing.options.fairy:FairyOptions",
+    "rave": "eve_cli.editing.options.rave:RaveOptions",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eve_cli.errors import UsageError
 from eve_cli.settings import to_mapping
 
 if TYPE_CHECKING:
@@ -34,3 +35,12 @@ class MethodOptions:
         """Values of the request that suit the method with a model, where nothing else is asked for."""
         own = {"steps": settings.steps, "text_cfg": settings.text_cfg, "video_cfg": settings.video_cfg}
         return own | {"window": settings.frames}
+
+
+def need_video(request: EditRequest) -> None:
+    """UsageError if a method that makes frames alike is given a picture."""
+    if request.picture:
+        raise UsageError(
+            f"--method {request.method} makes the frames of a video alike, and {request.input} is a picture: choose "
+            "another method."
+        )

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PATH = 20.0
 """Learning rate times updates: 0.1 times 200 in the paper of ASSD and in DDS's own code."""
+FASTEST = 0.4
+"""Learning rate where there are few updates: beyond it they smear more than they edit."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class DDSOptions(Captioned):
     """How latents are moved; `--steps` counts the updates."""
 
     rate: float | None = setting(
-        None, f"Learning rate of the updates, which --steps counts (default: {PATH:g} / steps).", metavar="X", min=0
+        None,
+        f"Learning rate of the updates, which --steps counts (default: {PATH:g} / steps, {FASTEST:g} at most).",
+        metavar="X",
+        min=0,
     )
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """The papers' 200 updates and guidance of 7.5; for `mini` what docs/experiments.md found."""
-        own = {"steps": 50, "text_cfg": 4.0} if settings.name == "mini" else {"steps": 200, "text_cfg": 7.5}
+        own = {"steps": 25, "text_cfg": 4.0} if settings.name == "mini" else {"steps": 200, "text_cfg": 7.5}
         return super().usual(settings) | own
 
     def rate_of(self, updates: int) -> float:
         """The learning rate where there are so many updates."""
-        return PATH / updates if self.rate is None else self.rate
+        return min(PATH / updates, FASTEST) if self.rate is None else self.rate

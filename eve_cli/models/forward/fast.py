@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from eve_cli.models.attention import told
 from eve_cli.models.forward import layers
 from eve_cli.models.forward.layers import Heads, Net, Shared
-from eve_cli.models.forward.networks import Residuals, padded, spread
+from eve_cli.models.forward.networks import Plain, Residuals, padded, spread
 from eve_cli.models.forward.run import Run
 
 
@@ -37,6 +38,8 @@ class Fast:
     def control(
         self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
+        if told(net):
+            return Plain().control(net, x, t, text, hint, labels, run)
         wake(net)
         x = net.conv_in(_laid(x)) + self._hint(net, hint, x)
         branches = run.shown
@@ -52,6 +55,8 @@ class Fast:
         return self._added(net, x, shared, run, len(x) // len(t))
 
     def unet(self, net: Net, x: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, run: Run) -> Tensor:
+        if told(net):
+            return Plain().unet(net, x, t, text, residuals, run)
         wake(net)
         shared, frames = self._shared(net, t, None, text, x.dtype, run.branches), len(x) // len(t)
         skips, x = self._down(net, net.conv_in(_laid(x)), shared, run, frames)

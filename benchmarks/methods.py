@@ -1,0 +1,247 @@
+"""All editing methods beside each other: held-out edits of the world, whose truth is known, and what each costs.
+
+    python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "dreamix=7"] [--strips 7] [--out runs/methods]
+
+Every row edits the same clips from noise of the same seeds, by its own defaults. Methods that have an edit adapter are
+told the instruction alone, the others the world's own captions of source and result: more than a user gives. Rows of
+--some make that many of the edits. Intervals are 95 % bootstraps; ▲ and ▼ are paired differences from `eve`, edit by
+edit, that are clear of zero. What --out holds is not made again.
+
+calls, operations   of networks for one clip (a multiply-add is two), counted on tensors without content.
+memory              the most bytes of activations at once, counted likewise: beside the weights, on any device.
+seconds             of processor, measured, for a clip, learning included.
+
+--returns 3 sees how well clips come back from their noise: the error (latents have a deviation of about one) by steps
+and corrections, and in brackets the deviation of the noise that was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from eve_cli import registry
+from eve_cli.data.world.edits import WorldEdit, render_edit
+from eve_cli.diffusion.inversion import invert
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.editing import tuning
+from eve_cli.editing.contract import Clip, EditMethod, Guidance
+from eve_cli.editing.cost import Cost, count, ghost
+from eve_cli.editing.method_options import options_class
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.request import ADAPTER_METHODS
+from eve_cli.evaluation import strips, truth
+from eve_cli.evaluation.alignment import COLUMNS, Test, measure
+from eve_cli.models.editor import Editor
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the tables: a method, with options other than its own defaults."""
+
+    name: str
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """What it reads."""
+        return "nothing" if self.method == "copy" else "instruction" if self.method in ADAPTER_METHODS else "captions"
+
+    @property
+    def made(self) -> EditMethod:
+        """The method."""
+        return registry.load(METHODS[self.method])()
+
+    def guidance(self, editor: Editor, edit: WorldEdit, seed: int) -> Guidance:
+        """All that it is told of an edit."""
+        kind, captions = options_class(self.method), self.told == "captions"
+        known = {"source_caption": edit.source_caption} if "source_caption" in kind.__dataclass_fields__ else {}
+        options = kind(**known, **self.options)
+        usual = options.usual(editor.settings)
+        return Guidance(
+            instruction=edit.instruction,
+            caption=edit.caption if captions else None,
+            task=None,
+            steps=usual["steps"],
+            text_cfg=usual["text_cfg"],
+            video_cfg=usual["video_cfg"],
+            seed=seed,
+            options=options,
+        )
+
+
+EXTRA = {
+    "per_frame": [Row("per_frame, one noise", "per_frame", {"shared_noise": True})],
+    "dreamix": [Row("dreamix, preset object", "dreamix", {"preset": "object"})],
+}
+ROWS = [row for name in METHODS for row in (Row(name, name), *EXTRA.get(name, []))]
+
+
+CORRECTIONS = (0, 1, 2)
+
+
+def clip_of(source: Tensor) -> Clip:
+    return Clip(source, source, range(len(source)), source[:0])
+
+
+def make(editor: Editor, test: Test, rows: Sequence[Row], some: dict[str, int], folder: Path) -> None:
+    """Edits what the folder lacks; a line of values for each edit, and its latents."""
+    file = folder / "values.jsonl"
+    have = {(line["edit"], line["row"]) for line in lines(file)}
+    for number, edit in enumerate(test.edits()):
+        lacking = [r for r in rows if (number, r.name) not in have and number < some.get(r.name, math.inf)]
+        if not lacking:
+            continue
+        drawn = render_edit([edit], test.frames, test.side, truth=True)
+        source = editor.encode(drawn.source[0])
+        for row in lacking:
+            began = time.process_time()
+            latents = row.made.edit(editor, clip_of(source), row.guidance(editor, edit, number))
+            seconds = time.process_time() - began
+            made = drawn.source[0] if row.method == "copy" else editor.decode(latents).float()
+            told = {"edit": number, "task": edit.task, "row": row.name, "seconds": seconds}
+            told |= {name: float(value) for name, value in measure(drawn, made[None]).items()}
+            torch.save(latents.half(), folder / f"{number}.{row.name}.pt")
+            with file.open("a") as out:
+                out.write(json.dumps(told) + "\n")
+            print(number, edit.task, row.name, f"{seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """What was measured so far."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def table(found: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) -> str:
+    """Means with intervals; a difference from the reference is over the edits that both have."""
+    by = {(line["edit"], line["row"]): line for line in found}
+    head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in COLUMNS]
+    out = [f"| | told | edits | {' | '.join(head)} |", "|---|" + "---|" * (len(COLUMNS) + 2)]
+    for row in rows:
+        edits = sorted(edit for edit, name in by if name == row.name)
+        cells = []
+        for c in COLUMNS:
+            own = torch.tensor([by[edit, row.name][c.name] for edit in edits]) * c.scale
+            mean, low, high = truth.confidence(own)
+            pairs = [edit for edit in edits if (edit, reference) in by]
+            other = torch.tensor([by[edit, reference][c.name] for edit in pairs]) * c.scale
+            mine = torch.tensor([by[edit, row.name][c.name] for edit in pairs]) * c.scale
+            change, least, most = truth.confidence(mine - other) if row.name != reference else (0.0, 0.0, 0.0)
+            mark = "" if not least * most > 0 else " ▲" if (change > 0) == (c.better > 0) else " ▼"
+            cells.append(f"{mean:.{c.digits}f} [{low:.{c.digits}f}, {high:.{c.digits}f}]{mark}")
+        out.append(f"| {row.name} | {row.told} | {len(edits)} | {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, Cost]:
+    """What learning and editing a clip costs, counted without content."""
+    empty, method = ghost(editor), row.made
+    guidance, side = row.guidance(editor, edit, 0), editor.settings.pixels
+    channels: Any = editor.parts.codec.config["latent_channels"]
+    source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=empty.device)
+    learned = Cost()
+    if isinstance(method, tuning.Learner) and (how := method.tuning(guidance)).steps:
+        learned = tuning.cost(empty, source, how)
+    return learned, count(empty, lambda: method.edit(empty, clip_of(source), guidance))
+
+
+def costs(editor: Editor, rows: Sequence[Row], edit: WorldEdit, found: Sequence[dict[str, Any]], frames: int) -> str:
+    """The table of costs."""
+    out = ["| | steps | calls | operations | memory | seconds |", "|---|" + "---|" * 5]
+    for row in rows:
+        learning, editing = cost(editor, row, edit, frames)
+        total = learning + editing
+        seconds = [line["seconds"] for line in found if line["row"] == row.name]
+        steps = row.guidance(editor, edit, 0).steps if editing.calls else 0
+        calls = f"{editing.calls}" + (f" + {learning.calls} learning" if learning.calls else "")
+        mean = f"{sum(seconds) / len(seconds):.1f}" if seconds else ""
+        out.append(
+            f"| {row.name} | {steps} | {calls} | {total.flops / 1e9:.0f} G | {total.bytes / 1e6:.0f} MB | {mean} |"
+        )
+    return "\n".join(out)
+
+
+def show(editor: Editor, test: Test, rows: Sequence[Row], numbers: Sequence[int], folder: Path) -> None:
+    """A picture for each of some edits: source, the rows in order, truth."""
+    for number in numbers:
+        edit = test.edits()[number]
+        drawn, shown, names = render_edit([edit], test.frames, test.side), [], []
+        for row in rows:
+            kept = folder / f"{number}.{row.name}.pt"
+            if kept.is_file() and row.method != "copy":
+                shown.append(editor.decode(torch.load(kept).float()))
+                names.append(row.name)
+        file = folder / f"{number:03d}-{edit.task}.png"
+        strips.save(file, [drawn.source[0], *shown, drawn.edited[0]])
+        told = [edit.instruction, f"{edit.source_caption} -> {edit.caption}", "source", *names, "truth"]
+        file.with_suffix(".txt").write_text("\n".join(told) + "\n", encoding="utf-8")
+
+
+def returns(editor: Editor, test: Test, clips: int) -> str:
+    """How far from the source inversion and sampling by the source's caption come, by steps and corrections."""
+    out = ["| | " + " | ".join(f"{c} corrections" for c in CORRECTIONS) + " |", "|---|" + "---|" * len(CORRECTIONS)]
+    edits = test.edits()[:clips]
+    sources = editor.encode(render_edit(edits, test.frames, test.side).source.flatten(0, 1)).unflatten(0, (clips, -1))
+    for steps in (10, 20):
+        for name, schedule in (("backbone", editor.image_schedule), ("video model", editor.schedule)):
+            cells = []
+            for corrections in CORRECTIONS:
+                found = []
+                for edit, source in zip(edits, sources, strict=True):
+                    text, times = editor.embed([edit.source_caption]), schedule.trailing(steps)
+                    video = name != "backbone"
+                    denoise = editor.guided_video(text, None, text_cfg=1.0) if video else editor.guided_image(text, 1.0)
+                    clean = source[None] if video else source
+                    path = invert(denoise, schedule, clean, times, corrections=corrections)
+                    off = float((ddim(denoise, schedule, path[0], times) - clean).square().mean().sqrt())
+                    found.append((off, float(path[0].std())))
+                off, spread = (sum(part) / clips for part in zip(*found, strict=True))
+                cells.append(f"{off:.3f} ({spread:.2f})")
+            out.append(f"| {name}, {steps} steps | {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--each", type=int, default=2, help="edits of each of seven tasks")
+    parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
+    parser.add_argument("--rows", default="", help="some rows, with semicolons")
+    parser.add_argument("--some", default="", help="rows that make some of the edits alone, as dreamix=7;assd=7")
+    parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
+    parser.add_argument("--returns", type=int, default=0, help="only see how well inversion returns so many clips")
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = [row for row in ROWS if not options.rows or row.name in options.rows.split(";")]
+    some = {name: int(number) for name, number in (item.split("=") for item in filter(None, options.some.split(";")))}
+    torch.set_flush_denormal(True)
+    editor = Editor.load(options.model).quicken()
+    test = Test(each=options.each, frames=editor.settings.frames, side=editor.settings.pixels, seed=options.seed)
+    if options.returns:
+        with torch.inference_mode():
+            return print(returns(editor, test, options.returns))
+    with torch.inference_mode():
+        make(editor, test, rows, some, options.out)
+        show(editor, test, rows, range(min(options.strips, len(test.edits()))), options.out)
+    found = lines(options.out / "values.jsonl")
+    told = [table(found, rows, "eve"), costs(editor, rows, test.edits()[0], found, test.frames)]
+    (options.out / "tables.md").write_text("\n\n".join(told) + "\n", encoding="utf-8")
+    print("\n\n".join(told))
+
+
+if __name__ == "__main__":
+    main()

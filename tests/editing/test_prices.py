@@ -1,0 +1,46 @@
+"""What an edit will cost is foretold for every method, and nothing is edited or learned for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eve_cli.editing import tuning
+from eve_cli.editing.loading import LoadedModel
+from eve_cli.editing.method_options import options_class
+from eve_cli.editing.methods import METHODS
+from eve_cli.editing.options.captions import Captioned
+from eve_cli.editing.plan import outlook
+from eve_cli.editing.request import EditRequest
+from eve_cli.models.editor import Editor
+from tests.clips import make_clip
+from tests.tiny import tiny_parts
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return LoadedModel(Editor(tiny_parts()).quicken(), "tiny", {"weights": "1" * 64})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_foretold(
+    method: str, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
+    source = make_clip(tmp_path / "clip.mkv", 4)
+    words = {"source_caption": "a car", "caption": "a red car"} if issubclass(options_class(method), Captioned) else {}
+
+    def calls(steps: int) -> int:
+        asked = EditRequest(
+            input=str(source),
+            instruction="make it red",
+            output=tmp_path / "out.mkv",
+            method=method,
+            steps=steps,
+            **words,  # type: ignore[arg-type]
+        )
+        return outlook(asked, load=lambda _: model).forecast.costs["window"].calls
+
+    few, many = calls(2), calls(6)
+    assert few == many == 0 if method == "copy" else 0 < few < many
