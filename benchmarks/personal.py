@@ -7,9 +7,10 @@
 PLUGGED is a LoRA of `eve train lora`, ALIGNED what `eve align --teachers edit,lora:PLUGGED` made of it; both edit the
 same held-out pictures with the edit adapter, from the same noise and the instruction alone.
 
-style: the truth is known (the picture itself in two inks). subject, ball: a small network, trained here on drawings with
-the robot (the ball) and without, says whether it is there; the world's own balls are among those without. `kept` is
-the PSNR of the three quarters of the picture that changed least. Intervals are 95 % bootstrap, over pictures; `aligned - plugged` is paired.
+style: the truth is known (the picture itself in two inks). subject, ball: a small network, trained here on drawings
+with the robot (the ball) and without, says whether it is there; the world's own balls are among those without. `kept`
+is the PSNR of the three quarters of the picture that changed least. Intervals are 95 % bootstrap, over pictures;
+`aligned - plugged` is paired.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ TASKS = "add, remove, background, texture, local, style, global, segment, sketch
 
 Format = Literal["text", "json"]
 Kind = Literal["subject", "ball", "style"]
+NOVEL = "subject (a toy robot), ball (in a pattern of its own) or style (two inks)."
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -102,7 +103,7 @@ def world(
 
 @app.command("novel")
 def novel(
-    kind: Annotated[Kind, typer.Argument(help="subject (a toy robot), ball (in a pattern of its own) or style (two inks).", metavar="KIND")],
+    kind: Annotated[Kind, typer.Argument(help=NOVEL, metavar="KIND")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not hold anything yet.")],
     token: Annotated[str, typer.Option("--token", help="What the captions call it.")] = "<toy>",
     count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.", min=1)] = 12,

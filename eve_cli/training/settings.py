@@ -381,8 +381,8 @@ ALIGN_RECIPES: dict[str, dict[str, Any]] = {
 """Values of `AlignSettings` that a recipe sets; what is given on the command line or in a file wins.
 
 In `lora` the edit adapter, which does not know the token, judges what little noise leaves open, the outlines, and the
-LoRA, guided so that it insists on its token, what much noise does, colours and shapes. `paper` is EVE, sections 3.2, 3.3 and 4 (k, weights, lambda, steps,
-batch, rate); what it leaves open is chosen here.
+LoRA, guided so that it insists on its token, what much noise does, colours and shapes. `paper` is EVE, sections 3.2,
+3.3 and 4 (k, weights, lambda, steps, batch, rate); what it leaves open is chosen here.
 """
 
 

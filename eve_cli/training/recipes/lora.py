@@ -95,14 +95,13 @@ class LoraRecipe(common.LatentRecipe):
         return {"velocity": error.mean()} | {name: value.mean().detach() for name, value in told.items()}
 
     def warnings(self, told: Mapping[str, float]) -> list[str]:
-        """That the model reads a subject's token in pieces: edit adapters take those for words that they do not know,
-        and do nothing."""
+        """That the model reads a subject's token in pieces: an edit adapter takes those for words it does not know."""
         pieces = max((self.parts.tokenizer.tokenize(word) for word in self.token.split()), key=len)
         if self.kind != "subject" or len(pieces) < 2:
             return []
         return [
-            f"this model reads {self.token!r} in pieces, so that edits may not follow it; choose one letter beside what "
-            'the subject is, such as --token "a z ball".'
+            f"this model reads {self.token!r} in pieces, so that edits may not follow it; choose one letter beside "
+            'what the subject is, such as --token "a z ball".'
         ]
 
     def preview(self, step: int) -> Tensor | None:
