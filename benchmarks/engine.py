@@ -11,7 +11,8 @@ savings   what the approximations cost in quality, with the trained weights of m
 
 Where the time of a window goes: benchmarks/shares.py; memory by the length of a clip: benchmarks/memory.py.
 Tiny width is the full layout with narrow layers: its ratios say what calls, copies and products of small matrices cost,
-not what a GPU would gain. Runs are interleaved; ratios are medians of pairs.
+not what a GPU would gain. Runs are interleaved; ratios are medians of pairs. `--steps` is to divide 1,000:
+diffusers' DDIM steps by the whole part of 1,000 / steps, so that a rest takes it beside its own timesteps.
 """
 
 from __future__ import annotations
