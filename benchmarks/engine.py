@@ -1,6 +1,6 @@
 """The engine beside diffusers' own pipelines, in one run with the same weights and the same work.
 
-    python benchmarks/engine.py [--only peers,savings,profile,memory] [--size tiny|full] [--device cpu|cuda]
+    python benchmarks/engine.py [--only peers,savings] [--size tiny|full] [--device cpu|cuda]
 
 peers     an edit of a clip by Stable Diffusion 1.5 + AnimateDiff + ControlNet with random weights, from text, frames
           and noise to frames, beside AnimateDiffControlNetPipeline and AnimateDiffVideoToVideoControlNetPipeline, with
@@ -8,11 +8,11 @@ peers     an edit of a clip by Stable Diffusion 1.5 + AnimateDiff + ControlNet w
           processor on a CPU), calls of networks, floating point operations, and the most bytes that live at once.
 savings   what the approximations cost in quality, with the trained weights of mini on edits of drawn scenes: PSNR to
           the exact result, and how much nearer to or farther from the true edit it is.
-profile   where the time of one window goes, for mini and for the sd15 layout, with plain networks and the fast ones.
-memory    the most memory of whole edits of 16 to 2,000 frames (a tiny model); writes docs/pictures/memory.svg.
 
+Where the time of a window goes: benchmarks/shares.py; memory by the length of a clip: benchmarks/memory.py.
 Tiny width is the full layout with narrow layers: its ratios say what calls, copies and products of small matrices cost,
-not what a GPU would gain. Runs are interleaved; ratios are medians of pairs.
+not what a GPU would gain. Runs are interleaved; ratios are medians of pairs. `--steps` is to divide 1,000:
+diffusers' DDIM steps by the whole part of 1,000 / steps, so that a rest takes it beside its own timesteps.
 """
 
 from __future__ import annotations

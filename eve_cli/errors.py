@@ -61,4 +61,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in text for sign in MEMORY_SIGNS)
+    # oneDNN's words where it has no room for a kernel; where it has no such kernel, it goes on with "descriptor"
+    signs = text.strip() == "could not create a primitive" or any(sign in text for sign in MEMORY_SIGNS)
+    return isinstance(error, RuntimeError) and signs

@@ -24,7 +24,7 @@ class FakeEditor:
 
     gain: float = 1.0
     noisy: float = 0.0
-    settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4))
+    settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4, long="chain"))
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
     image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

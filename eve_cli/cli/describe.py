@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eve_cli.cli import console
@@ -33,20 +33,27 @@ def source(info: VideoInfo, planned: Mapping[str, Any]) -> str:
 def plan(planned: Mapping[str, Any], picture: bool = False) -> str:
     """`mini · method eve · 5 windows of 8, overlap 2 · 10 steps · text 2.0, video 1.0 · seed 7`."""
     request = planned["request"]
-    windows = len(planned["windows"])
     lora = planned["record"]["model"].get("lora")
-    cut = f"{windows} window{'s' * (windows > 1)} of {request['window']}, overlap {request['overlap']}"
     parts = [
         str(request["model"]),
         *([f"lora {lora['token']}"] if lora else []),
         f"method {request['method']}",
-        *([] if picture else [cut]),
+        *([] if picture else [_windows(request, planned["windows"])]),
         f"{request['steps']} steps",
         f"guidance {request['text_cfg']:g} text, {request['video_cfg']:g} video",
         f"seed {request['seed']}",
         *([f'of "{request["caption"]}"'] if request["caption"] else []),
     ]
     return " · ".join(parts)
+
+
+def _windows(request: Mapping[str, Any], planned: Sequence[Mapping[str, int]]) -> str:
+    """`5 windows of 8, overlap 2`, or `2 stretches, each in step in windows of 8, overlap 4`."""
+    count, size = len(planned), f"of {request['window']}, overlap {request['overlap']}"
+    longest = max(each["stop"] - each["start"] for each in planned)
+    if request["long"] == "chain" or longest <= request["window"]:
+        return f"{count} window{'s' * (count > 1)} {size}"
+    return f"all in step in windows {size}" if count == 1 else f"{count} stretches, each in step in windows {size}"
 
 
 def unknown_words(model: str, words: list[str]) -> str:

@@ -53,7 +53,13 @@ def list_models(json_output: Json = False) -> None:
 def _line(name: str, here: bool, megabytes: float, licences: list[str], summary: str) -> dict[str, Any]:
     size = f"{megabytes / 1000:.2f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
     state = "here" if here else "to pull"
-    return {"name": name, "state": state, "size": size, "licence": " · ".join(licences), "summary": summary}
+    return {
+        "name": name,
+        "state": state,
+        "size": size,
+        "licence": " · ".join(licences) or "no licence is noted",
+        "summary": summary,
+    }
 
 
 @app.command("show")

@@ -162,9 +162,7 @@ def label(cell: Cell) -> str:
 def notes(made: Preview) -> list[str]:
     """What the preview is, and what it is not."""
     exact = sum(piece.exact for piece in made.pieces)
-    told = (
-        [f"{exact} of {len(made.pieces)} windows are just as in the full edit, which takes them over"] if exact else []
-    )
+    told = [f"as in the full edit, which takes them over: {exact} of {len(made.pieces)} windows"] if exact else []
     if exact < len(made.pieces):
         told.append(
             "windows marked ~ have the noise of the full edit, but start anew where it goes on with what is before them"

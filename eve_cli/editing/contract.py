@@ -76,7 +76,7 @@ class Guidance:
             options=request.options,
             window=request.window if request.long == "together" else None,
             overlap=request.overlap or 0,
-            keyframes=request.keyframes or 0,
+            keyframes=request.keyframes,
             reuse=request.reuse,
             guided=request.guided,
         )

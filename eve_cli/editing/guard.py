@@ -84,7 +84,9 @@ class Guard:
                 self._keep(stage, at, "out of memory", rung.name)
                 return
         tried = f"with {', '.join(self.taken)} already" if self.taken else "and there is no way to need less"
-        raise OutOfMemory(f"Memory ran out at {at} {tried} ({said}): try a shorter --window, or --device cpu.")
+        raise OutOfMemory(
+            f"Memory ran out at {at} {tried} ({said}): try a shorter --window or --span, or --device cpu."
+        )
 
     def _take(self, rung: Rung) -> bool:
         if not rung.take(self.editor):

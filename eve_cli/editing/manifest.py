@@ -83,18 +83,16 @@ def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
             raise InputError(f"{source}: there is no video and no picture in this folder.")
         yield from (({"input": str(each)}, Path()) for each in sorted(wanted, key=sources.natural))
         return
+    table, lines = source.suffix.lower() in (".csv", ".tsv"), source.suffix.lower() in (".jsonl", ".ndjson")
+    if source.is_file() and not (table or lines):
+        raise UsageError(f"{source}: name a folder of videos, or a manifest that ends in .csv or .jsonl.")
     try:
         text = source.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{source}: cannot read this manifest ({(error.strerror or str(error)).lower()}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: this manifest is not text in UTF-8; save it as such.") from error
-    if source.suffix.lower() in (".csv", ".tsv"):
-        yield from ((values, source.parent) for values in _table(source, text))
-    elif source.suffix.lower() in (".jsonl", ".ndjson"):
-        yield from ((values, source.parent) for values in _lines(source, text))
-    else:
-        raise UsageError(f"{source}: name a folder of videos, or a manifest that ends in .csv or .jsonl.")
+    yield from ((values, source.parent) for values in (_table if table else _lines)(source, text))
 
 
 def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:

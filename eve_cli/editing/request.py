@@ -107,9 +107,9 @@ class EditRequest:
         panel="Edit",
     )
     span: int = setting(64, "Frames that are denoised together at most.", metavar="N", min=16, max=4096, panel="Edit")
-    keyframes: int | None = setting(
-        None,
-        "Together: one of so many frames is edited alone, for the others to follow (0: the first; default: a window).",
+    keyframes: int = setting(
+        0,
+        "Together: one of so many frames is edited alone, for the others to follow (0: the first alone).",
         metavar="N",
         min=0,
         panel="Edit",

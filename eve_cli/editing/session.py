@@ -142,9 +142,8 @@ def rerun(
 def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
     """The plan of an edit of these shots, in windows; everything is resolved in it."""
     settings = model.editor.settings
-    together = (
-        request.method in LONG_METHODS and (request.long if request.long != "auto" else settings.long) == "together"
-    )
+    usual_long = settings.long if request.method == "eve" else "chain"  # the others were not compared
+    together = request.method in LONG_METHODS and (usual_long if request.long == "auto" else request.long) == "together"
     keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
     usual = request.options.usual(settings)
     usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
@@ -153,7 +152,6 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
         **{name: value for name, value in usual.items() if getattr(request, name) is None},
         overlap=overlap,
         long="together" if together else "chain",
-        keyframes=window if request.keyframes is None else request.keyframes,
         keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
         **request.options.settled(request),
     )

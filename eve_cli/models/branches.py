@@ -82,7 +82,7 @@ class Branches:
             run.step += 1
             t = t.expand(len(noisy))
             if alone is not None and run.guided is not None and run.step > run.guided:
-                run.branches = run.shown = 1
+                run.branch, run.branches, run.shown = 0, 1, 1
                 return clean(noisy, t, run=run, **alone)
             run.branches, run.shown = sizes
             made = []

@@ -25,7 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from eve_cli.diffusion.schedule import Schedule, diffusers_config
-from eve_cli.errors import EveError, ModelError
+from eve_cli.errors import EveError, ModelError, OutOfMemory, is_out_of_memory
 from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
 from eve_cli.models.families import sd15
@@ -165,6 +165,10 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
     except EveError:
         raise
     except Exception as error:  # these libraries raise anything from KeyError to RuntimeError on bad files
+        if is_out_of_memory(error):
+            raise OutOfMemory(
+                f"Memory ran out while the model was loaded ({folder}): choose a smaller model."
+            ) from error
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(
             f"{folder} cannot be read ({type(error).__name__}: {reason}): copy the model again."

@@ -68,7 +68,7 @@ class BundleSettings:
     keep: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
-    long: Long = "chain"
+    long: Long = "together"
     """How clips longer than a window are edited: window by window, or with all windows denoised together."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""

@@ -154,6 +154,7 @@ def test_without_a_seed_a_row_has_one_of_its_own_and_always_the_same(desk: Path)
         ("m.jsonl", "{bad}", UsageError, "line 1 is not JSON"),
         ("m.jsonl", "[1]", UsageError, "must be an object"),
         ("m.txt", "x", UsageError, "ends in .csv or .jsonl"),
+        ("clip.mp4", "\xff\xfe", UsageError, "ends in .csv or .jsonl"),
         ("gone.csv", None, InputError, "no such file"),
     ],
 )
@@ -161,7 +162,7 @@ def test_a_manifest_that_is_none(
     name: str, content: str | None, kind: type[EveError], text: str, tmp_path: Path
 ) -> None:
     if content is not None:
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(kind, match=text):
         manifest.read(tmp_path / name, "x", {}, tmp_path)
 

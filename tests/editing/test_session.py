@@ -22,7 +22,7 @@ from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import plan_windows
 from eve_cli.errors import EveError, InputError, ModelError, OutputError
-from eve_cli.models.parts import TASKS
+from eve_cli.models.parts import TASKS, BundleSettings
 from eve_cli.registry import load
 from tests.clips import decibels, make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
@@ -229,6 +229,27 @@ def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path
     resumed = session.resume(tmp_path / "killed.eve-run", load=fake_load(noisy=0.1))
     assert resumed.output.read_bytes() == unbroken.output.read_bytes()
     assert not (tmp_path / "killed.eve-run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "found"),
+    [
+        ("eve", "auto", "together"),
+        ("eve", "chain", "chain"),
+        ("sdedit", "auto", "chain"),
+        ("sdedit", "together", "together"),
+        ("per_frame", "auto", "chain"),
+    ],
+)
+def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
+    method: str, asked: Any, found: str, clip: Path, tmp_path: Path
+) -> None:
+    request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
+    model = fake_load()(request)
+    model.editor.settings = BundleSettings(pixels=64, frames=8)
+    plan = session.draft(request, model, [range(21)])
+    assert plan["request"]["long"] == found and plan["request"]["keyframes"] == 0
+    assert [each["overlap"] for each in plan["windows"]] == ([0] if found == "together" else [0, 2, 2, 7])
 
 
 def test_an_error_leaves_nothing_but_finished_windows(

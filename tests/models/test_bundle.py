@@ -21,7 +21,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.errors import ModelError, OutputError
+from eve_cli.errors import ModelError, OutOfMemory, OutputError
 from eve_cli.models import align, bundle, folder
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
@@ -267,3 +267,12 @@ def test_settings_survive_as_they_were(tmp_path: Path) -> None:
 
 def test_every_preset_has_a_name_of_its_own() -> None:
     assert all(name == preset.name and preset.summary for name, preset in PRESETS.items())
+
+
+def test_too_little_memory_is_not_taken_for_a_damaged_model(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 733184 bytes.")
+
+    monkeypatch.setattr(bundle, "_from_pretrained", full)
+    with pytest.raises(OutOfMemory, match="while the model was loaded"):
+        bundle.load(whole)

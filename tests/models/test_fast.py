@@ -9,6 +9,7 @@ from torch import Tensor
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.models.forward.fast import Fast
+from eve_cli.models.forward.run import Run
 from tests.models.awake import awake
 from tests.tiny import tiny_parts
 
@@ -82,3 +83,21 @@ def test_the_engine_gives_the_plain_networks_numbers(
     finally:
         editor.networks, editor.together = plain, True
     assert [name for name in wanted if not close(found[name], wanted[name])] == []
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("together", [True, False])
+def test_layers_that_are_reused_when_guidance_ends_are_the_full_branchs(
+    editor: Editor, given: dict[str, Tensor], together: bool
+) -> None:
+    """The same latents at every step, so that what is reused is exact."""
+    told = (given["text"], given["instruction"], given["source"], given["first"])
+    wanted = editor.guided_student(*told, text_cfg=1.0, video_cfg=1.0)(given["noisy"], T)
+    plain, editor.networks, editor.together = editor.networks, Fast(), together
+    try:
+        denoise = editor.guided_student(*told, text_cfg=4.0, video_cfg=1.5, run=Run(refresh=2, guided=1))
+        denoise(given["noisy"], T)
+        found = denoise(given["noisy"], T)
+    finally:
+        editor.networks, editor.together = plain, True
+    assert close(found, wanted)

@@ -59,6 +59,7 @@ class Fast:
             return Plain().unet(net, x, t, text, residuals, run)
         wake(net)
         shared, frames = self._shared(net, t, None, text, x.dtype, run.branches), len(x) // len(t)
+        rows = len(x) * run.branches
         skips, x = self._down(net, net.conv_in(_laid(x)), shared, run, frames)
         if residuals is not None:
             down, mid = residuals
@@ -69,7 +70,7 @@ class Fast:
             outer = len(climbs) - run.outer
         else:
             climbs, outer = climbs[-run.outer :], -1
-            x = run.kept[net, run.branch]
+            x = run.kept[net, run.branch][:rows]  # of more branches, before guidance ended
         for number, (block, i) in enumerate(climbs):
             if number == outer and run.refresh > 1:
                 run.kept[net, run.branch] = x

@@ -1,0 +1,102 @@
+"""The most memory that whole edits take, by the length of the clip.
+
+    python benchmarks/memory.py [--frames 16,64,250,1000,2000] [--modes chain,together] [--plot memory.svg]
+
+Clips of 64x64 pixels are drawn and edited by `eve edit --model mini --steps 1`, each in a process of its own, whose
+peak (resident memory on a CPU, of Python and its libraries too) is told by the system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from eve_cli.evaluation.report.canvas import COLOURS, FAINT, Canvas
+from eve_cli.evaluation.report.plots import Axis
+from eve_cli.media.encode import VideoWriter
+
+SIDE, RATE = 64, 25
+EDIT = """
+import resource, sys
+from eve_cli.cli.app import main
+sys.argv[1:] = ["edit", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+"""
+
+
+def draw(path: Path, frames: int) -> None:
+    """A clip of a square that goes round."""
+    still = np.full((3, SIDE, SIDE), 90, np.uint8)
+    with VideoWriter(path, fps=RATE) as writer:
+        for number in range(frames):
+            picture, at = still.copy(), number % (SIDE - 16)
+            picture[:, 24:40, at : at + 16] = np.array([200, 60, 40], np.uint8)[:, None, None]
+            writer.write(picture, None, None)
+
+
+def megabytes(clip: Path, mode: str, folder: Path) -> float:
+    """The peak of an edit."""
+    words = [str(clip), "make it snowy", "--steps", "1", "--seed", "1", "--long", mode, "--scene-cuts", "off", "-q"]
+    words += ["-o", str(folder / "out.mp4"), "--overwrite"]
+    done = subprocess.run([sys.executable, "-c", EDIT, *words], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return float(done.stderr.split()[-1])
+
+
+def plot(found: dict[str, dict[int, float]], path: Path) -> None:
+    """Lines over the length of the clip."""
+    canvas = Canvas(520, 250)
+    lengths = sorted({frames for row in found.values() for frames in row})
+    across = Axis([0, *lengths], 62, 500, zero=True)
+    up = Axis([0, *(value for row in found.values() for value in row.values())], 214, 34, zero=True)
+    canvas.text(10, 14, "most memory of an edit, MB, by frames of the clip", size=13)
+    for value in up.ticks():
+        canvas.line(62, up.at(value), 500, up.at(value), FAINT)
+        canvas.text(56, up.at(value), f"{value:g}", "end", 10)
+    for value in across.ticks():
+        canvas.text(across.at(value), 226, f"{value:g}", "middle", 10)
+    for number, (mode, row) in enumerate(found.items()):
+        spots = [(across.at(frames), up.at(value)) for frames, value in sorted(row.items())]
+        for (x, y), (to_x, to_y) in pairwise(spots):
+            canvas.line(x, y, to_x, to_y, COLOURS[number], 1.5)
+        for x, y in spots:
+            canvas.dot(x, y, 3, COLOURS[number])
+        canvas.text(70, 180 + 16 * number, f"--long {mode}")
+        canvas.bar(160, 176 + 16 * number, 8, 8, COLOURS[number])
+    path.write_text(canvas.svg(), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", default="16,64,250,1000,2000")
+    parser.add_argument("--modes", default="chain,together")
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    lengths = [int(each) for each in options.frames.split(",")]
+    found: dict[str, dict[int, float]] = {mode: {} for mode in options.modes.split(",")}
+    print(f"most memory, MB\n| frames | {' | '.join(found)} |\n|---{'|---' * len(found)}|")
+    with tempfile.TemporaryDirectory() as name:
+        for frames in lengths:
+            clip = Path(name) / f"{frames}.mp4"
+            draw(clip, frames)
+            for mode, row in found.items():
+                row[frames] = megabytes(clip, mode, Path(name))
+            print(f"| {frames:,} | {' | '.join(f'{row[frames]:.0f}' for row in found.values())} |", flush=True)
+    if options.plot:
+        plot(found, options.plot)
+
+
+if __name__ == "__main__":
+    main()
