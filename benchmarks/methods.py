@@ -1,6 +1,6 @@
 """All editing methods beside each other: held-out edits of the world, whose truth is known, and what each costs.
 
-    python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "dreamix=7"] [--strips 7] [--out runs/methods]
+    python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "assd=7"] [--strips 7] [--out runs/methods]
 
 Every row edits the same clips from noise of the same seeds, by its own defaults. Methods that have an edit adapter are
 told the instruction alone, the others the world's own captions of source and result: more than a user gives. Rows of
@@ -85,9 +85,11 @@ class Row:
 
 EXTRA = {
     "per_frame": [Row("per_frame, one noise", "per_frame", {"shared_noise": True})],
-    "dreamix": [Row("dreamix, preset object", "dreamix", {"preset": "object"})],
+    "dreamix": [Row("dreamix, preset motion", "dreamix", {"preset": "motion"})],
 }
-ROWS = [row for name in METHODS for row in (Row(name, name), *EXTRA.get(name, []))]
+OWN = {"dreamix": {"preset": "object"}}
+"""Defaults that `eve edit` chooses for `mini`."""
+ROWS = [row for name in METHODS for row in (Row(name, name, OWN.get(name, {})), *EXTRA.get(name, []))]
 
 
 PAIRS = (
@@ -244,7 +246,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=2, help="edits of each of seven tasks")
     parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
     parser.add_argument("--rows", default="", help="some rows, with semicolons")
-    parser.add_argument("--some", default="", help="rows that make some of the edits alone, as dreamix=7;assd=7")
+    parser.add_argument("--some", default="", help="rows that make some of the edits alone, as tune_a_video=7;assd=7")
     parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
     parser.add_argument("--returns", type=int, default=0, help="only see how well inversion returns so many clips")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
