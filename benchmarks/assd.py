@@ -3,9 +3,10 @@
     python benchmarks/assd.py [--each 2] [--steps 25] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
 
 Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
-noise smoothed as in the paper, the mask as its formula is printed, parts alone, and DDS of the backbone, frame by
-frame. All rows see the same edits, captions and noise. --captions told gives what a user gives: the caption of the
-source and the instruction, from which the caption of the result is told; `true` gives the world's own.
+noise smoothed as in the paper, the mask as its formula is printed, parts alone, DDS of the backbone, frame by frame,
+and half of the learning rate, which is the default where the backbone's gradient is added. All rows see the same edits,
+captions and noise. --captions told gives what a user gives: the caption of the source and the instruction, from which
+the caption of the result is told; `true` gives the world's own.
 
 leak: mean change outside the edit, in levels of 255, against the source through the codec. The second table compares
 each row with the one it builds on, edit by edit. All intervals are 95 % bootstrap intervals.
@@ -86,7 +87,7 @@ def edited(
     own = kind(source_caption=asked.source_caption, **row.parts)
     usual = own.usual(editor.settings)
     steps = options.steps or usual["steps"]
-    own = replace(own, rate=own.rate_of(steps) * row.speed)
+    own = replace(own, rate=DDSOptions().rate_of(steps) * row.speed)
     guidance = Guidance(
         asked.instruction,
         asked.caption if options.captions == "true" else None,

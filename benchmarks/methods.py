@@ -1,6 +1,6 @@
 """All editing methods beside each other: held-out edits of the world, whose truth is known, and what each costs.
 
-    python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "dreamix=7"] [--strips 7] [--out runs/methods]
+    python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "assd=7"] [--strips 7] [--out runs/methods]
 
 Every row edits the same clips from noise of the same seeds, by its own defaults. Methods that have an edit adapter are
 told the instruction alone, the others the world's own captions of source and result: more than a user gives. Rows of
@@ -43,7 +43,7 @@ from eve_cli.editing.method_options import options_class
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.request import ADAPTER_METHODS
 from eve_cli.evaluation import strips, truth
-from eve_cli.evaluation.alignment import COLUMNS, Test, measure
+from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
 from eve_cli.models.editor import Editor
 
 
@@ -85,11 +85,22 @@ class Row:
 
 EXTRA = {
     "per_frame": [Row("per_frame, one noise", "per_frame", {"shared_noise": True})],
-    "dreamix": [Row("dreamix, preset object", "dreamix", {"preset": "object"})],
+    "dreamix": [Row("dreamix, preset motion", "dreamix", {"preset": "motion"})],
 }
-ROWS = [row for name in METHODS for row in (Row(name, name), *EXTRA.get(name, []))]
+OWN = {"dreamix": {"preset": "object"}}
+"""Defaults that `eve edit` chooses for `mini`."""
+ROWS = [row for name in METHODS for row in (Row(name, name, OWN.get(name, {})), *EXTRA.get(name, []))]
 
 
+PAIRS = (
+    ("fairy", "per_frame, one noise"),
+    ("per_frame, one noise", "per_frame"),
+    ("tokenflow", "pnp"),
+    ("tune_a_video", "inversion"),
+)
+HEAD = " | ".join(
+    f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in COLUMNS
+)
 CORRECTIONS = (0, 1, 2)
 
 
@@ -126,24 +137,39 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 
 def table(found: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) -> str:
-    """Means with intervals; a difference from the reference is over the edits that both have."""
+    """Means with intervals, marked where the paired difference from the reference is clear of zero."""
     by = {(line["edit"], line["row"]): line for line in found}
-    head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in COLUMNS]
-    out = [f"| | told | edits | {' | '.join(head)} |", "|---|" + "---|" * (len(COLUMNS) + 2)]
+    out = [f"| | told | edits | {HEAD} |", "|---|" + "---|" * (len(COLUMNS) + 2)]
     for row in rows:
-        edits = sorted(edit for edit, name in by if name == row.name)
+        own = [line for line in found if line["row"] == row.name]
         cells = []
         for c in COLUMNS:
-            own = torch.tensor([by[edit, row.name][c.name] for edit in edits]) * c.scale
-            mean, low, high = truth.confidence(own)
-            pairs = [edit for edit in edits if (edit, reference) in by]
-            other = torch.tensor([by[edit, reference][c.name] for edit in pairs]) * c.scale
-            mine = torch.tensor([by[edit, row.name][c.name] for edit in pairs]) * c.scale
-            change, least, most = truth.confidence(mine - other) if row.name != reference else (0.0, 0.0, 0.0)
-            mark = "" if not least * most > 0 else " ▲" if (change > 0) == (c.better > 0) else " ▼"
+            mean, low, high = truth.confidence(torch.tensor([line[c.name] for line in own]) * c.scale)
+            mark = "" if row.name == reference else change(by, row.name, reference, c)[1]
             cells.append(f"{mean:.{c.digits}f} [{low:.{c.digits}f}, {high:.{c.digits}f}]{mark}")
-        out.append(f"| {row.name} | {row.told} | {len(edits)} | {' | '.join(cells)} |")
+        out.append(f"| {row.name} | {row.told} | {len(own)} | {' | '.join(cells)} |")
     return "\n".join(out)
+
+
+def differences(found: Sequence[dict[str, Any]]) -> str:
+    """What a method adds to the one that it is built on, over the edits that both have."""
+    by = {(line["edit"], line["row"]): line for line in found}
+    out = [f"| | {HEAD} |", "|---|" + "---|" * len(COLUMNS)]
+    for name, other in PAIRS:
+        if {name, other} <= {row for _, row in by}:
+            cells = ("".join(change(by, name, other, c)) for c in COLUMNS)
+            out.append(f"| {name} against {other} | {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def change(by: dict[tuple[int, str], dict[str, Any]], name: str, other: str, c: Column) -> tuple[str, str]:
+    """The mean paired difference in a column with its interval; an arrow where it is clear of zero, up for better."""
+    pairs = [
+        (by[edit, name][c.name], by[edit, other][c.name]) for edit, row in by if row == name and (edit, other) in by
+    ]
+    mean, low, high = truth.confidence(torch.tensor([one - two for one, two in pairs]) * c.scale)
+    mark = "" if not low * high > 0 else " ▲" if (mean > 0) == (c.better > 0) else " ▼"
+    return f"{mean:+.{c.digits}f} [{low:+.{c.digits}f}, {high:+.{c.digits}f}]", mark
 
 
 def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, Cost]:
@@ -220,7 +246,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=2, help="edits of each of seven tasks")
     parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
     parser.add_argument("--rows", default="", help="some rows, with semicolons")
-    parser.add_argument("--some", default="", help="rows that make some of the edits alone, as dreamix=7;assd=7")
+    parser.add_argument("--some", default="", help="rows that make some of the edits alone, as tune_a_video=7;assd=7")
     parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
     parser.add_argument("--returns", type=int, default=0, help="only see how well inversion returns so many clips")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"))
@@ -238,7 +264,7 @@ def main() -> None:
         make(editor, test, rows, some, options.out)
         show(editor, test, rows, range(min(options.strips, len(test.edits()))), options.out)
     found = lines(options.out / "values.jsonl")
-    told = [table(found, rows, "eve"), costs(editor, rows, test.edits()[0], found, test.frames)]
+    told = [table(found, rows, "eve"), differences(found), costs(editor, rows, test.edits()[0], found, test.frames)]
     (options.out / "tables.md").write_text("\n\n".join(told) + "\n", encoding="utf-8")
     print("\n\n".join(told))
 

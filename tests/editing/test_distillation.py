@@ -93,6 +93,12 @@ def test_frames_edited_before_stay_and_what_follows_goes_from_them(editor: Edito
     assert not torch.allclose(made[2:], ASSD().edit(editor, clip(), asks)[2:])
 
 
+def test_the_paper_s_rate_holds_for_its_updates_and_few_updates_go_no_faster_together_than_alone() -> None:
+    assert DDSOptions().rate_of(200) == ASSDOptions().rate_of(200) == 0.1
+    assert DDSOptions().rate_of(25) == ASSDOptions(joint=0.0).rate_of(25) == 2 * ASSDOptions().rate_of(25)
+    assert ASSDOptions(rate=3.0).rate_of(25) == 3.0
+
+
 def test_a_frame_is_smoothed_with_its_neighbours() -> None:
     spike = torch.zeros(5, 1, 1, 1)
     spike[2] = 1

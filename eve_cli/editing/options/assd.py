@@ -28,6 +28,11 @@ class ASSDOptions(DDSOptions):
     fusion_layers: int = setting(3, "The last self-attention layers in which attention is shared.", min=0)
     joint: float = setting(1.0, "Weight of the backbone's own score, frame by frame; 0 leaves it out.", min=0.0)
 
+    @property
+    def fastest(self) -> float:
+        """Two gradients that are added share what one may do."""
+        return super().fastest / (1 + self.joint)
+
     def __post_init__(self) -> None:
         if self.mask != "text" and self.sliding == "off":
             raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --sliding off.")

@@ -23,7 +23,8 @@ class DDSOptions(Captioned):
 
     rate: float | None = setting(
         None,
-        f"Learning rate of the updates, which --steps counts (default: {PATH:g} / steps, {FASTEST:g} at most).",
+        f"Learning rate of the updates, which --steps counts (default: {PATH:g} / steps, at most {FASTEST:g}, or "
+        f"{FASTEST / 2:g} where --joint adds a gradient).",
         metavar="X",
         min=0,
     )
@@ -33,6 +34,11 @@ class DDSOptions(Captioned):
         own = {"steps": 25, "text_cfg": 4.0} if settings.name == "mini" else {"steps": 200, "text_cfg": 7.5}
         return super().usual(settings) | own
 
+    @property
+    def fastest(self) -> float:
+        """The highest learning rate that is chosen by default."""
+        return FASTEST
+
     def rate_of(self, updates: int) -> float:
         """The learning rate where there are so many updates."""
-        return min(PATH / updates, FASTEST) if self.rate is None else self.rate
+        return min(PATH / updates, self.fastest) if self.rate is None else self.rate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from eve_cli.editing.options.base import MethodOptions
@@ -36,12 +36,20 @@ PRESETS: dict[Preset, Combination] = {
     "frames": Combination(0.95, 0.0, 60),
 }
 
+USUAL: Preset = "motion"
+"""The paper edits everything by it where it compares itself with others."""
+MINI: Preset = "object"
+"""Better for `mini` in edits of all kinds (docs/experiments.md)."""
+
 
 @dataclass(frozen=True)
 class DreamixOptions(MethodOptions):
     """How much of the source is kept, and how the model learns it before."""
 
-    preset: Preset = setting("motion", "What to edit, for what goes well with it; what is given beside it wins.")
+    preset: Preset | None = setting(
+        None,
+        f"What to edit, for what goes well with it; what is given beside it wins (default: {USUAL}; {MINI} for mini).",
+    )
     strength: float | None = setting(
         None, "Share of the noise to start from (default: the preset's).", min=0.01, max=1.0
     )
@@ -64,11 +72,12 @@ class DreamixOptions(MethodOptions):
     def combination(self) -> Combination:
         """The preset's, but for what is given beside it."""
         given = {name: value for name in Combination._fields if (value := getattr(self, name)) is not None}
-        return PRESETS[self.preset]._replace(**given)
+        return PRESETS[self.preset or USUAL]._replace(**given)
 
     def settled(self, request: EditRequest) -> dict[str, Any]:
         """What the preset stands for too."""
-        return super().settled(request) | self.combination._asdict()
+        preset = self.preset or (MINI if request.model == "mini" else USUAL)
+        return super().settled(request) | {"preset": preset} | replace(self, preset=preset).combination._asdict()
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """The paper samples in 64 steps without guidance; what suits `mini` is in docs/experiments.md."""
