@@ -52,7 +52,7 @@ class TunedEditor(Editor):
 
 
 def fingerprint(editor: Editor) -> str:
-    """A hash of a few numbers of every layer, which tells apart models whose video model or backbone differs."""
+    """A hash that tells apart models whose video model differs, or its backbone, from some numbers of each layer."""
     digest = hashlib.sha256()
     for module in (editor.video, editor.parts.codec, editor.parts.text_encoder):
         for name, value in [] if module is None else module.state_dict().items():
