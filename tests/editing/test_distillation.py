@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ class Painter(FakeEditor):
 
     video = None
 
-    def embed(self, texts: list[str]) -> Tensor:
+    def embed(self, texts: Sequence[str]) -> Tensor:
         return torch.tensor([[[float(len(text))]] for text in texts])
 
     def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None) -> Tensor:
