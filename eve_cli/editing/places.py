@@ -17,7 +17,7 @@ def cache() -> Path:
 
 def _place(own: str, shared: str, usual: str) -> Path:
     if os.environ.get(own):
-        return Path(os.environ[own])
+        return Path(os.environ[own]).expanduser()
     if os.environ.get(shared):
         return Path(os.environ[shared]) / "eve"
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from eve_cli.cli import app
-from eve_cli.editing import cache, make
+from eve_cli.editing import make
 from eve_cli.models.editor import Editor
 from tests.clips import read_clip
 from tests.tiny import tiny_bundle, tiny_parts
@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("EVE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for number in range(3):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing import cache, tuning
+from eve_cli.editing import tuning
 from eve_cli.editing.contract import Clip, Guidance
 from eve_cli.editing.loading import LoadedModel
 from eve_cli.editing.methods.dreamix import Dreamix, coarsened, filled_in, last
@@ -40,7 +40,7 @@ def editor() -> Editor:
 
 @pytest.fixture(autouse=True)
 def kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv("EVE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -118,8 +118,12 @@ def test_what_was_learned_is_read_again_unless_clip_model_or_settings_differ(
     assert len(made) == 4
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(editor: Editor, kept_here: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(
+    editor: Editor, kept_here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept_here.write_text("a file where the folder should be")
+    assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
+    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("learned again for the next window"))
     assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
 
 
