@@ -146,6 +146,8 @@ def test_captions_are_given_or_told_or_asked_for() -> None:
     assert captions(source_caption="a dog", caption="a cat") == ("a dog", "a cat")
     with pytest.raises(UsageError, match=r"^--method dds compares two captions; give --source-caption"):
         captions()
+    with pytest.raises(UsageError, match=r"give --source-caption"):
+        captions(source_caption=" ")
     with pytest.raises(UsageError, match=r"cannot tell what 'a dog' becomes by 'make the car blue'; give --caption"):
         captions(source_caption="a dog")
 

@@ -35,7 +35,7 @@ class Captioned(MethodOptions):
         make of the source's caption and the instruction; UsageError that says what to give if they cannot."""
         from eve_cli.data.world.reading import edited_caption
 
-        if self.source_caption is None:
+        if self.source_caption is None or not self.source_caption.strip():
             raise UsageError(
                 f"{who} compares two captions; give --source-caption TEXT that says what the source shows."
             )
