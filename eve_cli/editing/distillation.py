@@ -49,8 +49,7 @@ def optimise(editor: Editor, clip: Clip, gradient: Gradient, seed: int, updates:
     times = torch.randint(low, high, (updates,), generator=torch.Generator().manual_seed(frame_seed(seed, -1)))
     for update, t in enumerate(times.to(edited.device)):
         edited[held:] -= rate * gradient(edited, t, clip.noise(seed, update + 1))[held:]
-        if clip.progress is not None:
-            clip.progress(update + 1, updates)
+        clip.report(update + 1, updates)
     return edited
 
 

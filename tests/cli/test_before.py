@@ -17,14 +17,6 @@ from eve_cli.editing import checkup
 from eve_cli.editing.checkup import CHECKS
 from eve_cli.editing.request import EditRequest
 from tests.clips import make_clip
-from tests.tiny import tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_bundle(folder / "mini")
-    return folder
 
 
 @pytest.fixture

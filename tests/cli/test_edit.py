@@ -19,17 +19,8 @@ from eve_cli.editing.method_options import options_class
 from eve_cli.editing.methods import METHODS
 from eve_cli.editing.options.captions import Captioned
 from tests.clips import make_clip, read_clip
-from tests.tiny import tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds a tiny untrained model under the name of the default one."""
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_bundle(folder / "mini")
-    return folder
 
 
 @pytest.fixture

@@ -10,14 +10,6 @@ from PIL import Image
 
 from eve_cli.cli.app import run
 from tests.clips import pictures
-from tests.tiny import tiny_bundle
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("weights")
-    tiny_bundle(folder / "mini")
-    return folder
 
 
 @pytest.fixture

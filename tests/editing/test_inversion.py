@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.contract import Guidance
 from eve_cli.editing.injection import of_source, residual
 from eve_cli.editing.methods.inversion import Inversion
 from eve_cli.editing.methods.pnp import PnP
@@ -17,7 +17,7 @@ from eve_cli.errors import UsageError
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import tiny_clip, tiny_parts
 
 CAR = "a red car"
 
@@ -25,11 +25,6 @@ CAR = "a red car"
 @pytest.fixture(scope="module")
 def editor() -> Editor:
     return Editor(awake(tiny_parts()))
-
-
-def clip(frames: int = 4) -> Clip:
-    source = torch.randn(frames, 4, 4, 4, generator=torch.Generator().manual_seed(3))
-    return Clip(source, source, range(frames), source[:0])
 
 
 def asked(options: InvertingOptions, caption: str = CAR, scale: float = 1.0) -> Guidance:
@@ -44,7 +39,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("frames", [1, 4])
 @pytest.mark.parametrize("method", [Inversion(), PnP()])
 def test_the_source_s_own_caption_returns_the_source(method: Inversion | PnP, frames: int, editor: Editor) -> None:
-    source = clip(frames)
+    source = tiny_clip(frames)
     kind = InjectingOptions if isinstance(method, PnP) else InvertingOptions
     same, rough = (method.edit(editor, source, asked(kind(CAR, corrections=corrections))) for corrections in (20, 0))
     assert distance(same, source.source) < 0.02 < distance(rough, source.source)
@@ -56,7 +51,7 @@ def test_the_source_s_own_caption_returns_the_source(method: Inversion | PnP, fr
 def test_what_is_shared_makes_a_difference_and_for_as_long_as_it_is_said(editor: Editor) -> None:
     def made(attended: float, features: float) -> Tensor:
         options = InjectingOptions(CAR, share_attention=attended, share_features=features)
-        return PnP().edit(editor, clip(), asked(options, "the night", 4.0))
+        return PnP().edit(editor, tiny_clip(), asked(options, "the night", 4.0))
 
     variants = [made(0, 0), made(0.5, 0), made(0, 0.8), made(0.5, 0.8), made(1, 1)]
     for number, one in enumerate(variants):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.contract import Guidance
 from eve_cli.editing.methods.per_frame import PerFrame
 from eve_cli.editing.methods.rave import Rave, cut, shuffled, tiled
 from eve_cli.editing.options.base import MethodOptions
@@ -13,17 +13,12 @@ from eve_cli.editing.options.per_frame import PerFrameOptions
 from eve_cli.editing.options.rave import RaveOptions
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import tiny_clip, tiny_parts
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
     return Editor(awake(tiny_parts()))
-
-
-def clip(frames: int) -> Clip:
-    source = torch.randn(frames, 4, 4, 4, generator=torch.Generator().manual_seed(3))
-    return Clip(source, source, range(frames), source[:0])
 
 
 def asked(options: MethodOptions) -> Guidance:
@@ -47,8 +42,8 @@ def test_every_frame_is_there_and_meets_others_at_other_steps() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("frames", [3, 6])
 def test_a_grid_of_one_is_every_frame_alone_and_a_larger_one_is_not(frames: int, editor: Editor) -> None:
-    alone = PerFrame().edit(editor, clip(frames), asked(PerFrameOptions()))
-    lone = Rave().edit(editor, clip(frames), asked(RaveOptions(grid=1)))
+    alone = PerFrame().edit(editor, tiny_clip(frames), asked(PerFrameOptions()))
+    lone = Rave().edit(editor, tiny_clip(frames), asked(RaveOptions(grid=1)))
     torch.testing.assert_close(lone, alone, atol=1e-4, rtol=1e-4)
-    together = Rave().edit(editor, clip(frames), asked(RaveOptions(grid=2)))
+    together = Rave().edit(editor, tiny_clip(frames), asked(RaveOptions(grid=2)))
     assert torch.allclose(together, alone, atol=1e-4) == (frames < 4)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Clip, Guidance
+from eve_cli.editing.contract import Guidance
 from eve_cli.editing.methods.tune_a_video import TuneAVideo
 from eve_cli.editing.options.tune_a_video import TuneAVideoOptions
 from eve_cli.editing.tuning import learn, sparsely
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import tiny_clip, tiny_parts
 
 CAR = "a red car"
 
@@ -23,11 +23,6 @@ CAR = "a red car"
 @pytest.fixture(scope="module")
 def editor() -> Editor:
     return Editor(awake(tiny_parts()))
-
-
-def clip(frames: int = 4) -> Clip:
-    source = torch.randn(frames, 4, 4, 4, generator=torch.Generator().manual_seed(3))
-    return Clip(source, source, range(frames), source[:0])
 
 
 def asked(caption: str, **options: float) -> Guidance:
@@ -41,10 +36,10 @@ def test_the_source_s_own_caption_returns_the_source_learned_or_not(
 ) -> None:
     monkeypatch.setenv("EVE_CACHE", str(tmp_path))
     for steps in (0, 3):
-        same = TuneAVideo().edit(editor, clip(), asked(CAR, tune_steps=steps, corrections=20))
-        assert (same - clip().source).square().mean().sqrt() < 0.02
-    other = TuneAVideo().edit(editor, clip(), asked("the night", tune_steps=3, corrections=20))
-    assert (other - clip().source).square().mean().sqrt() > 0.03
+        same = TuneAVideo().edit(editor, tiny_clip(), asked(CAR, tune_steps=steps, corrections=20))
+        assert (same - tiny_clip().source).square().mean().sqrt() < 0.02
+    other = TuneAVideo().edit(editor, tiny_clip(), asked("the night", tune_steps=3, corrections=20))
+    assert (other - tiny_clip().source).square().mean().sqrt() > 0.03
 
 
 def test_learning_lowers_the_error_that_it_is_about(
@@ -52,7 +47,7 @@ def test_learning_lowers_the_error_that_it_is_about(
 ) -> None:
     monkeypatch.setenv("EVE_CACHE", str(tmp_path))
     how = TuneAVideo().tuning(asked(CAR, tune_steps=30, tune_lr=3e-3))
-    learned = learn(editor, clip().source, how, [CAR])
+    learned = learn(editor, tiny_clip().source, how, [CAR])
 
     @torch.no_grad()
     def error(each: Editor) -> float:
@@ -60,8 +55,8 @@ def test_learning_lowers_the_error_that_it_is_about(
         for time in (300, 600, 900):
             t, noise = torch.tensor([time]), torch.randn(1, 4, 4, 4, 4, generator=torch.Generator().manual_seed(time))
             with sparsely(each.video, 4):
-                noisy = each.schedule.add_noise(clip().source[None], noise, t)
-                total += (each.clean_video(noisy, t, each.embed([CAR]), None) - clip().source).square().mean()
+                noisy = each.schedule.add_noise(tiny_clip().source[None], noise, t)
+                total += (each.clean_video(noisy, t, each.embed([CAR]), None) - tiny_clip().source).square().mean()
         return float(total)
 
     assert error(learned) < 0.9 * error(editor)
