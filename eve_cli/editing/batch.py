@@ -15,10 +15,9 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
 from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.models.spec import ModelSpec
 
 RESULTS = "results.jsonl"
-OF_MODEL = ("model", "backbone", "lora", "edit_text", "device", "dtype")
-"""Settings that say which model is loaded."""
 
 Line = dict[str, Any]
 """What is told of a row: row, id, status ("done", "before" or "failed"), input, output, seconds, and more."""
@@ -27,24 +26,23 @@ Line = dict[str, Any]
 class Models:
     """Loads a model when a row needs another one than the row before; keeps one."""
 
-    def __init__(self, load: Callable[[EditRequest], LoadedModel] = load_model) -> None:
+    def __init__(self, load: pipeline.Load = load_model) -> None:
         self._load = load
-        self._wanted: tuple[Any, ...] | None = None
-        self._found: LoadedModel | EveError | None = None
+        self._spec: ModelSpec | None = None
+        self._model: LoadedModel | EveError | None = None
 
-    def __call__(self, request: EditRequest) -> LoadedModel:
-        """The model of a request; the same error again if it could not be loaded."""
-        wanted = tuple(getattr(request, name) for name in OF_MODEL)
-        if wanted != self._wanted:
-            self._wanted, self._found = wanted, None
+    def __call__(self, spec: ModelSpec) -> LoadedModel:
+        """The model of a spec; the same error again if it could not be loaded."""
+        if spec != self._spec:
+            self._spec, self._model = spec, None
             try:
-                self._found = self._load(request)
+                self._model = self._load(spec)
             except ModelError as error:
-                self._found = error
-        if isinstance(self._found, EveError):
-            raise self._found
-        assert self._found is not None
-        return self._found
+                self._model = error
+        if isinstance(self._model, EveError):
+            raise self._model
+        assert self._model is not None
+        return self._model
 
 
 def run(
@@ -52,7 +50,7 @@ def run(
     results: Path,
     watch: Callable[[Row], Watcher] = lambda row: Watcher(),
     *,
-    load: Callable[[EditRequest], LoadedModel] = load_model,
+    load: pipeline.Load = load_model,
 ) -> Iterator[Line]:
     """Does the rows in order, and gives a line for each, which goes to the end of the file `results` too.
 

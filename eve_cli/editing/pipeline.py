@@ -25,22 +25,17 @@ from eve_cli.errors import Unforeseen
 from eve_cli.estimate.estimator import Spent, forecast_of, remember
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.registry import METHODS, check_parts
 from eve_cli.models.canvas import to_bytes, to_floats
-from eve_cli.models.loading import (
-    LoadedModel,
-    absolute_backbone,
-    absolute_loras,
-    load_model,
-    plan_model,
-    versions,
-)
+from eve_cli.models.loading import LoadedModel, absolute_backbone, absolute_loras, load_model, plan_model
+from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime import distributed
+from eve_cli.runtime.environment import versions
 from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
 from eve_cli.settings import from_mapping, to_mapping
 
-Load = Callable[[EditRequest], LoadedModel]
+Load = Callable[[ModelSpec], LoadedModel]
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def edit(
     registry.pick(METHODS, request.method, "method")
     info, spent = provenance.check_input(request), Spent(watcher.started)
     with spent.on("load"):
-        model = load(request)
+        model = model_of(request, load)
     folder = RunFolder.create(run_folder(request), request.overwrite)
     try:
         with spent.on("scan"):
@@ -102,7 +97,7 @@ def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_mode
     plan = folder.plan
     request = from_mapping(EditRequest, plan["request"], str(folder.plan_path))
     provenance.check_same_input(request.input, plan["record"]["input"])
-    model = load(request)
+    model = model_of(request, load)
     provenance.check_same_model(model, plan["record"]["model"])
     watcher.found(provenance.check_input(request), plan, unknown_words(request, model), folder.path)
     return _finish(request, plan, model, folder, watcher, Spent(watcher.started))
@@ -113,7 +108,7 @@ def assist() -> None:
     distributed.join()
     folder = RunFolder(Path(distributed.told("")))
     plan = folder.plan
-    model = load_model(from_mapping(EditRequest, plan["request"], str(folder.plan_path)))
+    model = model_of(from_mapping(EditRequest, plan["request"], str(folder.plan_path)), load_model)
     with torch.inference_mode():
         edit_windows(plan, Guard(model.editor, "fail"), folder, Watcher())
 
@@ -131,13 +126,20 @@ def rerun(
         if kept["versions"].get(name) != version:
             watcher.note(f"{name} was {kept['versions'].get(name)} then and is {version} now: pixels may differ")
 
-    def load_same(request: EditRequest) -> LoadedModel:
-        model = load(request)
+    def load_same(spec: ModelSpec) -> LoadedModel:
+        model = load(spec)
         provenance.check_same_model(model, kept["model"])
         return model
 
     cuts = [start for start, _ in kept["shots"][1:]]
     return edit(request, watcher, load=load_same, find_cuts=lambda frames: cuts)
+
+
+def model_of(request: EditRequest, load: Load) -> LoadedModel:
+    """The model of a request; ModelError if it lacks an adapter that the method needs."""
+    model = load(request.model_spec)
+    check_parts(request.method, model.name, model.adapters, picture=request.picture)
+    return model
 
 
 def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:

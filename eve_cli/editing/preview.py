@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from eve_cli import registry
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.pipeline import draft, edited, unknown_words
+from eve_cli.editing.pipeline import Load, draft, edited, model_of, unknown_words
 from eve_cli.editing.preview_cache import Shelf, make, tidy
 from eve_cli.editing.progress import Watcher
 from eve_cli.editing.render import finisher, small_frames
@@ -80,7 +80,7 @@ def preview(
     show: Show = "three",
     watcher: Watcher | None = None,
     *,
-    load: Callable[[EditRequest], LoadedModel] = load_model,
+    load: Load = load_model,
     find_cuts: FindCuts | None = None,
 ) -> Preview:
     """Edits a few windows for every choice of values; `lists` are values by setting, none of them for `strengths`."""
@@ -88,7 +88,7 @@ def preview(
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     request = request.changed(seed=None if "seed" in lists else seed)
     registry.pick(METHODS, request.method, "method")
-    info, model = provenance.check_input(request), load(request)
+    info, model = provenance.check_input(request), model_of(request, load)
     shelf = Shelf(request, model)
     shots, times = survey(request, model, shelf, find_cuts)
     lists = lists or strengths(request, model)

@@ -17,7 +17,8 @@ from eve_cli.editing.provenance import describe_input
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import OutputError
-from eve_cli.models.loading import LoadedModel, plan_model, versions
+from eve_cli.models.loading import LoadedModel, plan_model
+from eve_cli.runtime.environment import versions
 from eve_cli.storage.paths import cache
 
 SHELF = "previews"

@@ -13,6 +13,7 @@ from eve_cli.media import codecs, input_resolver, stills
 from eve_cli.methods.option_fields import carries_options, options_of, owners
 from eve_cli.methods.options.base import MethodOptions
 from eve_cli.methods.registry import METHODS
+from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
@@ -158,6 +159,11 @@ class EditRequest:
     def changed(self, **values: Any) -> "EditRequest":
         """The same request with other values."""
         return dataclasses.replace(self, **values)
+
+    @property
+    def model_spec(self) -> ModelSpec:
+        """The model that is asked for."""
+        return ModelSpec(self.model, self.backbone, self.lora, self.edit_text, self.device, self.dtype)
 
     @property
     def as_json(self) -> bool:

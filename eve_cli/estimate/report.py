@@ -15,7 +15,7 @@ import torch
 from eve_cli import registry
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.pipeline import draft, unknown_words
+from eve_cli.editing.pipeline import Load, draft, model_of, unknown_words
 from eve_cli.editing.request import EditRequest, check_output, default_output
 from eve_cli.editing.source import find_shots, pictures
 from eve_cli.estimate.cost_model import CostModel
@@ -49,13 +49,13 @@ class Outlook:
     unknown: list[str]
 
 
-def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] = load_model) -> Outlook:
+def outlook(request: EditRequest, *, load: Load = load_model) -> Outlook:
     """Looks at the source and at the model, and foretells the edit; the same mistakes are errors as in an edit."""
     request = request.changed(seed=secrets.randbelow(2**31) if request.seed is None else request.seed)
     request = request.changed(output=request.output or default_output(request))
     check_output(request)
     registry.pick(METHODS, request.method, "method")
-    info, model = provenance.check_input(request), load(request)
+    info, model = provenance.check_input(request), model_of(request, load)
     plan = draft(request, model, find_shots(request, pictures(request, model.editor.settings)))
     rates = {} if knows(plan, model, "window") else trial(plan, model)
     forecast = forecast_of(plan, model, info, rates=rates)

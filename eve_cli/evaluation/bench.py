@@ -23,9 +23,10 @@ from eve_cli.evaluation.settings import BenchSettings
 from eve_cli.media.decode import VideoReader
 from eve_cli.methods.option_fields import options_class
 from eve_cli.methods.options.captions import Captioned
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.registry import METHODS, check_parts
 from eve_cli.models import bundle_manifest as bundles
-from eve_cli.models.loading import LoadedModel, check_parts, load_model
+from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import to_mapping
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
@@ -123,7 +124,7 @@ class Editing:
 
     settings: BenchSettings
     progress: Progress = lambda name, done, of: None
-    loaded: dict[str, LoadedModel] = field(default_factory=dict)
+    loaded: dict[ModelSpec, LoadedModel] = field(default_factory=dict)
 
     def all(self, asked: EvalSet) -> EvalSet:
         """The set with the edits of every method; those that fail have the reason in their notes.
@@ -196,10 +197,10 @@ class Editing:
             **{name: value for name, value in own.items() if name in kind.__dataclass_fields__},
         )
 
-    def _load(self, request: EditRequest) -> LoadedModel:
-        if request.model not in self.loaded:
-            self.loaded[request.model] = load_model(request)
-        return self.loaded[request.model]
+    def _load(self, spec: ModelSpec) -> LoadedModel:
+        if spec not in self.loaded:
+            self.loaded[spec] = load_model(spec)
+        return self.loaded[spec]
 
 
 def _found(asked: EvalSet, entry: Entry) -> dict[str, Sequence[Pair]]:

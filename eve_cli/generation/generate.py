@@ -27,7 +27,9 @@ from eve_cli.media.encode import VideoWriter
 from eve_cli.methods.finetune import Tuning, learn
 from eve_cli.models.canvas import to_bytes, to_floats
 from eve_cli.models.editor import Editor
-from eve_cli.models.loading import LoadedModel, load_model, plan_model, versions
+from eve_cli.models.loading import LoadedModel, load_model, plan_model
+from eve_cli.models.spec import ModelSpec
+from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
 from eve_cli.training.recipes.lora import views
 
@@ -125,7 +127,7 @@ def _ask(asked: Making) -> EditRequest:
 
 
 def _load(asked: Making) -> LoadedModel:
-    return load_model(_ask(asked))
+    return load_model(ModelSpec(asked.model, device=asked.device, dtype=asked.dtype))
 
 
 def _settled(asked: Asked) -> tuple[Asked, Path]:

@@ -1,5 +1,9 @@
 """Ways to edit a window of latents, by name; a row is "module:object" of a `contract.EditMethod`."""
 
+from collections.abc import Collection
+
+from eve_cli.errors import ModelError
+
 METHODS = {
     "eve": "eve_cli.methods.eve:Eve",
     "per_frame": "eve_cli.methods.per_frame:PerFrame",
@@ -29,3 +33,13 @@ NEEDS = {
     "tune_a_video": ("video",),
 }
 """The adapters without which a method edits no video; others need the backbone alone. Pictures need no video one."""
+
+
+def check_parts(method: str, model: str, parts: Collection[str], *, picture: bool = False) -> None:
+    """ModelError if a model lacks an adapter that a method needs; `parts` are the names of those that it has."""
+    for part in NEEDS.get(method, ()):
+        if part not in parts and not (picture and part == "video"):
+            raise ModelError(
+                f"The model {model} has no {part} adapter, which --method {method} needs: choose another model, or one "
+                f"of the methods {', '.join(name for name in METHODS if set(NEEDS.get(name, ())) <= set(parts))}."
+            )

@@ -8,8 +8,8 @@ import pytest
 
 from eve_cli.editing import batch, manifest, pipeline
 from eve_cli.editing.batch import Models
-from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
+from eve_cli.models.spec import ModelSpec
 from tests.clips import make_clip
 from tests.fakes import FakeEditor, fake_load
 
@@ -73,8 +73,8 @@ def test_an_interrupted_row_is_gone_on_with(desk: Path, monkeypatch: pytest.Monk
             run(desk, asked)
     editor = FakeEditor(noisy=0.1)
 
-    def load(request: EditRequest) -> Any:
-        model = fake_load()(request)
+    def load(spec: ModelSpec) -> Any:
+        model = fake_load()(spec)
         return type(model)(editor, model.name, model.hashes)  # pyright: ignore
 
     assert [line["status"] for line in run(desk, asked, load=load)] == ["done", "done"]
@@ -85,20 +85,20 @@ def test_an_interrupted_row_is_gone_on_with(desk: Path, monkeypatch: pytest.Monk
 def test_one_model_is_loaded_once_and_a_missing_one_is_missed_once() -> None:
     loads: list[str] = []
 
-    def load(request: EditRequest) -> Any:
-        loads.append(request.model)
-        if request.model == "gone":
+    def load(spec: ModelSpec) -> Any:
+        loads.append(spec.name)
+        if spec.name == "gone":
             raise ModelError("gone")
-        return fake_load()(request)
+        return fake_load()(spec)
 
     models = Models(load)
     for name in ("mini", "mini", "gone", "gone", "mini"):
-        asked = EditRequest(input="x", instruction="y", model=name)
+        spec = ModelSpec(name)
         if name == "gone":
             with pytest.raises(ModelError):
-                models(asked)
+                models(spec)
         else:
-            models(asked)
+            models(spec)
     assert loads == ["mini", "gone", "mini"]
 
 

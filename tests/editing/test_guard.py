@@ -22,6 +22,7 @@ from eve_cli.errors import EveError, OutOfMemory, is_out_of_memory
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import Parts
+from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime import oom
 from eve_cli.runtime.guard import precise
 from eve_cli.runtime.oom import FALLBACKS, Fallback, modules_of
@@ -72,14 +73,14 @@ def plain(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Plain:
 
 
 def request(clip: Path, output: Path, **values: Any) -> EditRequest:
-    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "vae": "ffv1"}
+    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "codec": "ffv1"}
     return EditRequest(**(settings | values))
 
 
 def load(fault: Fault = lambda editor: None, dtype: torch.dtype = torch.float32) -> pipeline.Load:
     """A loader of the tiny model with something wrong in it."""
 
-    def loaded(asked: EditRequest) -> LoadedModel:
+    def loaded(spec: ModelSpec) -> LoadedModel:
         editor = Editor(parts(), dtype=dtype).optimize_for_inference()
         fault(editor)
         return LoadedModel(editor, "tiny", {"weights": "0"})
@@ -184,8 +185,8 @@ def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) ->
         pipeline.edit(request(clip, tmp_path / "o.mkv"), load=load(failing("decode", ERRORS["cpu"], range(0, 99))))
     editors: list[Editor] = []
 
-    def keep(asked: EditRequest) -> LoadedModel:
-        model = load()(asked)
+    def keep(spec: ModelSpec) -> LoadedModel:
+        model = load()(spec)
         editors.append(model.editor)
         return model
 
@@ -270,7 +271,7 @@ def test_idle_parts_leave_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None
 LIMITED = """
 import resource, torch
 torch.set_num_threads(1)
-from eve_cli.editing import machine
+from eve_cli.runtime import machine
 from eve_cli.runtime.guard import Guard
 from eve_cli.models.editor import Editor
 from tests.tiny import tiny_parts

@@ -23,6 +23,7 @@ from eve_cli.methods.option_fields import options_class
 from eve_cli.methods.options.captions import Captioned
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.parts import TASKS, BundleSettings
+from eve_cli.models.spec import ModelSpec
 from eve_cli.registry import load
 from tests.clips import decibels, make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
@@ -154,8 +155,8 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
 def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
     editors: list[FakeEditor] = []
 
-    def keep(request: EditRequest):
-        model = fake_load()(request)
+    def keep(spec: ModelSpec):
+        model = fake_load()(spec)
         editors.append(model.editor)  # type: ignore[arg-type]
         return model
 
@@ -186,8 +187,8 @@ def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mkv", 3)
     result = edit(source, tmp_path / "out.mp4")
 
-    def other(request: EditRequest):
-        model = fake_load()(request)
+    def other(spec: ModelSpec):
+        model = fake_load()(spec)
         model.hashes["weights"] = "1"
         return model
 
@@ -247,7 +248,7 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     method: str, asked: Any, found: str, clip: Path, tmp_path: Path
 ) -> None:
     request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
-    model = fake_load()(request)
+    model = fake_load()(request.model_spec)
     model.editor.settings = BundleSettings(pixels=64, frames=8)
     plan = pipeline.draft(request, model, [range(21)])
     assert plan["request"]["long"] == found and plan["request"]["keyframes"] == 0
