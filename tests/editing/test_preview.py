@@ -14,6 +14,7 @@ from eve_cli.editing.preview import Piece, choose, combined
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError
 from eve_cli.media.compose import contact_sheet
+from eve_cli.models.spec import ModelSpec
 from tests.clips import make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
 from tests.plans import make_plan
@@ -33,11 +34,11 @@ def request(clip: Path, **values: Any) -> EditRequest:
 
 def edit(clip: Path, name: str, editor: FakeEditor | None = None, **values: Any) -> pipeline.EditResult:
     asked = request(clip, output=clip.with_name(name), **values)
-    return pipeline.edit(asked, load=lambda r: fake_load(**FAKE)(r) if editor is None else loaded(editor, r))
+    return pipeline.edit(asked, load=lambda spec: fake_load(**FAKE)(spec) if editor is None else loaded(editor, spec))
 
 
-def loaded(editor: FakeEditor, asked: EditRequest) -> Any:
-    model = fake_load()(asked)
+def loaded(editor: FakeEditor, spec: ModelSpec) -> Any:
+    model = fake_load()(spec)
     return type(model)(editor, model.name, model.hashes)  # pyright: ignore
 
 
