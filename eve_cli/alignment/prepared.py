@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eve_cli.alignment.context import Context, per_frame
@@ -26,7 +24,7 @@ from eve_cli.errors import OutputError
 from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
-from eve_cli.storage.atomic import atomic_file
+from eve_cli.storage.cache import cached
 
 PIECE = 16
 SAMPLE_STREAM, LOOK_STREAM, PAINT_STREAM = 11, 12, 13  # of frame_noise
@@ -144,20 +142,15 @@ def _grid(editor: Editor, plan: Plan) -> tuple[int, int]:
 
 
 def _kept(file: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of a file; made and written, whole or not at all, if it is missing or damaged."""
+    """The tensors of a file, floating ones in half precision; made and written if it is missing or damaged."""
+
+    def halves() -> dict[str, Tensor]:
+        return {name: value.half() if value.is_floating_point() else value for name, value in make().items()}
+
     try:
-        if file.is_file():
-            return load_file(file)
-    except (OSError, SafetensorError):
-        file.unlink(missing_ok=True)
-    made = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in make().items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file) as part:
-            save_file(made, part)
-    except (OSError, OutputError, SafetensorError) as error:
-        raise OutputError(f"Cannot keep the prepared points in {file.parent}: {error}.") from error
-    return made
+        return cached(file, halves)
+    except OutputError as error:
+        raise OutputError(f"Cannot keep the prepared points in {file.parent}: {error}") from error
 
 
 def missing(plan: Plan, teachers: Sequence[Teacher], first: EditTeacher, folder: Path) -> Iterator[tuple[str, int]]:

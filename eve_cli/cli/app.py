@@ -104,8 +104,10 @@ def run(words: list[str], *, debug: bool = False) -> int:
         if is_out_of_memory(error):
             console.error("There is not enough memory; try a shorter --window or a smaller --size.")
             return 5
-        console.error(f"Something unexpected happened ({type(error).__name__}: {error}); --debug shows where.")
+        console.error(f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.")
         return 1
+    finally:
+        console.end_progress()
 
 
 def _take_debug(words: list[str]) -> bool:

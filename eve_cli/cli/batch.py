@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,6 @@ def batch(settings: Any) -> None:
     failed: list[dict[str, Any]] = []
     try:
         for number, line in enumerate(doing.run(rows, results, lambda row: Noted(row, settings.quiet)), 1):
-            bar.close()
             console.result(line, as_json=True)
             if line["status"] == "failed":
                 failed.append(line)
@@ -109,7 +107,6 @@ class Noted(Watcher):
     def note(self, text: str) -> None:
         """One line, with the row's number."""
         if not self.quiet:
-            print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
             console.say("note", f"row {self.row.number}: {text}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
 from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.storage import jsonl
 
 RESULTS = "results.jsonl"
 OF_MODEL = ("model", "backbone", "lora", "edit_text", "device", "dtype")
@@ -74,17 +74,11 @@ def before(results: Path) -> dict[str, Line]:
     """The rows that are done according to a file of results, by their keys; half a line at its end is nothing."""
     found: dict[str, Line] = {}
     try:
-        lines = results.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(jsonl.read_log(results))
+    except OSError as error:
         raise OutputError(f"{results}: this file of results cannot be read ({error}).") from error
-    for text in lines:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("status") == "done" and {"key", "output"} <= line.keys():
+    for line in lines:
+        if line is not None and line.get("status") == "done" and {"key", "output"} <= line.keys():
             found[line["key"]] = line
     return found
 
@@ -136,7 +130,6 @@ def _told(done: pipeline.Result) -> Line:
 
 def _append(results: Path, line: Line) -> None:
     try:
-        with open(results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        jsonl.append(results, line)
     except OSError as error:
         raise OutputError(f"{results}: cannot write ({(error.strerror or str(error)).lower()}).") from error

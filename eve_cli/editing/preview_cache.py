@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import time
@@ -14,12 +12,12 @@ from typing import Any
 
 import torch
 
-from eve_cli.editing.provenance import describe_input
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import OutputError
 from eve_cli.models.loading import LoadedModel, plan_model, versions
 from eve_cli.storage.atomic import link_or_copy
+from eve_cli.storage.hashing import content_sha256, json_sha256
 from eve_cli.storage.paths import cache
 
 SHELF = "previews"
@@ -41,13 +39,13 @@ class Shelf:
         editor, read = model.editor, [getattr(request, name) for name in OF_SOURCE]
         threads = torch.get_num_threads() if editor.device.type == "cpu" else 0
         machine = [str(editor.device), str(getattr(editor, "dtype", "")), threads, versions()]
-        facts = [describe_input(request.input)["sha256"], read, plan_model(model), machine]
-        self.path = cache() / SHELF / _digest(facts)
+        facts = [content_sha256(Path(request.input)), read, plan_model(model), machine]
+        self.path = cache() / SHELF / json_sha256(facts)[:24]
 
     def folder(self, plan: Mapping[str, Any]) -> RunFolder:
         """The folder of a plan's windows."""
         settings = {name: value for name, value in plan["record"]["settings"].items() if name not in ELSEWHERE}
-        return RunFolder(self.path / _digest([settings, plan["windows"]]), self.path / "source")
+        return RunFolder(self.path / json_sha256([settings, plan["windows"]])[:24], self.path / "source")
 
     def open(self, plan: Mapping[str, Any]) -> RunFolder:
         """The same folder, ready to be written to; OutputError if it cannot be."""
@@ -97,7 +95,3 @@ def _link(source: Path, target: Path) -> None:
     with suppress(OutputError):
         if not target.exists():
             link_or_copy(source, target)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]

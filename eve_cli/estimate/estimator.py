@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
 from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.oom import Fallback, groups_of, modules_of
+from eve_cli.storage.hashing import json_sha256
 
 if TYPE_CHECKING:
     from eve_cli.editing.pipeline import Result
@@ -180,7 +179,7 @@ def remember(result: Result, model: LoadedModel) -> None:
 
 def _key(model: LoadedModel, plan: Mapping[str, Any]) -> str:
     """What past runs must share besides the machine: the weights and the method."""
-    weights = hashlib.sha256(json.dumps(model.hashes, sort_keys=True).encode()).hexdigest()[:8]
+    weights = json_sha256(model.hashes)[:8]
     return f"{model.editor.settings.name} {weights} {plan['request']['method']}"
 
 

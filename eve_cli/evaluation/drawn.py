@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -13,7 +12,8 @@ from eve_cli.evaluation.alignment import Test
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.media.pictures import PictureFolder
-from eve_cli.storage.atomic import atomic_file, write_text
+from eve_cli.storage import jsonl
+from eve_cli.storage.atomic import atomic_file
 
 TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
 
@@ -30,8 +30,8 @@ def draw(folder: Path, test: Test) -> EvalSet:
         texts = {name: getattr(pair, name) for name in ("id", "task", "instruction", "input_caption", "output_caption")}
         assert pair.reference and pair.truth
         paths = {name: str(getattr(pair, name).relative_to(folder)) for name in ("source", "reference", "truth")}
-        lines.append(json.dumps({**texts, "video": pair.video, **paths}))
-    write_text(folder / MANIFEST, "\n".join(lines) + "\n")
+        lines.append({**texts, "video": pair.video, **paths})
+    jsonl.write(folder / MANIFEST, lines)
     return EvalSet("world", {"edits": pairs}, files=[folder / MANIFEST])
 
 

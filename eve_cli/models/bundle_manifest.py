@@ -14,6 +14,8 @@ from typing import Any
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models.presets import PRESETS
 from eve_cli.storage.atomic import atomic_folder, link_or_copy
+from eve_cli.storage.hashing import file_sha256
+from eve_cli.storage.paths import models as home
 
 FORMAT, VERSION = "eve-bundle", 2
 MANIFEST = "bundle.json"
@@ -72,13 +74,6 @@ class Manifest:
         home = f"{FOLDERS['backbone']}/"
         files = (file for file in sorted(self.files) if file.startswith(home) and file.endswith(".safetensors"))
         return "+".join(str(self.files[file]["sha256"]) for file in files)
-
-
-def home() -> Path:
-    """Where pulled and imported models are kept: `EVE_MODELS`, or `eve/models` in the user's cache."""
-    if given := os.environ.get("EVE_MODELS"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eve" / "models"
 
 
 def places(name: str) -> list[Path]:
@@ -190,7 +185,7 @@ def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = Tr
         size = found[name].stat().st_size
         if size != entry["bytes"]:
             raise ModelError(f"{path / name} has {size} bytes and should have {entry['bytes']}: copy the model again.")
-        if (sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
+        if (file_sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
             raise ModelError(f"{path / name} is damaged (its sha256 is not the one listed): copy the model again.")
     return manifest
 
@@ -238,20 +233,15 @@ def appearing(path: Path, mark: str, what: str) -> Iterator[Path]:
         raise OutputError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
 
 
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def known_sha256(file: Path) -> str:
     """The sha256 of a file, remembered for a large one by what changes when it is touched."""
     status = file.stat()
     if status.st_size < REMEMBERED:
-        return sha256(file)
+        return file_sha256(file)
     note = home() / ".sha256" / f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
     with suppress(OSError):
         return note.read_text(encoding="ascii")
-    found = sha256(file)
+    found = file_sha256(file)
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(found, encoding="ascii")
