@@ -35,7 +35,7 @@ def result(value: Any, *, as_json: bool = False) -> None:
 
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
-    """Rows on stdout in aligned columns; a terminal's width wraps the last column, plain output keeps one line a row."""
+    """Rows on stdout in aligned columns; on a terminal long cells wrap, plain output keeps one line a row."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -122,13 +122,11 @@ def _bar(label: str) -> progress.Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("{task.description:<5}", markup=False),
-        BarColumn(24),
-        TextColumn("{task.fields[text]}", markup=False),
-    )
+    before, after = (TextColumn(form, markup=False) for form in ("{task.description:<5}", "{task.fields[text]}"))
     console = Console(file=sys.stderr, highlight=False)
-    bar = Progress(*columns, console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+    bar = Progress(
+        before, BarColumn(24), after, console=console, auto_refresh=False, transient=True, redirect_stdout=False
+    )
     bar.add_task(label, text="")
     return bar
 
