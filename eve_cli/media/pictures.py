@@ -12,7 +12,7 @@ from eve_cli.storage.atomic import hidden_folder
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether an output name means a folder of pictures."""
+    """Whether an output name means a folder of pictures."""
     return name.endswith(("/", os.sep)) or Path(name).expanduser().is_dir()
 
 
