@@ -19,10 +19,10 @@ app = typer.Typer(add_completion=False)
 OWN = ("source", "instruction", "out", "results", "again")
 HELP = """Edit many videos with one model, loaded once.
 
-MANIFEST is a .csv whose first line names the columns, or a .jsonl of objects: input, instruction, and any setting of
-eve edit, which win over the options here; inputs are named from the manifest's folder. DIR is a folder whose videos and
-pictures all get the one INSTRUCTION. Each row ends in one line of JSON on stdout and in results.jsonl. The same command
-again goes on where it stopped and tries again what failed. Exit code 6 if some rows failed."""
+MANIFEST is a .csv file with a header line, or a .jsonl file: columns input, instruction, and any setting of eve edit,
+which overrides the option here. Paths are relative to the manifest. DIR is a folder of videos and images that all get
+the same INSTRUCTION. Each row prints one line of JSON on stdout and in results.jsonl. Run the same command again to
+resume and to retry failed rows. Exit code 6 if rows failed."""
 
 BatchSettings = like(
     "BatchSettings",
@@ -30,18 +30,18 @@ BatchSettings = like(
     HELP,
     leave=("input", "output", "overwrite", "run_dir", "dry_run", "format", "json"),
     own=[
-        ("source", Path, setting(help="A .csv, a .jsonl or a folder.", argument=True, metavar="MANIFEST|DIR")),
+        ("source", Path, setting(help="A .csv or .jsonl file, or a folder.", argument=True, metavar="MANIFEST|DIR")),
         (
             "instruction",
             str | None,
-            setting(None, "What to change in all rows that say nothing else.", argument=True, metavar="INSTRUCTION"),
+            setting(None, "Instruction for all rows without their own.", argument=True, metavar="INSTRUCTION"),
         ),
         (
             "out",
             Path,
             setting(
                 Path("edits"),
-                "Folder of the results; made if need be.",
+                "Folder of the results; created if missing.",
                 flags=("--out", "-o"),
                 metavar="DIR",
                 panel="Result",
@@ -50,20 +50,20 @@ BatchSettings = like(
         (
             "results",
             Path | None,
-            setting(None, "The file of results (default: results.jsonl in --out).", metavar="FILE", panel="Result"),
+            setting(None, "Results file (default: results.jsonl in --out).", metavar="FILE", panel="Result"),
         ),
         (
             "again",
             bool,
-            setting(False, "Do all rows again, also those that are done.", flags=("--again",), panel="Result"),
+            setting(False, "Repeat all rows, including finished ones.", flags=("--again",), panel="Result"),
         ),
     ],
 )
 
 
 def batch(settings: Any) -> None:
-    """Does the rows."""
-    from eve_cli.editing import batch as doing
+    """Edit all rows, printing one line of JSON for each."""
+    from eve_cli.editing import batch as runner
     from eve_cli.editing import manifest
 
     values = to_mapping(settings)
@@ -71,33 +71,33 @@ def batch(settings: Any) -> None:
     if settings.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     rows = manifest.read(settings.source, settings.instruction, shared, settings.out)
-    results = settings.results or settings.out / doing.RESULTS
-    _make(settings.out)
+    results = settings.results or settings.out / runner.RESULTS
+    _create(settings.out)
     if settings.again:
         results.unlink(missing_ok=True)
     bar = console.Progress("batch", len(rows), "rows", quiet=settings.quiet or settings.no_progress)
     failed: list[dict[str, Any]] = []
     try:
-        for number, line in enumerate(doing.run(rows, results, lambda row: Noted(row, settings.quiet)), 1):
+        for number, line in enumerate(runner.run(rows, results, lambda row: RowNotes(row, settings.quiet)), 1):
             console.result(line, as_json=True)
             if line["status"] == "failed":
                 failed.append(line)
                 console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
             bar.update(number)
     except KeyboardInterrupt:
-        console.say("stop", "what is finished is kept; the same command goes on")
+        console.say("stop", "finished rows are kept; run the same command again to resume")
         raise
     finally:
         bar.close()
     if failed:
         raise SomeFailed(
-            f"{len(failed)} of {len(rows)} rows failed, the first is row {failed[0]['row']}; the same command tries "
-            "them again."
+            f"{len(failed)} of {len(rows)} rows failed, the first is row {failed[0]['row']}; run the same command "
+            "again to retry them."
         )
 
 
-class Noted(Watcher):
-    """Passes on what a row's user should know."""
+class RowNotes(Watcher):
+    """Prints the notes of a row, with its number."""
 
     foresees = True
 
@@ -105,16 +105,16 @@ class Noted(Watcher):
         self.row, self.quiet = row, quiet
 
     def note(self, text: str) -> None:
-        """One line, with the row's number."""
+        """Print one note."""
         if not self.quiet:
             console.say("note", f"row {self.row.number}: {text}")
 
 
-def _make(folder: Path) -> None:
+def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot make this folder ({(error.strerror or str(error)).lower()}).") from error
+        raise OutputError(f"{folder}: cannot create this folder ({(error.strerror or str(error)).lower()}).") from error
 
 
 add_command(app, "batch", BatchSettings, batch)

@@ -1,4 +1,4 @@
-"""What a source, a plan and a forecast are, in words."""
+"""One-line texts for a source, a plan and an estimate."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 def source(info: VideoInfo, planned: Mapping[str, Any]) -> str:
     """`surf.mp4   10.01 s · 29.97 fps · 300 frames · 1920×1080 · aac · 2 shots (cut at frame 130)`."""
-    kept = planned["record"]
+    record = planned["record"]
     if info.container == "picture":
         return f"{info.name}   {info.width}×{info.height}"
     facts = [
         *([f"{float(info.duration):.2f} s"] if info.duration else []),
         f"{float(info.fps):.5g} fps",
-        f"{kept['frames']} frames",
+        f"{record['frames']} frames",
         f"{info.width}×{info.height}",
         *[track.codec for track in info.audio],
     ]
-    cuts = ", ".join(str(start) for start, _ in kept["shots"][1:])
+    cuts = ", ".join(str(start) for start, _ in record["shots"][1:])
     if cuts:
-        facts.append(f"{len(kept['shots'])} shots (cut at frame {cuts})")
+        facts.append(f"{len(record['shots'])} shots (cut at frame {cuts})")
     return f"{info.name}   {' · '.join(facts)}"
 
 
@@ -48,18 +48,18 @@ def plan(planned: Mapping[str, Any], picture: bool = False) -> str:
 
 
 def _windows(request: Mapping[str, Any], planned: Sequence[Mapping[str, int]]) -> str:
-    """`5 windows of 8, overlap 2`, or `2 stretches, each in step in windows of 8, overlap 4`."""
+    """`5 windows of 8, overlap 2`, or `2 spans of joint windows of 8, overlap 4`."""
     count, size = len(planned), f"of {request['window']}, overlap {request['overlap']}"
     longest = max(each["stop"] - each["start"] for each in planned)
     if request["long"] == "sequential" or longest <= request["window"]:
         return f"{count} window{'s' * (count > 1)} {size}"
-    return f"all in step in windows {size}" if count == 1 else f"{count} stretches, each in step in windows {size}"
+    return f"joint windows {size}" if count == 1 else f"{count} spans of joint windows {size}"
 
 
 def unknown_words(model: str, words: list[str]) -> str:
-    """Which words the model never learned, and what to do."""
+    """The instruction's words that are not in the model's vocabulary, and what to do."""
     quoted = ", ".join(f'"{word}"' for word in words)
-    return f"the model {model} never learned {quoted} and will guess; say it with words that it knows"
+    return f"{quoted} is not in the vocabulary of the model {model}; results may be arbitrary: rephrase the instruction"
 
 
 def times(forecast: Forecast) -> str:
@@ -70,8 +70,8 @@ def times(forecast: Forecast) -> str:
 
 def memory(forecast: Forecast) -> str:
     """`about 0.7 of 21.2 GB`."""
-    limit = f" of {gigabytes(forecast.has)}" if forecast.has else " (how much there is, this system does not say)"
-    return f"about {gigabytes(forecast.needs)}{limit}{'' if forecast.fits else ': too much'}"
+    limit = f" of {gigabytes(forecast.has)}" if forecast.has else " (available memory unknown)"
+    return f"about {gigabytes(forecast.needs)}{limit}{'' if forecast.fits else ': does not fit'}"
 
 
 def operations(count: float) -> str:

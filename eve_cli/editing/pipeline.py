@@ -21,7 +21,7 @@ from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
-from eve_cli.errors import Unforeseen
+from eve_cli.errors import EstimateError
 from eve_cli.estimate.estimator import Spent, forecast_of, remember
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
@@ -84,7 +84,7 @@ def edit(
         if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
             watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
         if watcher.foresees:
-            with suppress(Unforeseen):
+            with suppress(EstimateError):
                 spent.forecast = forecast_of(plan, model, info)
                 watcher.foretold(spent.forecast)
         result = _finish(request, plan, model, folder, watcher, spent)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from eve_cli.errors import Unforeseen
+from eve_cli.errors import EstimateError
 from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.flops import Cost, weight_bytes
 from eve_cli.estimate.history import History, Rate, Run
@@ -117,7 +117,7 @@ def forecast_of(
     fallbacks: Sequence[Fallback] = (),
     rates: Mapping[str, Rate] | None = None,
 ) -> Forecast:
-    """The forecast of a plan; Unforeseen for a method that looks at the numbers that it computes.
+    """The forecast of a plan; EstimateError for a method that looks at the numbers that it computes.
 
     `fallbacks` are ways to need less that are taken from the start; `rates` were just measured, and stand in where
     there is no past run.
@@ -128,7 +128,7 @@ def forecast_of(
         costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
         method = plan["request"]["method"]
-        raise Unforeseen(f"What {method} does depends on the clip, so its cost cannot be told beforehand.") from error
+        raise EstimateError(f"What {method} does depends on the clip, so its cost cannot be estimated.") from error
     megapixels = info.width * info.height / 1e6 * plan["record"]["frames"]
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}

@@ -11,8 +11,8 @@ from eve_cli.cli import describe
         ("sequential", [(0, 8)], "1 window of 8, overlap 2"),
         ("sequential", [(0, 8), (6, 14)], "2 windows of 8, overlap 2"),
         ("joint", [(0, 8), (8, 13)], "2 windows of 8, overlap 2"),
-        ("joint", [(0, 32)], "all in step in windows of 8, overlap 2"),
-        ("joint", [(0, 62), (60, 120)], "2 stretches, each in step in windows of 8, overlap 2"),
+        ("joint", [(0, 32)], "joint windows of 8, overlap 2"),
+        ("joint", [(0, 62), (60, 120)], "2 spans of joint windows of 8, overlap 2"),
     ],
 )
 def test_a_plan_says_what_is_denoised_at_once(long: str, spans: list[tuple[int, int]], said: str) -> None:
