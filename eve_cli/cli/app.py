@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "align": ("eve_cli.cli.align:app", "Align the adapters of a model by Factorized Diffusion Distillation."),
     "eval": ("eve_cli.cli.eval:app", "Judge edits as the field does, with intervals, and compare runs."),
     "bench": ("eve_cli.cli.bench:app", "Measure methods and models against each other."),
-    "rate": ("eve_cli.cli.rate:app", "Let people judge edits, blind, and count what they say."),
+    "rate": ("eve_cli.cli.rate:app", "Collect and analyse blind human ratings."),
     "models": ("eve_cli.cli.models:app", "List, fetch, check, carry and convert models."),
     "doctor": ("eve_cli.cli.doctor:app", "Check what an edit needs on this machine."),
     "env": ("eve_cli.cli.doctor:env_app", "Say what this machine is, for a report of a bug."),

@@ -199,10 +199,11 @@ def _page(made: Preview, path: Path, varied: dict[str, list[Any]]) -> Path:
     from eve_cli.evaluation.report import sweep
 
     cells = [
-        sweep.Shown(label(cell), sweep.address(_joined(cell.pieces), made.fps), command(cell)) for cell in made.cells
+        sweep.SweepCell(label(cell), sweep.data_url(_joined(cell.pieces), made.fps), command(cell))
+        for cell in made.cells
     ]
     facts = f"{describe.source(made.info, made.plan)} · shown: {', '.join(name for name, _ in _columns(made))}"
-    source = sweep.address(_joined(made.source), made.fps)
+    source = sweep.data_url(_joined(made.source), made.fps)
     widest = len(list(varied.values())[-1])
     return sweep.write(path, _title(made), facts, notes(made), source, cells, min(widest, 6))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import time
@@ -30,6 +29,7 @@ from eve_cli.evaluation.run import SCORES, Progress, Run, judges
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.settings import JudgeSettings
 from eve_cli.evaluation.weights import Weights
+from eve_cli.models.bundle_manifest import sha256
 from eve_cli.models.loading import pick_device, versions
 from eve_cli.settings import to_mapping
 
@@ -104,7 +104,7 @@ def evaluate(
                 "name": asked.name,
                 "whole": asked.whole,
                 "edits": len(asked.pairs),
-                "files": [{"name": file.name, "sha256": _sha256(file)} for file in asked.files],
+                "files": [{"name": file.name, "sha256": sha256(file)} for file in asked.files],
                 "notes": list(asked.notes),
             },
             "methods": list(asked.methods),
@@ -141,8 +141,3 @@ def _used(weights: Weights) -> list[dict[str, Any]]:
             except (EveError, OSError):  # a folder of words alone
                 continue
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
