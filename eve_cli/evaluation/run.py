@@ -17,7 +17,7 @@ from eve_cli.evaluation.judging import Loaded, Loader, Rule
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.metrics.base import Cache, Column, Judged, Metric
 from eve_cli.evaluation.pairs import Pair
-from eve_cli.evaluation.results import Results, Row
+from eve_cli.evaluation.results import EditScores, Results
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.weights import Weights
 from eve_cli.storage import jsonl
@@ -103,7 +103,7 @@ class Run:
         """Every edit of every method by every metric; what the folder holds already is not computed again."""
         self.kept = dict(self._read())
         rows = {
-            (method, pair.id): Row(method, pair.id, pair.video, pair.task)
+            (method, pair.id): EditScores(method, pair.id, pair.video, pair.task)
             for method, pairs in asked.methods.items()
             for pair in pairs
         }
@@ -129,7 +129,7 @@ class Run:
         shown = self.shown(pair).values() if self.videos else ()
         return any(key not in self.kept for key in self._keys(pair, judges)) or not all(p.is_file() for p in shown)
 
-    def _judge(self, loaded: Loaded, judges: Judges, row: Row) -> None:
+    def _judge(self, loaded: Loaded, judges: Judges, row: EditScores) -> None:
         if loaded.clip is None:
             row.error = loaded.error
             return
@@ -156,7 +156,7 @@ class Run:
             jsonl.append(self.folder / SCORES, told | self.kept[key])
         row.error = "; ".join(reasons)
 
-    def _collect(self, pair: Pair, judges: Judges, row: Row) -> None:
+    def _collect(self, pair: Pair, judges: Judges, row: EditScores) -> None:
         for key, name in self._keys(pair, judges).items() if pair.edited else ():
             found = self.kept.get(key, {"values": {}, "notes": [], "frames": row.frames})
             row.frames = found["frames"]
