@@ -10,10 +10,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from eve_cli import __version__
 from eve_cli.cli import console
 from eve_cli.errors import EveError, is_out_of_memory
 from eve_cli.registry import load
+from eve_cli.version import __version__
 
 # name -> (a Typer app as "module:object", one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {

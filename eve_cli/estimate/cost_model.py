@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from eve_cli import __version__
 from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
@@ -28,6 +27,7 @@ from eve_cli.settings import to_mapping
 from eve_cli.storage.cache import JsonTable
 from eve_cli.storage.hashing import json_sha256
 from eve_cli.storage.paths import cache
+from eve_cli.version import __version__
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from eve_cli import __version__
+from eve_cli.version import __version__
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "av", "numpy")
 
