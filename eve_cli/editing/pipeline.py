@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.edit_plan import EditPlan, ResolvedEdit
+from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.preview_cache import PreviewCache
 from eve_cli.editing.progress import EditCallbacks, Timings
 from eve_cli.editing.render import render
@@ -78,7 +78,9 @@ def edit(
         callbacks.on_plan(plan, model, info, run_dir.path)
         if request.reuse_preview and (reused := PreviewCache(request, model).copy_to(run_dir, plan)):
             callbacks.on_note(f"{reused} of {len(plan.windows)} windows are reused from eve preview")
-        return run(plan, model, run_dir, callbacks, timings)
+        run = Run.start(plan, model, run_dir, callbacks, timings)
+        edit_windows(run)
+        return write(run)
     except BaseException:
         if not run_dir.has_window(0):
             run_dir.remove()
@@ -94,7 +96,9 @@ def resume(path: Path, callbacks: EditCallbacks | None = None, *, load: Load = l
     provenance.check_same_model(model, plan.provenance.model)
     info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
     callbacks.on_plan(plan, model, info, run_dir.path)
-    return run(plan, model, run_dir, callbacks, Timings())
+    run = Run.start(plan, model, run_dir, callbacks, Timings())
+    edit_windows(run)
+    return write(run)
 
 
 def rerun(
@@ -132,71 +136,90 @@ def assist() -> None:
     distributed.join()
     run_dir = RunDir(Path(distributed.broadcast("")))
     plan = run_dir.plan
-    model = load_model(plan.edit.model)
-    with torch.inference_mode():
-        edit_windows(plan, Guard(model.editor, "fail"), run_dir, EditCallbacks())
+    runner = Guard(load_model(plan.edit.model).editor, "fail")
+    edit_windows(Run(plan, runner, run_dir, EditCallbacks(), Timings(), Peak(runner.editor.device)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """An edit that is under way."""
+
+    plan: EditPlan
+    runner: Guard
+    run_dir: RunDir
+    callbacks: EditCallbacks
+    timings: Timings
+    peak: Peak
+
+    @classmethod
+    def start(
+        cls, plan: EditPlan, model: LoadedModel, run_dir: RunDir, callbacks: EditCallbacks, timings: Timings
+    ) -> Run:
+        """Meets the other processes, if there are some, and hands them the run directory."""
+        peak = Peak(model.editor.device)
+        distributed.join()
+        distributed.broadcast(str(run_dir.path.absolute()))
+        # with several processes, one that repeats a call would leave the others waiting
+        on_oom = "fail" if distributed.several() else plan.edit.on_oom
+        runner = Guard(model.editor, on_oom, callbacks.on_note, run_dir.add_event, run_dir.events)
+        return cls(plan, runner, run_dir, callbacks, timings, peak)
 
 
 @torch.inference_mode()
-def run(plan: EditPlan, model: LoadedModel, run_dir: RunDir, callbacks: EditCallbacks, timings: Timings) -> EditResult:
-    """Edits the windows that are not finished yet, then writes the result and its run.json."""
-    peak = Peak(model.editor.device)
-    distributed.join()
-    distributed.broadcast(str(run_dir.path.absolute()))
-    # with several processes, one that repeats a call would leave the others waiting
-    on_oom = "fail" if distributed.several() else plan.edit.on_oom
-    runner = Guard(model.editor, on_oom, callbacks.on_note, run_dir.add_event, run_dir.events)
-    edit_windows(plan, runner, run_dir, callbacks)
-    with timings.measure("write"):
-        change, notes = render(plan, runner, run_dir, callbacks.on_progress)
-    timings.seconds |= runner.seconds
-    timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
-    timings.peak_bytes, timings.windows, timings.fallbacks = peak.taken(), len(run_dir.saved), runner.taken
-    record = beside(plan.edit.output, ".run.json")
-    write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
-    if plan.edit.run_dir is None:
-        run_dir.remove()
-    return EditResult(plan.edit.output, record, plan, change, notes, timings)
-
-
-def edit_windows(plan: EditPlan, runner: Guard, run_dir: RunDir, callbacks: EditCallbacks) -> None:
+def edit_windows(run: Run) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
+    plan, runner, run_dir, total = run.plan, run.runner, run.run_dir, len(run.plan.windows)
     guidance = replace(plan.edit.guidance, shared=distributed.several())
-    total = len(plan.windows)
     missing = distributed.broadcast([each.index for each in plan.windows if not run_dir.has_window(each.index)])
-    callbacks.on_progress("edit", total - len(missing), total)
+    run.callbacks.on_progress("edit", total - len(missing), total)
     for window in plan.windows:
         if window.index in missing:
             if distributed.leads():
                 encode(run_dir, runner, window.frames)
             distributed.wait()
-            clip = window_clip(
-                plan,
-                window,
-                runner,
-                run_dir,
-                progress=lambda step, steps, at=window.index: callbacks.on_progress(
-                    "edit", at + step / (steps + 1), total
-                ),
-                finetuning=partial(callbacks.on_progress, "finetune"),
+            clip = replace(
+                window_clip(plan, window, runner, run_dir),
+                progress=partial(_report_step, run.callbacks, window.index, total),
+                finetuning=partial(run.callbacks.on_progress, "finetune"),
             )
-            latents = edit_window(plan.edit, window, runner, clip, guidance)
+            method = METHODS[plan.edit.method].load()()
+            latents = runner("window", window.name, partial(method.edit, runner.editor, clip, guidance))
+            content = window_content(plan, window, runner, clip, guidance, latents)
             if distributed.leads():
-                run_dir.save_window(window.index, *latents)
+                run_dir.save_window(window.index, *content)
             distributed.wait()
-        callbacks.on_progress("edit", window.index + 1, total)
+        run.callbacks.on_progress("edit", window.index + 1, total)
 
 
-def edit_window(
-    edit: ResolvedEdit, window: Window, runner: Guard, clip: Clip, guidance: Guidance
+def _report_step(callbacks: EditCallbacks, window: int, windows: int, step: int, steps: int) -> None:
+    callbacks.on_progress("edit", window + step / (steps + 1), windows)
+
+
+def window_content(
+    plan: EditPlan, window: Window, runner: Guard, clip: Clip, guidance: Guidance, latents: Tensor
 ) -> tuple[Tensor, Tensor | None]:
-    """A window's edited latents (frames, c, h, w), and where the source is preserved the effect on its new frames."""
-    method, count = METHODS[edit.method].load()(), len(window.frames)
-    latents = runner("window", window.name, partial(method.edit, runner.editor, clip, guidance))[:count].float()
-    if not edit.preserve:
+    """What is saved of a window: its latents (frames, c, h, w), and with `preserve` the effect on its new frames."""
+    latents = latents[: len(window.frames)].float()
+    if not plan.edit.preserve:
         return latents, None
-    new = clip.part(window.overlap, count)
+    new = clip.part(window.overlap, len(window.frames))
     return latents, to_bytes(runner("effect", window.name, partial(effect, runner.editor, new, guidance)))
+
+
+@torch.inference_mode()
+def write(run: Run) -> EditResult:
+    """Writes the result of an edit whose windows are finished, and its run.json."""
+    plan, runner, run_dir, timings = run.plan, run.runner, run.run_dir, run.timings
+    with timings.measure("write"):
+        change, notes = render(plan, runner, run_dir, run.callbacks.on_progress)
+    timings.seconds |= runner.seconds
+    timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
+    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.taken
+    record = beside(plan.edit.output, ".run.json")
+    write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
+    if plan.edit.run_dir is None:
+        run_dir.remove()
+    return EditResult(plan.edit.output, record, plan, change, notes, timings)
 
 
 def window_clip(
@@ -206,8 +229,6 @@ def window_clip(
     run_dir: RunDir,
     *,
     independent: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    finetuning: Callable[[int, int], None] | None = None,
 ) -> Clip:
     """A window as a method reads it; one that is too short, but for a lone frame, is padded with its last frame.
 
@@ -233,9 +254,7 @@ def window_clip(
         control_image=torch.cat([control_image, *[control_image[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=reference,
-        progress=progress,
         shot=whole_shot,
-        finetuning=finetuning,
     )
 
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import torch
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
 from eve_cli.editing.edit_plan import EditPlan
-from eve_cli.editing.pipeline import Load, edit_window, load_for, window_clip
+from eve_cli.editing.pipeline import Load, load_for, window_clip, window_content
 from eve_cli.editing.preview_cache import PreviewCache, make_dir, tidy
 from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import finisher, small_frames
@@ -186,7 +187,9 @@ def edit_piece(plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir) -
         return
     encode(run_dir, runner, window.frames)
     clip = window_clip(plan, window, runner, run_dir, independent=METHODS[plan.edit.method].framewise)
-    run_dir.save_window(window.index, *edit_window(plan.edit, window, runner, clip, plan.edit.guidance))
+    method, guidance = METHODS[plan.edit.method].load()(), plan.edit.guidance
+    latents = runner("window", window.name, partial(method.edit, runner.editor, clip, guidance))
+    run_dir.save_window(window.index, *window_content(plan, window, runner, clip, guidance, latents))
 
 
 def frames(
