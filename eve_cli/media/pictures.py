@@ -25,7 +25,7 @@ class PictureFolder:
         self._hidden: Path | None = None
         self._count = 0
         if not self.target.parent.is_dir():
-            raise OutputError(f"{os.path.dirname(name.rstrip('/')) or '.'}/: folder does not exist")
+            raise OutputError(f"{os.path.dirname(name.rstrip('/')) or '.'}/: folder does not exist; create it first")
         if self.target.is_dir() and any(self.target.iterdir()) and not overwrite:
             raise OutputError(f"{name}: is not empty; choose another folder or allow its pictures to be replaced")
 

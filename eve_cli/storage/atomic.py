@@ -24,7 +24,7 @@ class AtomicFile:
         self.target = Path(os.path.realpath(Path(name).expanduser()))
         self._path: Path | None = None
         if not self.target.parent.is_dir():
-            raise OutputError(f"{os.path.dirname(name) or '.'}/: folder does not exist")
+            raise OutputError(f"{os.path.dirname(name) or '.'}/: folder does not exist; create it first")
         if self.target.is_dir():
             raise OutputError(f"{name}: is a folder; name a file in it")
         if self.target.exists() and not overwrite:

@@ -20,6 +20,7 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_unet
+from eve_cli.storage.hashing import file_sha256
 from tests.models.test_editor import B, C, F, S, T, awake, normal
 from tests.tiny import tiny_bundle, tiny_parts
 
@@ -143,7 +144,7 @@ def test_a_folder_keeps_it(toy: Lora, tmp_path: Path) -> None:
     assert found.weights.keys() == toy.weights.keys() and found.rank == 2
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in toy.weights.items())
     assert dataclasses.replace(found, weights=toy.weights, sha256="") == toy
-    assert found.sha256 == bundle_manifest.sha256(path / lora.WEIGHTS)
+    assert found.sha256 == file_sha256(path / lora.WEIGHTS)
     assert json.loads((path / lora.CARD).read_text())["rank"] == 2
     lora.save(dataclasses.replace(toy, token="<car>"), path)
     assert lora.load(path).token == "<car>" and [p.name for p in tmp_path.iterdir()] == ["toy"]
@@ -190,7 +191,7 @@ def test_what_is_wrong_is_one_sentence(harm: Callable[[Path], object], text: str
 def test_another_backbone_is_refused_and_both_are_named(toy: Lora, tmp_path: Path) -> None:
     manifest = bundle_manifest.read(tiny_bundle(tmp_path / "model"))
     file = tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors"
-    assert manifest.backbone == bundle_manifest.sha256(file)
+    assert manifest.backbone == file_sha256(file)
     dataclasses.replace(toy, backbone=manifest.backbone).check_fits(Path("toy"), "model", manifest)
     with pytest.raises(ModelError, match=r"made for tiny \(backbone 000000000000….*, and other has another"):
         toy.check_fits(Path("toy"), "other", manifest)

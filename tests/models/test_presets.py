@@ -22,6 +22,7 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.models.parts import Parts
 from eve_cli.models.presets import PRESETS
+from eve_cli.storage.hashing import file_sha256
 from tests.hub import Hub, narrow, tiny_repositories
 
 PULLED = [name for name, preset in PRESETS.items() if preset.sources]
@@ -182,7 +183,7 @@ def test_pulling_writes_down_commits_and_hashes(served: Hub) -> None:
         }
     unet = kept["files"]["unet/diffusion_pytorch_model.safetensors"]
     stored = served.repositories["stable-diffusion-v1-5/stable-diffusion-v1-5"] / "unet"
-    assert unet["sha256"] == bundle_manifest.sha256(stored / "diffusion_pytorch_model.fp16.safetensors")
+    assert unet["sha256"] == file_sha256(stored / "diffusion_pytorch_model.fp16.safetensors")
     assert not list((bundle_manifest.home() / hub.PARTIAL).iterdir())
     assert bundle_manifest.verify(made) and pulling.have(PRESETS["sd15"]) is not None
 
@@ -236,13 +237,13 @@ def test_the_command_asks_before_it_fetches(
     monkeypatch.setattr(pulling, "named", lambda name: narrow(PRESETS[name]))
     assert run(["models", "pull", "sd15"]) == 2
     told = capsys.readouterr().err
-    assert "give --yes" in told and "creativeml-openrail-m" in told and "unet" in told
+    assert "pass --yes" in told and "creativeml-openrail-m" in told and "unet" in told
     assert not any("/resolve/" in path for path, _ in served.asked)
     assert run(["models", "pull", "sd15", "--yes"]) == 0
     assert capsys.readouterr().out.strip() == str(bundle_manifest.home() / "sd15")
     served.asked.clear()
     assert run(["models", "pull", "sd15", "--yes"]) == 0
-    assert not served.asked and "is on this machine" in capsys.readouterr().err
+    assert not served.asked and "is installed" in capsys.readouterr().err
     assert run(["models", "verify", "sd15"]) == 0
     (bundle_manifest.home() / "sd15/unet/config.json").write_text("{}", encoding="utf-8")
     assert run(["models", "verify", "sd15"]) == 7
