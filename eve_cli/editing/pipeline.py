@@ -31,8 +31,8 @@ from eve_cli.models.loading import LoadedModel, absolute_backbone, absolute_lora
 from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime import distributed
 from eve_cli.runtime.environment import versions
-from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
+from eve_cli.runtime.oom import FallbackRunner
 from eve_cli.settings import from_mapping, to_mapping
 
 Load = Callable[[ModelSpec], LoadedModel]
@@ -110,7 +110,7 @@ def assist() -> None:
     plan = folder.plan
     model = model_of(from_mapping(EditRequest, plan["request"], str(folder.plan_path)), load_model)
     with torch.inference_mode():
-        edit_windows(plan, Guard(model.editor, "fail"), folder, Watcher())
+        edit_windows(plan, FallbackRunner(model.editor, "fail"), folder, Watcher())
 
 
 def rerun(
@@ -180,7 +180,7 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
     return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
 
 
-def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:
+def edit_windows(plan: dict[str, Any], guard: FallbackRunner, folder: RunFolder, watcher: Watcher) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
     request = from_mapping(EditRequest, plan["request"], "plan.json")
     guidance = replace(Guidance.of(request), shared=distributed.several())
@@ -209,7 +209,7 @@ def _step(watcher: Watcher, window: int, windows: int, step: int, steps: int) ->
 def edited(
     request: EditRequest,
     guidance: Guidance,
-    guard: Guard,
+    guard: FallbackRunner,
     folder: RunFolder,
     window: Window,
     reference: Tensor | None = None,
@@ -231,7 +231,7 @@ def edited(
     return latents, to_bytes(guard("effect", at, partial(effect, guard.editor, new, guidance)))
 
 
-def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
+def _clip(guard: FallbackRunner, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
     """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
     editor = guard.editor
 
@@ -268,7 +268,7 @@ def _finish(
     distributed.told(str(folder.path.absolute()))
     # a process that does something again would wait for the others for ever
     on_oom = "fail" if distributed.several() else request.on_oom
-    guard = Guard(model.editor, on_oom, watcher.note, folder.add_event, folder.events)
+    guard = FallbackRunner(model.editor, on_oom, watcher.note, folder.add_event, folder.events)
     edit_windows(plan, guard, folder, watcher)
     output = _output(request)
     with spent.on("write"):

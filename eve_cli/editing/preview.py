@@ -30,7 +30,7 @@ from eve_cli.methods.base import Guidance
 from eve_cli.methods.options.sdedit import SDEditOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel, load_model
-from eve_cli.runtime.guard import Event, Guard
+from eve_cli.runtime.oom import Event, FallbackRunner
 from eve_cli.settings import from_mapping
 
 Show = Literal["three", "all"]
@@ -93,7 +93,7 @@ def preview(
     shots, times = survey(request, model, shelf, find_cuts)
     lists = lists or strengths(request, model)
     mishaps: list[Event] = []
-    guard = Guard(model.editor, request.on_oom, watcher.note, mishaps.append)
+    guard = FallbackRunner(model.editor, request.on_oom, watcher.note, mishaps.append)
     cells, pieces, plan, source = [], [], {}, []
     choices = list(combined(lists))
     for number, values in enumerate(choices):
@@ -182,7 +182,7 @@ def as_shown(request: Mapping[str, Any], window: Window, part: float) -> Piece:
     return Piece(Window(-1 - start, start, min(start + length, window.stop), 0), False)
 
 
-def work(plan: Mapping[str, Any], window: Window, guard: Guard, folder: RunFolder) -> None:
+def work(plan: Mapping[str, Any], window: Window, guard: FallbackRunner, folder: RunFolder) -> None:
     """Edits a window, unless it is there already."""
     if folder.has_window(window.index):
         return
@@ -197,7 +197,7 @@ def work(plan: Mapping[str, Any], window: Window, guard: Guard, folder: RunFolde
 
 
 def frames(
-    plan: Mapping[str, Any], window: Window, guard: Guard, folder: RunFolder, times: Sequence[Fraction]
+    plan: Mapping[str, Any], window: Window, guard: FallbackRunner, folder: RunFolder, times: Sequence[Fraction]
 ) -> Iterator[tuple[Picture, Picture]]:
     """Source and edit of each new frame of a window, at most `SHOWN_HEIGHT` high."""
     from eve_cli.media.compose import resized

@@ -19,7 +19,7 @@ from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.stills import StillWriter
 from eve_cli.models.canvas import to_bytes, to_floats
-from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import FallbackRunner
 
 if TYPE_CHECKING:
     from eve_cli.media.encode import VideoWriter
@@ -30,7 +30,7 @@ METADATA_KEY = "comment"
 def render(
     request: EditRequest,
     plan: dict[str, Any],
-    guard: Guard,
+    guard: FallbackRunner,
     folder: RunFolder,
     progress: Callable[[str, int, int], None],
 ) -> tuple[float, list[str]]:
@@ -88,7 +88,7 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
 
 
 def small_frames(
-    plan: dict[str, Any], guard: Guard, folder: RunFolder
+    plan: dict[str, Any], guard: FallbackRunner, folder: RunFolder
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All frames in blocks (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect.
 

@@ -69,7 +69,7 @@ class RunFolder:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What went wrong and was put right (`guard.Event`), oldest first."""
+        """What went wrong and was put right (`oom.Event`), oldest first."""
         path = self.path / EVENTS
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 

@@ -18,7 +18,7 @@ from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 from eve_cli.models.canvas import model_size, to_floats
 from eve_cli.models.parts import BundleSettings
-from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import FallbackRunner
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
@@ -73,7 +73,7 @@ def find_shots(request: EditRequest, frames: Iterable[Picture], find_cuts: FindC
 
 
 @torch.inference_mode()
-def encode(folder: RunFolder, guard: Guard, frames: range) -> None:
+def encode(folder: RunFolder, guard: FallbackRunner, frames: range) -> None:
     """Sees to it that the latents of these frames are in the folder; whole blocks, so that all runs make the same."""
     for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
         if not folder.has_latents(number):

@@ -76,7 +76,7 @@ class CostModel:
         made = meta_copy(self.model.editor)
         for fallback in self.fallbacks:
             if not fallback.gpu:
-                fallback.take(made)
+                fallback.apply(made)
         with torch.inference_mode(False), torch.no_grad():  # an editor reads a text once, so no window is to pay for it
             for guidance in (self.guidance, self.guidance.idle()):
                 guidance.condition(made)

@@ -21,8 +21,7 @@ from eve_cli.estimate.history import History, Rate, Run
 from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
-from eve_cli.runtime.guard import Guard
-from eve_cli.runtime.oom import Fallback, groups_of, modules_of
+from eve_cli.runtime.oom import Fallback, FallbackRunner
 
 if TYPE_CHECKING:
     from eve_cli.editing.pipeline import Result
@@ -98,11 +97,11 @@ class Spent:
         yield
         self.stages[stage] = self.stages.get(stage, 0.0) + time.monotonic() - started
 
-    def add(self, guard: Guard, windows: int, taken: int) -> None:
+    def add(self, guard: FallbackRunner, windows: int, taken: int) -> None:
         """What a guard measured, of which the decoding was inside of the writing; `windows` were finished."""
         self.stages |= guard.seconds
         self.stages["write"] -= guard.seconds["decode"]
-        self.bytes, self.windows, self.fallbacks = taken, windows, guard.taken
+        self.bytes, self.windows, self.fallbacks = taken, windows, guard.applied
 
     @property
     def seconds(self) -> float:
@@ -124,7 +123,7 @@ def forecast_of(
     there is no past run.
     """
     editor, history = model.editor, History()
-    weights = weight_bytes(modules_of(editor))
+    weights = weight_bytes(editor.modules())
     try:
         costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
@@ -145,7 +144,9 @@ def forecast_of(
     runs = min(rate.runs for stage, rate in found.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
     held, left = machine.held(editor.device), machine.free(editor.device)
-    idle = weights - max(map(weight_bytes, groups_of(editor))) if any(fallback.gpu for fallback in fallbacks) else 0
+    idle = (
+        weights - max(map(weight_bytes, editor.module_groups())) if any(fallback.gpu for fallback in fallbacks) else 0
+    )
     most = max(cost.bytes for cost in costs.values())
     return Forecast(
         costs=costs,
