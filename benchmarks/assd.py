@@ -114,7 +114,7 @@ def sharing(editor: Editor) -> Iterator[None]:
 
     def shared(name: str) -> Callable[..., Tensor]:
         def clean(noisy: Tensor, t: Tensor, words: Tensor, *given: Any) -> Tensor:
-            if editor.video is not None and attention.told(editor.video):  # the source lends its own to the edit
+            if editor.video is not None and attention.is_modified(editor.video):  # the source lends its own to the edit
                 return networks[name](noisy, t, words, *given)
             rows = [each.unflatten(0, (2, 2, -1)) for each in (noisy, t, words)]  # with words and without; edit, source
             key = (float(t[0]), float(rows[0][0, 1].sum()), len(noisy), ord(name[-1]))

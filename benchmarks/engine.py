@@ -45,8 +45,7 @@ from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.eve import Eve
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
-from eve_cli.models.inference.run import Run
-from eve_cli.models.inference.windows import Windows
+from eve_cli.models.inference.sampling import Sampling, Windows
 from eve_cli.models.parts import Parts
 
 TEXT = "make it a red car at night"
@@ -124,7 +123,7 @@ def theirs(pipe: Any, work: Work, start: Tensor | None = None) -> Tensor:
     ).frames[0]
 
 
-def ours(editor: Editor, work: Work, run: Run | None = None, start: Tensor | None = None) -> Tensor:
+def ours(editor: Editor, work: Work, run: Sampling | None = None, start: Tensor | None = None) -> Tensor:
     """The same by the engine."""
     schedule, times = editor.schedule, editor.schedule.trailing(work.steps)
     if start is not None:
@@ -196,7 +195,7 @@ def pairs(editor: Editor, size: str, steps: int, frames: int) -> list[Pair]:
             f"{len(parts)} windows of {WINDOW} frames, one after the other; ours in step",
             plain,
             split,
-            lambda: ours(editor, long, Run(windows=apart)),
+            lambda: ours(editor, long, Sampling(windows=apart)),
             EXACT_BAR,
             True,
         ),
@@ -204,14 +203,14 @@ def pairs(editor: Editor, size: str, steps: int, frames: int) -> list[Pair]:
             f"FreeNoise, {2 * frames} frames, stride {STRIDE}; ours together, overlap {WINDOW - STRIDE}",
             stretched,
             lambda: theirs(stretched, long),
-            lambda: ours(editor, long, Run(windows=windows)),
+            lambda: ours(editor, long, Sampling(windows=windows)),
             EXACT_BAR,
         ),
         Pair(
             "AnimateDiffControlNet; ours with --cache-interval 3",
             plain,
             peer,
-            lambda: ours(editor, work, Run(refresh=3)),
+            lambda: ours(editor, work, Sampling(cache_interval=3)),
             SAVING_BAR,
         ),
         Pair(

@@ -30,6 +30,8 @@ class FakeEditor:
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
     image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    fallbacks: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     video: None = None
     backbone: nn.Module = field(default_factory=nn.Module)
@@ -43,8 +45,8 @@ class FakeEditor:
         return (functional.interpolate(latents, scale_factor=8.0, mode="bilinear") / 2 + 0.5).clamp(0, 1)
 
     def condition(self, instruction: Sequence[str], caption: Sequence[str] | None = None) -> SimpleNamespace:
-        told = torch.tensor([float(bool(text)) for text in instruction]).view(-1, 1, 1)
-        return SimpleNamespace(text=told, instruction=told)
+        not_blank = torch.tensor([float(bool(text)) for text in instruction]).view(-1, 1, 1)
+        return SimpleNamespace(text=not_blank, instruction=not_blank)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         return torch.zeros(len(texts), 1, 1)
@@ -57,8 +59,8 @@ class FakeEditor:
 
     def clean_edit(self, noisy, t, text, instruction, source, task=None, *, with_lora=False):
         self.calls.append("asked")
-        told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
-        return torch.where(told > 0, self.edited(source, noisy), source)
+        not_blank = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
+        return torch.where(not_blank > 0, self.edited(source, noisy), source)
 
     def guided_edit(
         self,

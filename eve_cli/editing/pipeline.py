@@ -30,8 +30,8 @@ from eve_cli.models.loading import LoadedModel, load_model, parts_of
 from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime import distributed
 from eve_cli.runtime.environment import versions
-from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
+from eve_cli.runtime.oom import FallbackRunner
 from eve_cli.storage.atomic import write_bytes
 
 Load = Callable[[ModelSpec], LoadedModel]
@@ -136,7 +136,7 @@ def assist() -> None:
     distributed.join()
     run_dir = RunDir(Path(distributed.broadcast("")))
     plan = run_dir.plan
-    runner = Guard(load_model(plan.edit.model).editor, "fail")
+    runner = FallbackRunner(load_model(plan.edit.model).editor, "fail")
     edit_windows(Run(plan, runner, run_dir, EditCallbacks(), Timings(), Peak(runner.editor.device)))
 
 
@@ -145,7 +145,7 @@ class Run:
     """An edit that is under way."""
 
     plan: EditPlan
-    runner: Guard
+    runner: FallbackRunner
     run_dir: RunDir
     callbacks: EditCallbacks
     timings: Timings
@@ -161,7 +161,7 @@ class Run:
         distributed.broadcast(str(run_dir.path.absolute()))
         # with several processes, one that repeats a call would leave the others waiting
         on_oom = "fail" if distributed.several() else plan.edit.on_oom
-        runner = Guard(model.editor, on_oom, callbacks.on_note, run_dir.add_event, run_dir.events)
+        runner = FallbackRunner(model.editor, on_oom, callbacks.on_note, run_dir.add_event, run_dir.events)
         return cls(plan, runner, run_dir, callbacks, timings, peak)
 
 
@@ -196,7 +196,7 @@ def _report_step(callbacks: EditCallbacks, window: int, windows: int, step: int,
 
 
 def window_content(
-    plan: EditPlan, window: Window, runner: Guard, clip: Clip, guidance: Guidance, latents: Tensor
+    plan: EditPlan, window: Window, runner: FallbackRunner, clip: Clip, guidance: Guidance, latents: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """What is saved of a window: its latents (frames, c, h, w), and with `preserve` the effect on its new frames."""
     latents = latents[: len(window.frames)].float()
@@ -214,7 +214,7 @@ def write(run: Run) -> EditResult:
         change, notes = render(plan, runner, run_dir, run.callbacks.on_progress)
     timings.seconds |= runner.seconds
     timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
-    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.taken
+    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.applied
     record = beside(plan.edit.output, ".run.json")
     write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
     if plan.edit.run_dir is None:
@@ -225,7 +225,7 @@ def write(run: Run) -> EditResult:
 def window_clip(
     plan: EditPlan,
     window: Window,
-    runner: Guard,
+    runner: FallbackRunner,
     run_dir: RunDir,
     *,
     independent: bool = False,

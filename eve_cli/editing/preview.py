@@ -31,7 +31,7 @@ from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.methods.options import SDEditOptions
 from eve_cli.methods.registry import METHODS, spec
 from eve_cli.models.loading import LoadedModel, load_model
-from eve_cli.runtime.guard import Event, Guard
+from eve_cli.runtime.oom import Event, FallbackRunner
 from eve_cli.storage.atomic import write_bytes
 
 Show = Literal["three", "all"]
@@ -93,7 +93,7 @@ def preview(
     shots, times = scan(request, model, cache, find_cuts)
     combinations = list(combined(lists or strengths(request, model)))
     events: list[Event] = []
-    runner = Guard(model.editor, request.on_oom, callbacks.on_note, events.append)
+    runner = FallbackRunner(model.editor, request.on_oom, callbacks.on_note, events.append)
     cells: list[Cell] = []
     source: list[list[Picture]] = []
     requests = [request.changed(**values, output=Path("preview.mp4")) for values in combinations]
@@ -181,7 +181,7 @@ def as_shown(plan: EditPlan, window: Window, part: float) -> Piece:
     return Piece(Window(-1 - start, start, min(start + edit.window, window.stop), 0), False)
 
 
-def edit_piece(plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir) -> None:
+def edit_piece(plan: EditPlan, window: Window, runner: FallbackRunner, run_dir: RunDir) -> None:
     """Edits a window, unless that is done."""
     if run_dir.has_window(window.index):
         return
@@ -193,7 +193,7 @@ def edit_piece(plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir) -
 
 
 def frames(
-    plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir, times: Sequence[Fraction]
+    plan: EditPlan, window: Window, runner: FallbackRunner, run_dir: RunDir, times: Sequence[Fraction]
 ) -> Iterator[tuple[Picture, Picture]]:
     """Source and edit of each new frame of a window, at most `SHOWN_HEIGHT` high."""
     from eve_cli.media.compose import resized

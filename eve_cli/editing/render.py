@@ -19,7 +19,7 @@ from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.stills import StillWriter
 from eve_cli.models.canvas import to_bytes, to_floats
-from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import FallbackRunner
 
 if TYPE_CHECKING:
     from eve_cli.media.encode import VideoWriter
@@ -28,7 +28,7 @@ METADATA_KEY = "comment"
 
 
 def render(
-    plan: EditPlan, runner: Guard, run_dir: RunDir, progress: Callable[[str, int, int], None]
+    plan: EditPlan, runner: FallbackRunner, run_dir: RunDir, progress: Callable[[str, int, int], None]
 ) -> tuple[float, list[str]]:
     """Writes the result; gives its mean absolute difference to the source at the model's size, and notes to show."""
     from eve_cli.media.compose import side_by_side
@@ -85,7 +85,7 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
 
 
 def small_frames(
-    windows: Iterable[Window], runner: Guard, run_dir: RunDir
+    windows: Iterable[Window], runner: FallbackRunner, run_dir: RunDir
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All frames in blocks (f, 3, h, w) in [0, 1]: the source as the VAE reproduces it, the edit, and the effect.
 

@@ -17,7 +17,7 @@ from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 from eve_cli.models.canvas import model_size, to_floats
 from eve_cli.models.parts import BundleSettings
-from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import FallbackRunner
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
@@ -78,7 +78,7 @@ def find_shots(path: str, scene_cuts: str, frames: Iterable[Picture], find_cuts:
 
 
 @torch.inference_mode()
-def encode(run_dir: RunDir, runner: Guard, frames: range) -> None:
+def encode(run_dir: RunDir, runner: FallbackRunner, frames: range) -> None:
     """Encodes the blocks that hold these frames, where that is not done; whole blocks, so that all runs are alike."""
     for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
         if not run_dir.has_latents(number):

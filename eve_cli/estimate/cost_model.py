@@ -20,7 +20,7 @@ from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
 from eve_cli.methods.finetune import RARE, FinetuningMethod, Tuning, finetune_loss
 from eve_cli.methods.registry import METHODS
-from eve_cli.models.finetuned import TunedEditor
+from eve_cli.models.finetuned import with_clip_layers
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime.oom import Fallback
 from eve_cli.settings import to_mapping
@@ -76,7 +76,7 @@ class CostModel:
         made = meta_copy(self.model.editor)
         for fallback in self.fallbacks:
             if not fallback.gpu:
-                fallback.take(made)
+                fallback.apply(made)
         with torch.inference_mode(False), torch.no_grad():  # an editor reads a text once, so no window is to pay for it
             for guidance in (self.guidance, self.guidance.idle()):
                 guidance.condition(made)
@@ -183,7 +183,7 @@ class CostModel:
 
 def finetuning_cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
     """Fine-tuning on latents, where they and the editor are on the meta device: backward is twice forward."""
-    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
+    tuned, g = with_clip_layers(editor, tuning.rank), torch.Generator()
 
     def work() -> None:
         words = tuned.embed([RARE])

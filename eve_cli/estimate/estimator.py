@@ -19,7 +19,7 @@ from eve_cli.estimate.history import History, Rate, Run
 from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
-from eve_cli.runtime.oom import Fallback, groups_of, modules_of
+from eve_cli.runtime.oom import Fallback
 from eve_cli.storage.hashing import json_sha256
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def estimate_edit(
     there is no past run.
     """
     editor, history = model.editor, History()
-    weights = weight_bytes(modules_of(editor))
+    weights = weight_bytes(editor.modules())
     try:
         costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
@@ -113,7 +113,9 @@ def estimate_edit(
     runs = min(rate.runs for stage, rate in rates_known.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
     held, left = machine.held(editor.device), machine.free(editor.device)
-    idle = weights - max(map(weight_bytes, groups_of(editor))) if any(fallback.gpu for fallback in fallbacks) else 0
+    idle = (
+        weights - max(map(weight_bytes, editor.module_groups())) if any(fallback.gpu for fallback in fallbacks) else 0
+    )
     most = max(cost.bytes for cost in costs.values())
     return Estimate(
         costs=costs,

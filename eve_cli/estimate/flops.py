@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from eve_cli.runtime.meter import META, Meter, attention
-from eve_cli.runtime.oom import modules_of, trees
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -40,7 +39,7 @@ class Cost:
 def meta_copy(editor: Editor) -> Editor:
     """A copy of an editor whose tensors have shapes and types but no content; computing with it is free."""
     memo: dict[int, Any] = {id(editor.parts.tokenizer): editor.parts.tokenizer}
-    for module in modules_of(editor):
+    for module in editor.modules():
         for tensor in (*module.parameters(), *module.buffers()):
             empty = tensor.detach().to(META)
             memo[id(tensor)] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
@@ -63,7 +62,7 @@ def count(editor: Editor, work: Callable[[], Any]) -> Cost:
         nonlocal calls
         calls += 1
 
-    networks = [*trees(editor), *([editor.parts.edit] if editor.parts.edit is not None else [])]
+    networks = [*editor.unets(), *([editor.parts.edit] if editor.parts.edit is not None else [])]
     hooks = [network.register_forward_pre_hook(called) for network in networks]
     meter = Meter()
     try:

@@ -16,9 +16,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.methods.options import MethodOptions
-from eve_cli.models.inference.process_group import Team
-from eve_cli.models.inference.run import Run
-from eve_cli.models.inference.windows import Windows
+from eve_cli.models.inference.sampling import ProcessGroup, Sampling, Windows
 from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
@@ -57,14 +55,14 @@ class Guidance:
             raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
         return self.options
 
-    def run(self, frames: int, keys: bool = True) -> Run:
+    def run(self, frames: int, keys: bool = True) -> Sampling:
         """How a clip of so many frames is sampled, with keyframes or without."""
-        run = Run(refresh=self.cache_interval, guided=round(self.cfg_end * self.steps))
+        run = Sampling(cache_interval=self.cache_interval, guided_steps=round(self.cfg_end * self.steps))
         if self.window is None or frames <= self.window:
             return run
         run.windows = Windows(self.window, self.overlap)
-        run.team = Team.of(frames, self.window) if self.shared else None
-        run.keys = tuple(range(0, frames, self.keyframes or frames)) if keys else (0,)
+        run.group = ProcessGroup.of(frames, self.window) if self.shared else None
+        run.keyframes = tuple(range(0, frames, self.keyframes or frames)) if keys else (0,)
         return run
 
     def condition(self, editor: Editor) -> Condition:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.models.inference.process_group import Team
+from eve_cli.models.inference.sampling import ProcessGroup
 from eve_cli.models.parts import task_labels
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
 
     Frames know nothing of each other here, so they go in blocks, and each process does its own.
     """
-    team = Team.of(len(clip.source), 1) if guidance.shared else None
-    frames = range(len(clip.source)) if team is None else team.own
+    group = ProcessGroup.of(len(clip.source), 1) if guidance.shared else None
+    frames = range(len(clip.source)) if group is None else group.own
     starts, step = range(frames.start, frames.stop, editor.settings.frames), editor.settings.frames
     seen = torch.cat([_seen(editor, clip, guidance, slice(i, min(i + step, frames.stop))) for i in starts], 1)
-    return seen if team is None else team.gathered(seen)
+    return seen if group is None else group.gathered(seen)
 
 
 def _seen(editor: Editor, clip: Clip, guidance: Guidance, part: slice) -> Tensor:

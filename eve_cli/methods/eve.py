@@ -27,7 +27,7 @@ class Eve:
         A lone frame, or a picture, is the edit adapter's alone.
         """
         run = guidance.run(len(clip.source))
-        keys = run.keys[1:] if len(clip.reference) else run.keys
+        keys = run.keyframes[1:] if len(clip.reference) else run.keyframes
         known = torch.cat([clip.reference[:1], *([self.edit_alone(editor, clip, guidance, keys)] if keys else [])])
         if len(clip.source) == 1:
             return known

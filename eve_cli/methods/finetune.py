@@ -16,7 +16,7 @@ from eve_cli.diffusion.schedule import Schedule
 from eve_cli.methods.base import Guidance
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from eve_cli.models.finetuned import TunedEditor, fingerprint
+from eve_cli.models.finetuned import clip_layers, clip_weights, fingerprint, with_clip_layers
 from eve_cli.storage.cache import user_cached
 
 RARE = "sks"
@@ -65,19 +65,19 @@ def finetuned(
     digest.update(json.dumps([fingerprint(editor), asdict(tuning), *texts], sort_keys=True).encode())
 
     def make() -> dict[str, Tensor]:
-        return tune(TunedEditor(editor, tuning.rank), frames, tuning, texts, progress).weights()
+        return clip_weights(tune(with_clip_layers(editor, tuning.rank), frames, tuning, texts, progress))
 
     with torch.inference_mode(False):
-        return TunedEditor(editor, tuning.rank, user_cached("learned", digest.hexdigest(), make))
+        return with_clip_layers(editor, tuning.rank, user_cached("learned", digest.hexdigest(), make))
 
 
 def tune(
-    editor: TunedEditor,
+    editor: Editor,
     frames: Tensor,
     tuning: Tuning,
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
-) -> TunedEditor:
+) -> Editor:
     """Teaches the editor's low-rank layers the clean latents (frames, c, h, w), and returns it.
 
     `texts` is one for all frames or one for each. The clip's loss (equation 2) goes through the video model, over
@@ -89,7 +89,7 @@ def tune(
         frames = frames.clone()
         with torch.no_grad():
             words = editor.embed(texts)
-        optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(clip_layers(editor), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
             loss = finetune_loss(editor, frames, words, tuning, g)
             optimizer.zero_grad()
@@ -100,7 +100,7 @@ def tune(
     return editor
 
 
-def finetune_loss(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
+def finetune_loss(editor: Editor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
     """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
     length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
     alpha = tuning.alpha if len(frames) > 1 else 0.0

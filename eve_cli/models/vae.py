@@ -8,19 +8,22 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
+from eve_cli.runtime.oom import run_pre_hooks
+
 Vae = AutoencoderKL | AutoencoderDC
 
 
 def encode(vae: Vae, images: Tensor) -> Tensor:
     """Images (n, 3, height, width) in [-1, 1] to the vae's own latents (n, c, h, w), without chance."""
+    run_pre_hooks(vae)
     encoded: Any = vae.encode(images)
     return encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latent_dist.mean
 
 
 def decode(vae: Vae, latents: Tensor) -> Tensor:
     """The vae's own latents (n, c, h, w) to images (n, 3, height, width) near [-1, 1]."""
-    undo: Any = vae.decode
-    decoded: Any = undo(latents)
+    run_pre_hooks(vae)
+    decoded: Any = vae.decode(latents)  # pyright: ignore[reportArgumentType]
     return decoded.sample
 
 

@@ -18,7 +18,7 @@ from eve_cli.methods.finetune import Tuning, finetuned, tune
 from eve_cli.methods.options import PRESETS, DreamixOptions
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.finetuned import TunedEditor
+from eve_cli.models.finetuned import clip_layers, with_clip_layers
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
 from tests.clips import make_clip
@@ -58,7 +58,7 @@ def edit(editor: Editor, source: Tensor, options: DreamixOptions, seed: int = 1,
         return Dreamix().edit(editor, clip, guidance)
 
 
-def layers(editor: TunedEditor, motion: bool) -> dict[str, Tensor]:
+def layers(editor: Editor, motion: bool) -> dict[str, Tensor]:
     assert editor.video is not None
     found = {name: value for name, value in editor.video.named_parameters() if f".{'clip'}." in name}
     return {name: value.detach().clone() for name, value in found.items() if ("motion_modules" in name) == motion}
@@ -66,7 +66,7 @@ def layers(editor: TunedEditor, motion: bool) -> dict[str, Tensor]:
 
 def test_fresh_layers_change_nothing_and_the_given_editor_is_left_alone(editor: Editor) -> None:
     before = {name: value.clone() for name, value in editor.parts.backbone.state_dict().items()}
-    tuned = TunedEditor(editor, 2)
+    tuned = with_clip_layers(editor, 2)
     x, t, words = frames()[None], torch.tensor([500]), editor.embed(["a red car"])
     assert torch.equal(tuned.clean_video(x, t, words, None), editor.clean_video(x, t, words, None))
     outside = editor.clean_video(x, t, words, None)
@@ -77,7 +77,7 @@ def test_fresh_layers_change_nothing_and_the_given_editor_is_left_alone(editor: 
 
 
 def test_frames_alone_leave_the_temporal_layers_as_they_are_and_teach_the_video_model_the_rest(editor: Editor) -> None:
-    tuned = TunedEditor(editor, 2)
+    tuned = with_clip_layers(editor, 2)
     motion, space = layers(tuned, True), layers(tuned, False)
     assert motion and space
     tune(tuned, frames(), Tuning(2, 0.0, lr=0.1, rank=2))
@@ -98,7 +98,7 @@ def test_what_is_learned_is_the_clip(editor: Editor) -> None:
         return float((moving - clip).square().mean()), float((alone - clip).square().mean())
 
     for alpha, learned in ((1.0, 0), (0.0, 1), (0.35, 0), (0.35, 1)):
-        tuned = tune(TunedEditor(editor, 4), clip, Tuning(25, alpha, lr=0.03, rank=4))
+        tuned = tune(with_clip_layers(editor, 4), clip, Tuning(25, alpha, lr=0.03, rank=4))
         assert errors(tuned)[learned] < 0.9 * errors(editor)[learned], (alpha, learned)
 
 
@@ -125,9 +125,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     editor: Editor, kept_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_here.write_text("a file where the folder should be")
-    assert isinstance(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
+    assert clip_layers(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)))
     monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("learned again for the next window"))
-    assert isinstance(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
+    assert clip_layers(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)))
 
 
 def test_strength_says_how_much_of_the_source_is_left(editor: Editor) -> None:
@@ -196,9 +196,9 @@ def test_presets_are_the_paper_s_and_what_is_given_wins() -> None:
 
 
 def test_the_layers_of_the_two_trees_are_the_same(editor: Editor) -> None:
-    tuned = TunedEditor(editor, 2)
+    tuned = with_clip_layers(editor, 2)
     shared = {id(value) for value in low_rank.parameters(tuned.backbone, "clip")}
-    assert shared < {id(value) for value in tuned.layers()}
+    assert shared < {id(value) for value in clip_layers(tuned)}
 
 
 def test_what_learning_costs_is_foretold_and_not_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,7 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import Parts
 from eve_cli.runtime import oom
-from eve_cli.runtime.guard import precise
-from eve_cli.runtime.oom import FALLBACKS, Fallback, modules_of
+from eve_cli.runtime.oom import FALLBACKS, Fallback, fp32
 from tests.clips import make_clip, read_clip
 from tests.tiny import tiny_parts
 
@@ -122,7 +121,7 @@ def rung_for(stage: str) -> Fallback:
     return next(
         fallback
         for fallback in FALLBACKS
-        if stage in fallback.stages and fallback.take(Editor(parts()).optimize_for_inference())
+        if stage in fallback.stages and fallback.apply(Editor(parts()).optimize_for_inference())
     )
 
 
@@ -144,7 +143,7 @@ def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(fallback: F
 
     before = made()
     taken = 0
-    while fallback.take(editor) and taken < 9:
+    while fallback.apply(editor) and taken < 9:
         taken += 1
     assert 0 < taken < 9
     # an untrained vae's norms differ from tile to tile, so much that only nonsense is told apart
@@ -166,13 +165,13 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
     fallback = rung_for(stage)
     assert saved == list(range(len(result.plan.windows)))
     assert [event["then"] for event in json.loads(result.record.read_text())["events"]] == [fallback.name]
-    assert len(told.notes) == 1 and fallback.name in told.notes[0] and "done again" in told.notes[0]
+    assert len(told.notes) == 1 and fallback.name in told.notes[0] and "retrying" in told.notes[0]
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.float32]).mean() < 0.5
 
 
 def test_at_the_end_of_the_ladder_finished_windows_stay(clip: Path, tmp_path: Path) -> None:
     broken = load(failing("clean_student", ERRORS["torch"], range(1, 999)))
-    with pytest.raises(OutOfMemory, match=r"Memory ran out at window 2 with .*branches-in-turn already"):
+    with pytest.raises(OutOfMemory, match=r"Out of memory at window 2 with .*branches-in-turn"):
         pipeline.edit(request(clip, tmp_path / "out.mkv"), load=broken)
     folder = RunDir.open(tmp_path / "out.eve-run")
     assert folder.has_window(0) and not folder.has_window(1)
@@ -217,7 +216,7 @@ def test_numbers_that_blow_up_are_made_again_in_fp32(stage: str, clip: Path, pla
     result = pipeline.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
     events = json.loads(result.record.read_text())["events"]
     assert [(event["stage"], event["then"]) for event in events] == [(stage, "fp32")]
-    assert len(told.notes) == 1 and "done again in fp32" in told.notes[0]
+    assert len(told.notes) == 1 and "recomputed in fp32" in told.notes[0]
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.bfloat16]).mean() < 5
 
 
@@ -226,7 +225,7 @@ def test_where_fp32_does_not_help_it_is_one_error_and_nothing_is_lost(
     dtype: torch.dtype, clip: Path, tmp_path: Path
 ) -> None:
     fault = blowing_up("clean_student", range(1, 999), (torch.float32, torch.bfloat16))
-    with pytest.raises(EveError, match=r"window 2 came out with numbers that are not finite") as caught:
+    with pytest.raises(EveError, match=r"The output of window 2 is not finite, in fp32 either") as caught:
         pipeline.edit(request(clip, tmp_path / "out.mkv"), load=load(fault, dtype))
     assert caught.value.exit_code == 1
     assert pipeline.resume(tmp_path / "out.eve-run", load=load(dtype=dtype)).output.exists()
@@ -241,11 +240,11 @@ def test_a_stage_that_keeps_blowing_up_stays_in_fp32(clip: Path, tmp_path: Path)
 
 def test_fp32_is_given_back_to_the_bit() -> None:
     editor = Editor(parts(), dtype=torch.bfloat16)
-    before = [parameter.clone() for module in modules_of(editor) for parameter in module.parameters()]
-    with precise(editor):
+    before = [parameter.clone() for module in editor.modules() for parameter in module.parameters()]
+    with fp32(editor):
         assert editor.dtype == torch.float32
-        assert {p.dtype for module in modules_of(editor) for p in module.parameters()} == {torch.float32}
-    after = [parameter for module in modules_of(editor) for parameter in module.parameters()]
+        assert {p.dtype for module in editor.modules() for p in module.parameters()} == {torch.float32}
+    after = [parameter for module in editor.modules() for parameter in module.parameters()]
     assert editor.dtype == torch.bfloat16
     assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(before, after, strict=True))
 
@@ -271,7 +270,7 @@ LIMITED = """
 import resource, torch
 torch.set_num_threads(1)
 from eve_cli.editing import machine
-from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import FallbackRunner
 from eve_cli.models.editor import Editor
 from tests.tiny import tiny_parts
 
@@ -285,9 +284,9 @@ with torch.inference_mode():
         editor.encode(frames)
     except RuntimeError as error:
         print("ran out:", error)
-    guard = Guard(editor, note=print)
-    made = guard("encode", "encoding", lambda: editor.encode(frames))
-assert torch.allclose(made[:1], whole, atol=1e-5) and guard.taken == ["vae-slices"], guard.taken
+    runner = FallbackRunner(editor, note=print)
+    latents = runner("encode", "encoding", lambda: editor.encode(frames))
+assert torch.allclose(latents[:1], whole, atol=1e-5) and runner.applied == ["vae-slices"], runner.applied
 """
 
 
@@ -296,4 +295,7 @@ def test_a_real_limit_of_memory_is_met() -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "ran out:" in done.stdout and "encoding: memory ran out; from now on the vae takes one" in done.stdout
+    assert (
+        "ran out:" in done.stdout
+        and "encoding: out of memory; retrying with vae-slices: from now on the vae computes one" in done.stdout
+    )

@@ -16,7 +16,7 @@ from eve_cli.methods.options import DDSOptions, DreamixOptions, MethodOptions
 from eve_cli.methods.score_distillation import image_scores
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.finetuned import TunedEditor
+from eve_cli.models.finetuned import clip_weights, with_clip_layers
 from tests.tiny import tiny_parts
 
 FAINT = Schedule.from_diffusers({"beta_start": 1e-6, "beta_end": 3e-4, "prediction_type": "v_prediction"})
@@ -40,7 +40,7 @@ ASKING = {
     "dds of a picture": lambda editor: edit(DDS(), DDSOptions("a dog"), editor, NOTHING[:1]),
     "dreamix of a picture": lambda editor: edit(Dreamix(), DreamixOptions(tune_steps=0), editor, NOTHING[:1]),
     "joint guidance": joint,
-    "learning frames": lambda editor: tune(TunedEditor(editor, 2), NOTHING, Tuning(3, 0.5, rank=2)),
+    "learning frames": lambda editor: tune(with_clip_layers(editor, 2), NOTHING, Tuning(3, 0.5, rank=2)),
 }
 
 
@@ -71,9 +71,9 @@ def test_a_model_that_learns_a_clip_keeps_the_low_rank_layers_of_its_video_adapt
     with torch.no_grad():
         ever = editor.clean_video(x, t, words, None)
         assert not torch.allclose(ever, Editor(parts).clean_video(x, t, words, None), atol=1e-4)
-        torch.testing.assert_close(TunedEditor(editor, 2).clean_video(x, t, words, None), ever)
-    tuned = tune(TunedEditor(editor, 2), NOTHING, Tuning(1, 0.5, rank=2))
-    again = TunedEditor(editor, 2, tuned.weights())
+        torch.testing.assert_close(with_clip_layers(editor, 2).clean_video(x, t, words, None), ever)
+    tuned = tune(with_clip_layers(editor, 2), NOTHING, Tuning(1, 0.5, rank=2))
+    again = with_clip_layers(editor, 2, clip_weights(tuned))
     with torch.no_grad():
         assert torch.equal(again.clean_video(x, t, words, None), tuned.clean_video(x, t, words, None))
         assert torch.equal(again.clean_image(x[0], t, words), tuned.clean_image(x[0], t, words))

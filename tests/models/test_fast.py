@@ -9,7 +9,7 @@ from torch import Tensor
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.models.inference.fast import Fast
-from eve_cli.models.inference.run import Run
+from eve_cli.models.inference.sampling import Sampling
 from tests.models.awake import awake
 from tests.tiny import tiny_parts
 
@@ -84,11 +84,11 @@ def test_the_engine_gives_the_plain_networks_numbers(
     together: bool,
 ) -> None:
     wanted = ways(editor, given, guidance_scale, image_guidance_scale)
-    plain, editor.networks, editor.together = editor.networks, Fast(rows), together
+    plain, editor.networks, editor.in_one_batch = editor.networks, Fast(rows), together
     try:
         found = ways(editor, given, guidance_scale, image_guidance_scale)
     finally:
-        editor.networks, editor.together = plain, True
+        editor.networks, editor.in_one_batch = plain, True
     assert [name for name in wanted if not close(found[name], wanted[name])] == []
 
 
@@ -100,13 +100,13 @@ def test_layers_that_are_reused_when_guidance_ends_are_the_full_branchs(
     """The same latents at every step, so that what is reused is exact."""
     told = (given["text"], given["instruction"], given["source"], given["first"])
     wanted = editor.guided_student(*told, guidance_scale=1.0, image_guidance_scale=1.0)(given["noisy"], T)
-    plain, editor.networks, editor.together = editor.networks, Fast(), together
+    plain, editor.networks, editor.in_one_batch = editor.networks, Fast(), together
     try:
         denoise = editor.guided_student(
-            *told, guidance_scale=4.0, image_guidance_scale=1.5, run=Run(refresh=2, guided=1)
+            *told, guidance_scale=4.0, image_guidance_scale=1.5, run=Sampling(cache_interval=2, guided_steps=1)
         )
         denoise(given["noisy"], T)
         found = denoise(given["noisy"], T)
     finally:
-        editor.networks, editor.together = plain, True
+        editor.networks, editor.in_one_batch = plain, True
     assert close(found, wanted)

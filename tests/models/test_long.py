@@ -9,9 +9,7 @@ from torch import Tensor
 
 from eve_cli.models.editor import Editor
 from eve_cli.models.inference.fast import Fast
-from eve_cli.models.inference.process_group import Team
-from eve_cli.models.inference.run import Run
-from eve_cli.models.inference.windows import Windows
+from eve_cli.models.inference.sampling import ProcessGroup, Sampling, Windows
 from tests.models.awake import awake
 from tests.tiny import tiny_parts
 
@@ -24,11 +22,11 @@ def editor() -> Editor:
     return made
 
 
-def student(editor: Editor, run: Run | None, frames: int = FRAMES) -> Tensor:
+def student(editor: Editor, run: Sampling | None, frames: int = FRAMES) -> Tensor:
     """One guided step of a clip, with two keyframes where it is long."""
     drawn = torch.Generator().manual_seed(0)
     noisy, source = torch.randn(2, 1, frames, 4, 4, 4, generator=drawn, dtype=torch.float64)
-    first = source[:, [0, 8]] if run is not None and len(run.keys) > 1 else source[:, 0]
+    first = source[:, [0, 8]] if run is not None and len(run.keyframes) > 1 else source[:, 0]
     with torch.inference_mode():
         condition = editor.condition("make it snowy")
         denoise = editor.guided_student(
@@ -44,14 +42,14 @@ def test_windows_cover_every_frame_and_their_shares_are_one(frames: int, length:
     tokens = torch.randn(2, frames, 3, dtype=torch.float64)
     starts = windows.starts(frames)
     assert starts[0] == 0 and starts == sorted(set(starts)) and starts[-1] == max(frames - length, 0)
-    torch.testing.assert_close(windows.through(torch.sin, tokens), torch.sin(tokens))
+    torch.testing.assert_close(windows.apply(torch.sin, tokens), torch.sin(tokens))
 
 
 @torch.inference_mode()
 def test_windows_are_those_of_diffusers_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same sum with plain networks, whose temporal layers are called window by window."""
     own, windows = editor(), Windows(4, 2)
-    found = student(own, Run(windows=windows))
+    found = student(own, Sampling(windows=windows))
     whole = AnimateDiffTransformer3D.forward
 
     def forward(self, x: Tensor, *_, num_frames: int = 1, **__) -> Tensor:
@@ -72,17 +70,17 @@ def test_windows_are_those_of_diffusers_layers(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_clip_of_one_window_is_as_it_is_without_windows() -> None:
     own = editor()
-    torch.testing.assert_close(student(own, Run(windows=Windows(4, 2)), 4), student(own, None, 4))
+    torch.testing.assert_close(student(own, Sampling(windows=Windows(4, 2)), 4), student(own, None, 4))
 
 
 @pytest.mark.parametrize(("rows", "at_once", "together"), [(3, None, True), (None, 1, True), (5, 2, False)])
 def test_portions_do_not_show(rows: int | None, at_once: int | None, together: bool) -> None:
     own = editor()
-    wanted = student(own, Run(windows=Windows(4, 2), keys=(0, 8)))
-    own.networks, own.together = Fast(rows), together
-    torch.testing.assert_close(student(own, Run(windows=Windows(4, 2, at_once), keys=(0, 8))), wanted)
+    wanted = student(own, Sampling(windows=Windows(4, 2), keyframes=(0, 8)))
+    own.networks, own.in_one_batch = Fast(rows), together
+    torch.testing.assert_close(student(own, Sampling(windows=Windows(4, 2, at_once), keyframes=(0, 8))), wanted)
 
 
 def test_a_team_s_parts_are_all_frames_once() -> None:
-    parts = [frame for rank in range(3) for frame in Team(FRAMES, 0, 3).part(rank)]
+    parts = [frame for rank in range(3) for frame in ProcessGroup(FRAMES, 0, 3).part(rank)]
     assert parts == list(range(FRAMES))

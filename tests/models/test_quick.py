@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from torch.nn import functional
 from eve_cli.models import alignment_lora
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini, sd15
-from eve_cli.models.inference.dense import LEAST, Dense, gated
+from eve_cli.models.inference import modules
 from eve_cli.models.inference.fast import Fast
+from eve_cli.models.inference.modules import ONEDNN_ROWS, OneDNNLinear, geglu
 from eve_cli.models.parts import Parts
 from tests.models.awake import awake
 from tests.tiny import WORDS, tiny_parts
@@ -66,30 +68,44 @@ def test_a_quick_editor_makes_the_same(name: str) -> None:
         assert (found[key] - value).abs().max() < 1e-5 * value.abs().max(), key
 
 
+@pytest.fixture(params=[True, False], ids=["oneDNN", "no oneDNN"])
+def onednn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PyTorch's private operators, and with the fallback for a PyTorch that has none."""
+    if request.param and not modules.has_onednn():
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setattr(modules, "has_onednn", lambda: request.param)
+
+
 @torch.no_grad()
-def test_a_dense_layer_is_the_plain_one_and_keeps_gradients() -> None:
-    layer = nn.Linear(12, 5)
-    for rows in (1, LEAST - 1, LEAST, 3 * LEAST):
+def test_a_onednn_layer_equals_the_plain_one_and_keeps_gradients(onednn: None) -> None:
+    plain = nn.Linear(12, 5)
+    layer = OneDNNLinear(plain)
+    assert layer.weight is plain.weight and layer.bias is plain.bias
+    for rows in (1, ONEDNN_ROWS - 1, ONEDNN_ROWS, 3 * ONEDNN_ROWS):
         for x in (torch.randn(rows, 12), torch.randn(2, rows, 24)[:, :, ::2], torch.randn(12, rows).T):
-            wanted = layer(x)
-            layer.__class__ = Dense
-            torch.testing.assert_close(layer(x), wanted)
-            layer.__class__ = nn.Linear
-    layer.__class__ = Dense
+            torch.testing.assert_close(layer(x), plain(x))
     with torch.enable_grad():
-        layer(torch.randn(2 * LEAST, 12)).sum().backward()
+        layer(torch.randn(2 * ONEDNN_ROWS, 12)).sum().backward()
     assert layer.weight.grad is not None
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("bias", [True, False])
-def test_a_gated_layer_is_the_plain_one(bias: bool) -> None:
-    layer = nn.Linear(12, 10, bias=bias)
-    for x in (torch.randn(LEAST - 1, 12), torch.randn(2, LEAST, 12)):
-        value, gate = layer(x).chunk(2, -1)
-        layer.__class__ = Dense
-        torch.testing.assert_close(gated(layer, x), value * functional.gelu(gate))
-        layer.__class__ = nn.Linear
+def test_a_geglu_layer_equals_the_plain_one(bias: bool, onednn: None) -> None:
+    plain = nn.Linear(12, 10, bias=bias)
+    for x in (torch.randn(ONEDNN_ROWS - 1, 12), torch.randn(2, ONEDNN_ROWS, 12)):
+        value, gate = plain(x).chunk(2, -1)
+        torch.testing.assert_close(geglu(OneDNNLinear(plain), x), value * functional.gelu(gate))
+
+
+def test_operators_of_another_form_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(*_: object) -> Tensor:
+        raise RuntimeError("expected at most 5 arguments")
+
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_linear_pointwise=other))
+    assert not modules.has_onednn.__wrapped__()
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    assert not modules.has_onednn.__wrapped__()
 
 
 def test_other_trees_over_the_same_weights_stay_as_they_are() -> None:
@@ -100,5 +116,5 @@ def test_other_trees_over_the_same_weights_stay_as_they_are() -> None:
     one.optimize_for_inference()
     assert not any("lora" in name for name, _ in one.student.named_modules())
     assert any("lora" in name for name, _ in other.student.named_modules())
-    kept = {name.replace(".plain.", "."): value for name, value in parts.backbone.state_dict().items()}
-    assert all(torch.equal(kept[name], value) for name, value in weights.items())
+    after = parts.backbone.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in weights.items())

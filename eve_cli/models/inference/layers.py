@@ -1,7 +1,7 @@
-"""The layers of diffusers' Stable Diffusion 1.5 networks, on frames (n, c, h, w), with less work for the same numbers.
+"""The layers of diffusers' Stable Diffusion 1.5 networks, on frames (n, c, h, w), computed with less work.
 
-Where a diffusers module repeats per frame what is one per clip (time embeddings, keys and values of the text), these
-functions do it once. Weights are the modules' own, so low-rank layers inside them act as ever.
+What diffusers' modules compute per frame though it is the same for a clip (time embeddings, keys and values of the
+text), these functions compute once. They call the modules' own layers, so low-rank layers inside them act as usual.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eve_cli.models.inference.dense import gated
+from eve_cli.models.inference.modules import geglu
 
 Net = Any
 """A diffusers module; its attributes are not typed."""
@@ -27,10 +27,10 @@ Heads = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Shared:
-    """What all layers of a pass share.
+    """What all layers of one forward pass share.
 
-    `embedding` (m, dim) is that of the timestep, behind its activation; `text` gives an attention's keys and values.
-    The rows of both divide the number of frames: each stands for as many frames that follow each other.
+    `embedding` (m, dim) is that of the timestep, after its activation; `text` returns the keys and values of an
+    attention layer. The rows of both divide the number of frames: each is used for as many consecutive frames.
     """
 
     embedding: Tensor
@@ -38,13 +38,13 @@ class Shared:
     clips: int
     """Rows of the text."""
     branches: int = 1
-    """Of guidance: they differ by the text alone, and `embedding` is for one of them."""
+    """Of guidance: they differ in the text alone, and `embedding` has the rows of one of them."""
     rows: int | None = None
-    """Frames that layers without a view of time take at once, to need less memory; None takes all."""
+    """Frames that spatial layers compute at once, to use less memory; None is all."""
 
 
 def branching(resnet: Net, attention: Net | None, x: Tensor, shared: Shared) -> Tensor:
-    """A network's first block, from the frames of one branch to those of all: they part where they read the text."""
+    """A network's first block, from the frames of one branch to those of all: they differ from the first text on."""
     if shared.branches == 1 or attention is None or shared.rows is not None:
         return space(resnet, attention, branched(x, shared.branches), shared)
     return _space(resnet, attention, x, _shift(resnet, shared, len(x)), shared.text, shared.clips, shared.branches)
@@ -56,7 +56,7 @@ def branched(x: Tensor, branches: int) -> Tensor:
 
 
 def _shift(resnet: Net, shared: Shared, rows: int) -> Tensor:
-    """What the timestep adds to each of the frames of one branch."""
+    """What the timestep adds to each frame of one branch."""
     shift = resnet.time_emb_proj(shared.embedding)
     return shift.repeat_interleave(rows // len(shift), 0)[:, :, None, None]
 
@@ -66,15 +66,15 @@ def space(resnet: Net, attention: Net | None, x: Tensor, shared: Shared) -> Tens
     shift = branched(_shift(resnet, shared, len(x) // shared.branches), shared.branches)
     if shared.rows is None or shared.rows >= len(x):
         return _space(resnet, attention, x, shift, shared.text, shared.clips)
-    made = []
+    outputs = []
     for frames, clips in portions(len(x), shared.clips, shared.rows):
 
         def text(each: Net, clips: slice = clips) -> Heads:
             keys, values = shared.text(each)
             return keys[clips], values[clips]
 
-        made.append(_space(resnet, attention, x[frames], shift[frames], text, clips.stop - clips.start))
-    return torch.cat(made)
+        outputs.append(_space(resnet, attention, x[frames], shift[frames], text, clips.stop - clips.start))
+    return torch.cat(outputs)
 
 
 def portions(frames: int, clips: int, rows: int) -> Iterator[tuple[slice, slice]]:
@@ -117,9 +117,9 @@ def _transformer(module: Net, x: Tensor, text: Callable[[Net], Heads], clips: in
         tokens = tokens + attend(block.attn1, block.norm1(tokens))
         if len(tokens) < n:
             tokens, x = branched(tokens, branches), branched(x, branches)
-        # all frames of a clip ask the same text, so they ask it as one long sequence
-        asked = block.norm2(tokens).view(clips, -1, tokens.shape[-1])
-        tokens = tokens + attend(block.attn2, asked, text(block.attn2)).view_as(tokens)
+        # all frames of a clip attend to the same text, so they are one long sequence of queries
+        queries = block.norm2(tokens).view(clips, -1, tokens.shape[-1])
+        tokens = tokens + attend(block.attn2, queries, text(block.attn2)).view_as(tokens)
         tokens = tokens + _feed_forward(block.ff, block.norm3(tokens))
     tokens = module.proj_out(tokens) if linear else tokens
     inner = tokens.view(n, height, width, -1).permute(0, 3, 1, 2)
@@ -129,7 +129,7 @@ def _transformer(module: Net, x: Tensor, text: Callable[[Net], Heads], clips: in
 def time(module: Net, tokens: Tensor) -> Tensor:
     """What a temporal transformer adds to clips (clips, frames, places, dim)."""
     clips, frames, places, dim = tokens.shape
-    # the norm is over all frames of a clip: they stand as one tall picture, channels last
+    # the norm is over all frames of a clip, as one tall image, channels last
     tall = tokens.reshape(clips, frames * places, 1, dim).permute(0, 3, 1, 2)
     inner = module.norm(tall).permute(0, 2, 3, 1).reshape(clips, frames, places, dim)
     inner = module.proj_in(inner.transpose(1, 2).reshape(clips * places, frames, dim))
@@ -141,15 +141,15 @@ def time(module: Net, tokens: Tensor) -> Tensor:
     return module.proj_out(inner).view(clips, places, frames, dim).transpose(1, 2)
 
 
-def attend(module: Net, tokens: Tensor, read: Heads | None = None) -> Tensor:
-    """Attention of tokens (n, length, dim) to themselves, or to keys and values."""
-    keys, values = heads(module, tokens) if read is None else read
-    found = functional.scaled_dot_product_attention(_split(module, module.to_q(tokens)), keys, values)
-    return module.to_out[0](found.transpose(1, 2).flatten(2))
+def attend(module: Net, tokens: Tensor, context: Heads | None = None) -> Tensor:
+    """Attention of tokens (n, length, dim) to themselves, or to the keys and values of a context."""
+    keys, values = heads(module, tokens) if context is None else context
+    out = functional.scaled_dot_product_attention(_split(module, module.to_q(tokens)), keys, values)
+    return module.to_out[0](out.transpose(1, 2).flatten(2))
 
 
 def heads(module: Net, tokens: Tensor) -> Heads:
-    """The keys and values that an attention makes of tokens."""
+    """The keys and values of tokens in an attention layer."""
     return _split(module, module.to_k(tokens)), _split(module, module.to_v(tokens))
 
 
@@ -159,11 +159,11 @@ def _split(module: Net, tokens: Tensor) -> Tensor:
 
 
 def _feed_forward(module: Net, tokens: Tensor) -> Tensor:
-    return module.net[2](gated(module.net[0].proj, tokens))
+    return module.net[2](geglu(module.net[0].proj, tokens))
 
 
-def known(net: nn.Module) -> bool:
-    """Whether all layers of a network are of the kinds that this file computes."""
+def supports(net: nn.Module) -> bool:
+    """Whether all layers of a network are of the kinds that this module computes."""
     for module in net.modules():
         layer: Net = module
         if isinstance(module, ResnetBlock2D):
