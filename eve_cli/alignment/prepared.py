@@ -7,7 +7,6 @@ depends on: runs that share a model, inputs and teachers share the files, and a 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from eve_cli.errors import OutputError
 from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
+from eve_cli.storage.atomic import atomic_file
 
 PIECE = 16
 SAMPLE_STREAM, LOOK_STREAM, PAINT_STREAM = 11, 12, 13  # of frame_noise
@@ -151,13 +151,11 @@ def _kept(file: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
     except (OSError, SafetensorError):
         file.unlink(missing_ok=True)
     made = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in make().items()}
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(made, part)
-        part.replace(file)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with atomic_file(file) as part:
+            save_file(made, part)
+    except (OSError, OutputError, SafetensorError) as error:
         raise OutputError(f"Cannot keep the prepared points in {file.parent}: {error}.") from error
     return made
 

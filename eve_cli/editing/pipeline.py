@@ -19,7 +19,7 @@ from eve_cli.editing.preview_cache import Shelf
 from eve_cli.editing.progress import Watcher
 from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
-from eve_cli.editing.run_dir import RunFolder, write_atomically
+from eve_cli.editing.run_dir import RunFolder
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.errors import Unforeseen
 from eve_cli.estimate.estimator import Spent, forecast_of, remember
@@ -39,6 +39,7 @@ from eve_cli.runtime import distributed
 from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
 from eve_cli.settings import from_mapping, to_mapping
+from eve_cli.storage.atomic import write_bytes
 
 Load = Callable[[EditRequest], LoadedModel]
 
@@ -274,7 +275,7 @@ def _finish(
     spent.add(guard, len(folder.saved), peak.taken())
     kept = provenance.complete(plan["record"], request.input, output, folder.events)
     run = _beside(output, ".run.json")
-    write_atomically(run, json.dumps(kept, indent=1).encode())
+    write_bytes(run, json.dumps(kept, indent=1).encode())
     if request.run_dir is None:
         folder.remove()
     return Result(output, run, plan, change, unknown_words(request, model), notes, spent)

@@ -22,7 +22,7 @@ from eve_cli.editing.preview_cache import Shelf, make, tidy
 from eve_cli.editing.progress import Watcher
 from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder, write_atomically
+from eve_cli.editing.run_dir import RunFolder
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
@@ -32,6 +32,7 @@ from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.runtime.guard import Event, Guard
 from eve_cli.settings import from_mapping
+from eve_cli.storage.atomic import write_bytes
 
 Show = Literal["three", "all"]
 FRAMEWISE = ("per_frame", "copy")  # no frame of theirs depends on another one
@@ -149,7 +150,7 @@ def survey(
     folder = RunFolder(shelf.path, shelf.path / "source")
     shots = find_shots(request, stored(pictures(request, model.editor.settings, times), folder), find_cuts)
     known = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
-    write_atomically(file, json.dumps(known).encode())
+    write_bytes(file, json.dumps(known).encode())
     return shots, times
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import OutputError
 from eve_cli.models.loading import LoadedModel, plan_model, versions
+from eve_cli.storage.atomic import link_or_copy
 from eve_cli.storage.paths import cache
 
 SHELF = "previews"
@@ -92,16 +94,9 @@ def tidy() -> None:
 
 def _link(source: Path, target: Path) -> None:
     """One file under two names, or a copy where the two places are on different disks."""
-    try:
+    with suppress(OutputError):
         if not target.exists():
-            os.link(source, target)
-    except OSError:
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            shutil.copyfile(source, part)
-            os.replace(part, target)
-        except OSError:
-            part.unlink(missing_ok=True)
+            link_or_copy(source, target)
 
 
 def _digest(content: Any) -> str:

@@ -17,7 +17,7 @@ from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import BLOCK, write_atomically
+from eve_cli.editing.run_dir import BLOCK
 from eve_cli.errors import EveError
 from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
@@ -27,6 +27,7 @@ from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime.oom import Fallback
 from eve_cli.settings import from_mapping, to_mapping
+from eve_cli.storage.atomic import write_bytes
 from eve_cli.storage.paths import cache
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class CostModel:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             kept = dict([*others.items(), (self.key, rows)][-KEPT:])
-            write_atomically(self.path, json.dumps(kept).encode())
+            write_bytes(self.path, json.dumps(kept).encode())
         except (OSError, EveError):
             pass
 

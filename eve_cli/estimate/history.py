@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eve_cli.errors import OutputError
+from eve_cli.storage.atomic import write_text
 from eve_cli.storage.paths import state
 
 FILE = "history.jsonl"
@@ -67,10 +68,8 @@ class History:
                 file.write(json.dumps(asdict(run)) + "\n")
             lines = self.path.read_text(encoding="utf-8").splitlines()
             if len(lines) > 2 * KEPT:
-                short = self.path.with_suffix(f".{os.getpid()}.part")
-                short.write_text("\n".join(lines[-KEPT:]) + "\n", encoding="utf-8")
-                os.replace(short, self.path)
-        except OSError:
+                write_text(self.path, "\n".join(lines[-KEPT:]) + "\n")
+        except (OSError, OutputError):
             pass
 
     def rate(self, stage: str, machine: str, model: str | None) -> Rate | None:

@@ -11,10 +11,9 @@ from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.data.world.export import pictures, truth
 from eve_cli.evaluation.alignment import Test
 from eve_cli.evaluation.pairs import Pair
-from eve_cli.evaluation.results import write_text
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.media.pictures import PictureFolder
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import atomic_file, write_text
 
 TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
 
@@ -47,9 +46,8 @@ def _one(folder: Path, number: int, edit: WorldEdit, test: Test) -> Pair:
             for picture in pictures(frames):
                 written.write(picture)
             written.commit()
-        file = AtomicFile(str(home / TRUTH))
-        save_file(truth(edit, drawn), file.path)
-        file.commit()
+        with atomic_file(home / TRUTH) as file:
+            save_file(truth(edit, drawn), file)
     return Pair(
         id=name,
         video=name,  # every edit has a scene of its own

@@ -24,7 +24,6 @@ from eve_cli.evaluation.results import (
     plain,
     write_csv,
     write_json,
-    write_text,
 )
 from eve_cli.evaluation.run import SCORES, Progress, Run, judges
 from eve_cli.evaluation.sets import EvalSet
@@ -32,6 +31,7 @@ from eve_cli.evaluation.settings import JudgeSettings
 from eve_cli.evaluation.weights import Weights
 from eve_cli.models.loading import pick_device, versions
 from eve_cli.settings import to_mapping
+from eve_cli.storage.atomic import write_text
 
 MARKDOWN = "summary.md"
 FORMAT = 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any
 
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models.presets import PRESETS
+from eve_cli.storage.atomic import atomic_folder, link_or_copy
 
 FORMAT, VERSION = "eve-bundle", 2
 MANIFEST = "bundle.json"
@@ -233,20 +232,10 @@ def appearing(path: Path, mark: str, what: str) -> Iterator[Path]:
     if path.exists() and not (path / mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise OutputError(f"{path} exists and is not a {what}: give another folder.")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-            fresh = Path(scratch) / "new"
-            fresh.mkdir()
+        with atomic_folder(path) as fresh:
             yield fresh
-            for file in fresh.rglob("*"):
-                if file.is_file():
-                    file.chmod(0o644)  # safetensors writes files that only their owner can read
-                _flush(file)
-            if path.exists():
-                path.rename(Path(scratch) / "old")
-            fresh.rename(path)
     except OSError as error:
         raise OutputError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
-    _flush(path.parent)
 
 
 def sha256(file: Path) -> str:
@@ -276,20 +265,11 @@ def stamp(*places: Path) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()
 
 
-def link(file: Path, target: Path) -> None:
-    """The same file in a second place: a hard link, or a copy where the disk has none such."""
-    source = file.resolve()
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def link_folder(folder: Path, target: Path) -> None:
     """All files of a folder in a second one."""
     target.mkdir()
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        link(file, target / file.name)
+        link_or_copy(file, target / file.name)
 
 
 def model_index(parts: Collection[str], vae: str = "AutoencoderKL") -> dict[str, Any]:
@@ -320,12 +300,3 @@ def write_json(content: Any, file: Path) -> None:
 
 def _files(path: Path) -> Iterator[Path]:
     return (file for file in path.rglob("*") if file.is_file())
-
-
-def _flush(path: Path) -> None:
-    """Asks the disk to keep a file, or the names in a folder, before anything that relies on them."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

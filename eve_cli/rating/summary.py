@@ -14,7 +14,7 @@ from eve_cli.errors import OutputError
 from eve_cli.rating import results
 from eve_cli.rating.analyze import Count, Vote
 from eve_cli.rating.results import Row
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import write_text
 
 COLUMNS = (
     *("study", "rater", "item", "video", "task", "question", "left", "right", "shown", "choice", "winner"),
@@ -44,16 +44,10 @@ def write(counted: Count, folder: Path) -> Told:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
     found = results.values(counted)
     text = markdown(found)
-    _put(folder / "votes.csv", _table(counted))
-    _put(folder / "summary.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
-    _put(folder / "summary.md", text + "\n")
+    write_text(folder / "votes.csv", _table(counted))
+    write_text(folder / "summary.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "summary.md", text + "\n")
     return Told(found, text)
-
-
-def _put(path: Path, text: str) -> None:
-    file = AtomicFile(str(path))
-    file.path.write_text(text, encoding="utf-8", newline="")
-    file.commit()
 
 
 def _table(counted: Count) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from eve_cli.editing.run_dir import write_atomically
 from eve_cli.errors import OutputError
+from eve_cli.storage.atomic import write_bytes
 from eve_cli.storage.paths import cache
 
 HELD: dict[Path, Mapping[str, Tensor]] = {}
@@ -32,7 +32,7 @@ def remembered(kind: str, key: str, make: Callable[[], Mapping[str, Tensor]]) ->
     made = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, save({name: value.cpu().contiguous() for name, value in made.items()}))
+        write_bytes(path, save({name: value.cpu().contiguous() for name, value in made.items()}))
     except (OSError, OutputError):
         HELD.clear()
         HELD[path] = made

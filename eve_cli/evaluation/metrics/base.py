@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import atomic_file
 
 if TYPE_CHECKING:
     from eve_cli.evaluation.pairs import Pair
@@ -60,9 +60,8 @@ class Cache:
         except Exception:  # missing, or cut short by a power failure
             features = make().contiguous().cpu()
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = AtomicFile(str(path))
-        save_file({"features": features}, file.path)
-        file.commit()
+        with atomic_file(path) as file:
+            save_file({"features": features}, file)
         return features
 
 

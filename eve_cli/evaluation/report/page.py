@@ -12,9 +12,10 @@ from typing import Any
 
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.report.plots import FOLDER
-from eve_cli.evaluation.results import PAGE, Results, Row, plain, write_text
+from eve_cli.evaluation.results import PAGE, Results, Row, plain
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.summary import ARROWS, decimals, not_run, number, with_values
+from eve_cli.storage.atomic import write_text
 
 Shown = Mapping[tuple[str, str], Mapping[str, str]]  # (method, id) -> source, edited, reference -> address
 FIRST_PLOTS = 4

@@ -10,9 +10,9 @@ from fractions import Fraction
 from html import escape
 from pathlib import Path
 
-from eve_cli.editing.run_dir import write_atomically
 from eve_cli.evaluation.report.page import as_script, boxes, filled
 from eve_cli.media.clip import Picture
+from eve_cli.storage.atomic import write_bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def write(
         "notes": boxes(notes, "box"),
         "data": as_script(data),
     }
-    write_atomically(path, filled("sweep.html", parts).encode())
+    write_bytes(path, filled("sweep.html", parts).encode())
     return path
 
 
