@@ -131,7 +131,7 @@ class Shown(Watcher):
 
     def run(self, work: "Callable[[], Result]", *, as_json: bool) -> None:
         """Does the work, prints its result, and says how to go on if it is stopped; one process does so for all."""
-        if not distributed.leads():
+        if not distributed.is_main():
             load("eve_cli.editing.pipeline:assist")()
             return
         try:

@@ -111,8 +111,8 @@ def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_mode
 
 def assist() -> None:
     """What a process beside the leader does: its part of every window that the leader's run still lacks."""
-    distributed.join()
-    folder = RunFolder(Path(distributed.told("")))
+    distributed.connect()
+    folder = RunFolder(Path(distributed.broadcast("")))
     plan = folder.plan
     model = load_model(from_mapping(EditRequest, plan["request"], str(folder.plan_path)))
     with torch.inference_mode():
@@ -184,18 +184,18 @@ def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher:
     request = from_mapping(EditRequest, plan["request"], "plan.json")
     guidance = replace(Guidance.of(request), shared=distributed.several())
     windows = [Window(**each) for each in plan["windows"]]
-    lacking = distributed.told([window.index for window in windows if not folder.has_window(window.index)])
+    lacking = distributed.broadcast([window.index for window in windows if not folder.has_window(window.index)])
     watcher.progress("edit", len(windows) - len(lacking), len(windows))
     for window in windows:
         if window.index in lacking:
-            if distributed.leads():
+            if distributed.is_main():
                 encode(folder, guard, window.frames)
             distributed.wait()
             reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
             step = partial(_step, watcher, window.index, len(windows))
             learn = partial(watcher.progress, "learn")
             made = edited(request, guidance, guard, folder, window, reference, step, learn)
-            if distributed.leads():
+            if distributed.is_main():
                 folder.save_window(window.index, *made)
             distributed.wait()
         watcher.progress("edit", window.index + 1, len(windows))
@@ -263,8 +263,8 @@ def _finish(
     spent: Spent,
 ) -> Result:
     peak = Peak(model.editor.device)
-    distributed.join()
-    distributed.told(str(folder.path.absolute()))
+    distributed.connect()
+    distributed.broadcast(str(folder.path.absolute()))
     # a process that does something again would wait for the others for ever
     on_oom = "fail" if distributed.several() else request.on_oom
     guard = Guard(model.editor, on_oom, watcher.note, folder.add_event, folder.events)

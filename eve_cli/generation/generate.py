@@ -29,7 +29,7 @@ from eve_cli.models.canvas import to_bytes, to_floats
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel, load_model, plan_model, versions
 from eve_cli.settings import to_mapping
-from eve_cli.training.recipes.lora import views
+from eve_cli.training.crops import crops
 
 OVERLAP = 2
 TEXT_CFG = 3.0
@@ -87,7 +87,7 @@ def subject(asked: Subject, watcher: Watcher | None = None) -> Path:
     if not FEW <= len(items) <= MANY:
         watcher.note(f"{len(items)} picture{'s' * (len(items) > 1)}: {FEW} to {MANY} work best")
     model = _load(asked)
-    shown, captions = views(items, asked.token, "subject", model.editor.settings.pixels)
+    shown, captions = crops(items, asked.token, "subject", model.editor.settings.pixels)
     with torch.no_grad():
         latents = model.editor.encode(shown.to(model.editor.device))
     tuning = Tuning(asked.tune_steps, 0.0, asked.tune_lr)

@@ -1,4 +1,4 @@
-"""Draws batches ahead of time in a background thread."""
+"""Prepares batches ahead of time in a background thread."""
 
 import queue
 import threading
@@ -9,7 +9,7 @@ import torch
 
 
 def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Generator[Any, None, None]:
-    """Yields `draw(first)`, `draw(first + 1)`, ... with at most `ahead` waiting; closing it ends the thread."""
+    """Yields `draw(first)`, `draw(first + 1)`, ... and keeps up to `ahead` ready; closing it ends the thread."""
     if ahead == 0:
         index = first
         while True:
@@ -29,7 +29,7 @@ def batches(draw: Callable[[int], Any], first: int, ahead: int) -> Generator[Any
         stop.set()
         while not waiting.empty():
             waiting.get_nowait()
-        thread.join(timeout=20)  # a long draw may go on; the thread is a daemon
+        thread.join(timeout=20)  # a long draw may continue; the thread is a daemon
 
 
 def _fill(draw: Callable[[int], Any], first: int, waiting: queue.Queue, stop: threading.Event) -> None:

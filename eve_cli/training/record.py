@@ -1,4 +1,4 @@
-"""What a run leaves to read: a JSONL row every few steps, TensorBoard, and preview pictures."""
+"""The log of a run: JSON lines, TensorBoard, and preview pictures."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ class Record:
     """Writes `records.jsonl`, `tensorboard/` and `previews/` of one run."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Opens the files for a run that stands at `step`; later rows of a killed run are dropped."""
+        """Opens the files of a run at `step`; rows of later steps of a killed run are deleted."""
         self.folder = folder
         self.path = folder / "records.jsonl"
         _drop_after(self.path, step)
@@ -67,14 +67,14 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def _drop_after(path: Path, step: int) -> None:
     if not path.exists():
         return
-    kept = []
+    rows = []
     for line in path.read_text().splitlines():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+                rows.append(line + "\n")
         except (ValueError, KeyError):  # a line cut short by a kill
             break
-    path.write_text("".join(kept))
+    path.write_text("".join(rows))
 
 
 def _board(folder: Path, step: int) -> Any:
