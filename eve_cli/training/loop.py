@@ -168,14 +168,15 @@ class _Loop:
         """Steps until the end, a signal, or a loss that is not a number."""
         if self.step == 0 and self.settings.preview_every:
             self._preview()
-        batches = feed.batches(self._batch, self.step * self.settings.accumulate, self.settings.prefetch)
+        s = self.settings
+        end = None if s.steps is None else s.steps * s.accumulate
+        batches = feed.batches(self._batch, self.step * s.accumulate, s.prefetch, end)
         try:
             while not self._is_over():
                 self._train_step(batches)
                 self._log_save_preview()
         finally:
             batches.close()
-        s = self.settings
         if self.window and not self.interrupted:
             self._log()
         if self.step % s.save_every or self.step == 0:
