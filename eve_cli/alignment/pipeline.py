@@ -146,9 +146,9 @@ def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
     for name in settings.teachers:
         kind, _, folder = name.partition(":")
         if kind == "lora":
-            found = lora.load(folder)
-            found.check_fits(Path(folder), settings.model, bundle_manifest.read(_known(origin)))
-            return found
+            loaded = lora.load(folder)
+            loaded.check_fits(Path(folder), settings.model, bundle_manifest.read(_known(origin)))
+            return loaded
     return None
 
 
