@@ -1,7 +1,7 @@
 """Dreamix on edits of the world whose truth is known: what fine-tuning brings, and against its base lines.
 
     python benchmarks/dreamix.py [--scenes 24] [--out runs/dreamix] [--probe runs/probe.safetensors] [--strips 4]
-    python benchmarks/dreamix.py --hears 16
+    python benchmarks/dreamix.py --motion-words 16
 
 Each held-out scene is learned once by each variant and edited in four ways (motion, style, object, background) to the
 caption of the result, by the same noise. Scenes that --out holds already are not made again, so a run can be stopped at
@@ -14,7 +14,7 @@ base lines  the paper's table 2: the text alone, every frame by itself, Dreamix 
             `quality`, `fidelity` and `alignment` are shares of clips that pass (`PASSES`), `success` of those that
             pass all three.
 
-hears       whether the video model follows words of motion at all: from the true edit's first frame, with the true
+motion_words  whether the video model follows words of motion at all: from the true edit's first frame, with the true
             caption and with that of the source.
 
 asked       the clip is nearer to a drawing of what was asked for than to one of any other value
@@ -164,7 +164,7 @@ def run(
     return found
 
 
-def hears(editor: Editor, count: int, guidance_scale: float = 4.0, steps: int = 10) -> None:
+def motion_words(editor: Editor, count: int, guidance_scale: float = 4.0, steps: int = 10) -> None:
     """Prints how the video model moves true first frames, told of the asked motion and of the source's."""
     right, same, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
     for number in range(count):
@@ -224,15 +224,20 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance-scale", type=float, default=2.0)
-    parser.add_argument("--hears", type=int, default=0, help="only see whether the model hears of motion, in so many")
+    parser.add_argument(
+        "--motion-words",
+        type=int,
+        default=0,
+        help="only measure whether words of motion are followed, on N edits",
+    )
     parser.add_argument("--strips", type=int, default=4, help="scenes of which pictures are written")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
     editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).optimize_for_inference()
-    if options.hears:
+    if options.motion_words:
         with torch.no_grad():
-            return hears(editor, options.hears)
+            return motion_words(editor, options.motion_words)
     probe, found = Probe.load(options.probe) if options.probe else None, []
     for number in range(options.scenes):
         file = options.out / f"{number:03d}.json"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.request import EditRequest
-from eve_cli.errors import UsageError
+from eve_cli.errors import EveError, UsageError
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.loading import load_model as _load_model
 from eve_cli.models.spec import ModelSpec
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eve_cli.estimate.report import PlanReport
+    from eve_cli.media.clip import VideoInfo
 
 Frames = npt.NDArray[np.uint8]
 """Pictures (frames, height, width, 3), RGB."""
@@ -172,9 +173,12 @@ def align(**settings: Any) -> Path:
     `settings` are those of `eve align`, such as `teachers="edit,video"`, `model`, `out`, `steps`.
     """
     from eve_cli.alignment.pipeline import run
-    from eve_cli.training.settings import AlignSettings
+    from eve_cli.alignment.settings import AlignSettings
 
-    return run(from_mapping(AlignSettings, settings, "align")).path
+    trained = run(from_mapping(AlignSettings, settings, "align"))
+    if trained.model is None:
+        raise EveError(f"The alignment in {trained.folder} was interrupted; continue it with resume=True.")
+    return trained.model
 
 
 class _Collect(EditCallbacks):
@@ -183,7 +187,7 @@ class _Collect(EditCallbacks):
     def __init__(self, progress: Progress | None) -> None:
         self.progress, self.notes = progress, list[str]()
 
-    def on_plan(self, plan: EditPlan, *_: Any) -> None:
+    def on_plan(self, plan: EditPlan, model: LoadedModel, info: VideoInfo, run_dir: Path) -> None:
         if plan.unknown_words:
             self.notes.append(f"the model was never trained on the words {', '.join(plan.unknown_words)}")
 

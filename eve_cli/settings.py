@@ -49,11 +49,29 @@ def from_mapping(settings: type[Settings], values: Mapping[str, Any], origin: st
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
-    """The values of a settings object, ready for JSON: paths become strings."""
-    return {
-        item.name: str(value) if isinstance(value := getattr(settings, item.name), Path) else value
-        for item in dataclasses.fields(settings)
-    }
+    """The values of a settings object as JSON can hold them; paths become strings, tables of settings mappings."""
+    return {item.name: _plain_value(getattr(settings, item.name)) for item in dataclasses.fields(settings)}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: to_mapping(row) if dataclasses.is_dataclass(row) else row for key, row in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def row_type(kind: Any) -> Any:
+    """The settings class of the rows of a table, a setting of type `dict[str, Row]`; None for other types."""
+    row = get_args(kind)[1] if get_origin(kind) is dict else None
+    return row if dataclasses.is_dataclass(row) else None
+
+
+def check_choices(settings: Any) -> None:
+    """UsageError where a setting of a Literal type has another value than those of its type."""
+    for name, kind in field_types(type(settings)).items():
+        value = getattr(settings, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            choices = ", ".join(map(str, get_args(kind)))
+            raise UsageError(f"--{name.replace('_', '-')} must be one of {choices}, not {value!r}.")
 
 
 def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
@@ -69,14 +87,31 @@ def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
         if bare is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if bare is tuple and isinstance(value, (list, tuple)):
-            return tuple(value)
+            kinds = get_args(choice)
+            kinds = kinds[:1] * len(value) if kinds[1:] == (...,) else kinds
+            if len(kinds) == len(value):
+                return tuple(_convert(item, kind, key, origin) for item, kind in zip(value, kinds, strict=True))
+        if (row := row_type(choice)) and isinstance(value, Mapping):
+            where = f"{origin}: {key}"
+            return {
+                name: item if isinstance(item, row) else from_mapping(row, _table(item, f"{where}.{name}"), where)
+                for name, item in value.items()
+            }
         if isinstance(bare, type) and isinstance(value, bare) and not (bare is int and isinstance(value, bool)):
             return value
     expected = " or ".join(_named(choice) for choice in choices if choice is not type(None))
     raise UsageError(f"{origin}: {key} must be {expected}, not {value!r}")
 
 
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where} must be a table of settings, not {value!r}")
+    return value
+
+
 def _named(kind: Any) -> str:
+    if get_origin(kind) in (tuple, dict):
+        return "a list" if get_origin(kind) is tuple else "a table"
     if get_origin(kind) is Literal:
         return " or ".join(str(value) for value in get_args(kind))
     return getattr(kind, "__name__", str(kind))

@@ -16,7 +16,7 @@ set -eu
 OUT=${OUT:-runs/align-mini${QUICK:+-quick}} MODEL=${MODEL:-mini} SEEDS=${SEEDS:-0} EVE=${EVE:-eve}
 EACH=${EACH:-${QUICK:+1}} EACH=${EACH:-40}
 photos=${PHOTOS:+--photos "$PHOTOS" --photo-share 0.2}
-small=${QUICK:+--steps 2 --points 4 --batch 2 --teacher-steps 2 --preview-every 0 --adversarial-from 0 --warmup 1}
+small=${QUICK:+--steps 2 --points 4 --batch 2 --teacher-steps 2 --preview-every 0 --adversarial-start 0 --warmup 1}
 
 less=${QUICK:+--steps 2 --tasks local --no-controls}
 
@@ -29,7 +29,7 @@ for seed in $SEEDS; do
         $EVE align --out "$run" --resume
     else
         # shellcheck disable=SC2086
-        $EVE align --anew --model "$MODEL" --seed "$seed" --out "$run" --cache "$OUT/points" $photos $small
+        $EVE align --from-scratch --model "$MODEL" --seed "$seed" --out "$run" --cache "$OUT/points" $photos $small
     fi
     aligned=$aligned${aligned:+,}seed$seed=$run/model
 done >&2

@@ -1,7 +1,7 @@
-"""Trainable heads over frozen features that tell a teacher's samples from the student's.
+"""Trainable heads over frozen features that separate a teacher's samples from the student's.
 
 After EVE, section 3.3, and Adversarial Diffusion Distillation: a projection of every token, conditions by projection
-(inner products), one attention layer that joins them; no batch statistics, which would leak between frames.
+(inner products), and one attention layer; no batch statistics, which would leak between frames.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrizations import spectral_norm
 
 WIDTH, INNER, HEADS = 64, 128, 4
-LONGEST = 64  # frames
+MAX_FRAMES = 64
 
 
 def _linear(inputs: int, outputs: int) -> nn.Module:
@@ -22,14 +22,14 @@ def _linear(inputs: int, outputs: int) -> nn.Module:
 
 
 class Projection(nn.Sequential):
-    """Tokens (n, tokens, dim) to (n, tokens, WIDTH); not normalised, since their size tells what is blurred."""
+    """Tokens (n, tokens, dim) to (n, tokens, WIDTH); not normalised, since the norm of a token shows blur."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(_linear(dim, INNER), nn.GELU(), _linear(INNER, WIDTH))
 
 
-class Mixing(nn.Module):
-    """One attention layer with a residual: tokens look at a context."""
+class ResidualAttention(nn.Module):
+    """One attention layer with a residual, from tokens (n, tokens, WIDTH) to a context or to themselves."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,10 +37,10 @@ class Mixing(nn.Module):
         self.attention = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
-        asking = self.norm(tokens)
-        about = asking if context is None else context
-        with sdpa_kernel(SDPBackend.MATH):  # the quick kernels have no second derivative, which R1 needs
-            return tokens + self.attention(asking, about, about, need_weights=False)[0]
+        queries = self.norm(tokens)
+        keys = queries if context is None else context
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no second derivative, which R1 needs
+            return tokens + self.attention(queries, keys, keys, need_weights=False)[0]
 
 
 class FrameHead(nn.Module):
@@ -48,14 +48,14 @@ class FrameHead(nn.Module):
 
     def __init__(self, dim: int, text: int) -> None:
         super().__init__()
-        self.judged, self.seen = Projection(dim), Projection(dim)
-        self.words = _linear(text, WIDTH)
-        self.mixing, self.plain = Mixing(), _linear(WIDTH, 1)
+        self.sample, self.source = Projection(dim), Projection(dim)
+        self.text = _linear(text, WIDTH)
+        self.attention, self.logit = ResidualAttention(), _linear(WIDTH, 1)
 
-    def forward(self, judged: Tensor, seen: Tensor, words: Tensor) -> Tensor:
-        reference, asked = self.seen(seen), self.words(words).unsqueeze(1)
-        tokens = self.mixing(self.judged(judged), torch.cat([reference, asked], 1))
-        return self.plain(tokens).squeeze(-1) + (tokens * (asked + reference)).sum(-1) / WIDTH**0.5
+    def forward(self, sample: Tensor, source: Tensor, text: Tensor) -> Tensor:
+        reference, instruction = self.source(source), self.text(text).unsqueeze(1)
+        tokens = self.attention(self.sample(sample), torch.cat([reference, instruction], 1))
+        return self.logit(tokens).squeeze(-1) + (tokens * (instruction + reference)).sum(-1) / WIDTH**0.5
 
 
 class ClipHead(nn.Module):
@@ -63,17 +63,17 @@ class ClipHead(nn.Module):
 
     def __init__(self, dim: int, text: int) -> None:
         super().__init__()
-        self.judged, self.words = Projection(dim), _linear(text, WIDTH)
-        self.when = nn.Parameter(torch.randn(LONGEST, WIDTH) * 0.02)
-        self.mixing, self.plain = Mixing(), _linear(WIDTH, 1)
+        self.sample, self.text = Projection(dim), _linear(text, WIDTH)
+        self.frame_embedding = nn.Parameter(torch.randn(MAX_FRAMES, WIDTH) * 0.02)
+        self.attention, self.logit = ResidualAttention(), _linear(WIDTH, 1)
 
-    def forward(self, judged: Tensor, words: Tensor, frames: int) -> Tensor:
-        tokens = self.judged(judged)
+    def forward(self, sample: Tensor, text: Tensor, frames: int) -> Tensor:
+        tokens = self.sample(sample)
         n, places = tokens.shape[0] // frames, tokens.shape[1]
         rows = tokens.view(n, frames, places, WIDTH).transpose(1, 2).reshape(n * places, frames, WIDTH)
-        rows = self.mixing(rows + self.when[:frames])
-        asked = self.words(words).repeat_interleave(places, 0).unsqueeze(1)
-        logits = self.plain(rows).squeeze(-1) + (rows * asked).sum(-1) / WIDTH**0.5
+        rows = self.attention(rows + self.frame_embedding[:frames])
+        caption = self.text(text).repeat_interleave(places, 0).unsqueeze(1)
+        logits = self.logit(rows).squeeze(-1) + (rows * caption).sum(-1) / WIDTH**0.5
         return logits.view(n, -1)
 
 
@@ -84,9 +84,9 @@ class FrameDiscriminator(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(FrameHead(dim, text) for dim in dims)
 
-    def forward(self, judged: Sequence[Tensor], seen: Sequence[Tensor], words: Tensor) -> Tensor:
-        logits = [head(j, s, words) for head, j, s in zip(self.heads, judged, seen, strict=True)]
-        return torch.cat(logits, 1)
+    def forward(self, samples: Sequence[Tensor], sources: Sequence[Tensor], text: Tensor) -> Tensor:
+        levels = zip(self.heads, samples, sources, strict=True)
+        return torch.cat([head(sample, source, text) for head, sample, source in levels], 1)
 
 
 class ClipDiscriminator(nn.Module):
@@ -96,5 +96,6 @@ class ClipDiscriminator(nn.Module):
         super().__init__()
         self.heads = nn.ModuleList(ClipHead(dim, text) for dim in dims)
 
-    def forward(self, judged: Sequence[Tensor], words: Tensor, frames: int) -> Tensor:
-        return torch.cat([head(j, words, frames) for head, j in zip(self.heads, judged, strict=True)], 1)
+    def forward(self, samples: Sequence[Tensor], text: Tensor, frames: int) -> Tensor:
+        levels = zip(self.heads, samples, strict=True)
+        return torch.cat([head(sample, text, frames) for head, sample in levels], 1)

@@ -1,4 +1,4 @@
-"""Frozen features that discriminators read: names and where each lives."""
+"""Frozen features for the discriminators, by name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FEATURES = {
     "latents": "eve_cli.alignment.features:LatentFeatures",
     "dino": "eve_cli.alignment.features:DinoFeatures",
 }
-QUIET = 0.1  # noise level, as a share of the timesteps, at which the backbone reads latents
+TIMESTEP = 0.1  # of the backbone's features, as a share of all timesteps
 
 
 class Features(Protocol):
     """Features of latents (n, c, h, w): a list of (n, tokens, dim), differentiable by the latents.
 
-    Nothing of it learns. `dims` holds the last dimension of each.
+    Its weights are frozen. `dims` holds the last dimension of each level.
     """
 
     dims: tuple[int, ...]
@@ -33,49 +33,49 @@ class Features(Protocol):
 
 
 def open_features(name: str, editor: Editor) -> Features:
-    """The features that `--features` names: `latents`, `backbone`, or `dino:FOLDER`."""
+    """The features of `--features`: `latents`, `backbone`, or `dino:FOLDER`; UsageError for other names."""
     kind, _, folder = name.partition(":")
     return registry.pick(FEATURES, kind, "features")(editor, folder)
 
 
 class BackboneFeatures:
-    """What the backbone's own encoder makes of latents, without a text: of use where DINO's photographs are none.
+    """Activations of the backbone's encoder for latents with an empty text, for images unlike DINO's photographs.
 
-    Latents are read as they are, labelled with a little noise. (Adversarial heads on a frozen denoiser's encoder:
-    Sauer et al. 2024, "Fast high-resolution image synthesis with latent adversarial diffusion distillation".)
+    The latents are clean; the timestep is a low one. (Adversarial heads on a frozen denoiser's encoder: Sauer et al.
+    2024, "Fast high-resolution image synthesis with latent adversarial diffusion distillation".)
     """
 
     def __init__(self, editor: Editor, folder: str = "") -> None:
         if folder:
-            raise UsageError(f"--features backbone takes no folder, but was given {folder}.")
+            raise UsageError(f"--features backbone takes no folder, not {folder}.")
         self.editor, unet = editor, editor.backbone
         self.dims = (*unet.config["block_out_channels"], unet.config["block_out_channels"][-1])
-        self.t = round(QUIET * editor.image_schedule.steps)
+        self.t = round(TIMESTEP * editor.image_schedule.steps)
 
     def __call__(self, latents: Tensor) -> list[Tensor]:
         unet = self.editor.backbone
         t = torch.full((len(latents),), self.t, device=latents.device)
         alpha, _ = self.editor.image_schedule.at(t, latents)
         with torch.no_grad():
-            words = self.editor.embed([""]).expand(len(latents), -1, -1).to(self.editor.dtype)
+            text = self.editor.embed([""]).expand(len(latents), -1, -1).to(self.editor.dtype)
             time = unet.time_embedding(unet.time_proj(t).to(self.editor.dtype))
         hidden = unet.conv_in((alpha * latents).to(self.editor.dtype))
-        found = []
+        activations = []
         for block in unet.down_blocks:
-            more = {"encoder_hidden_states": words} if getattr(block, "has_cross_attention", False) else {}
-            hidden, levels = block(hidden_states=hidden, temb=time, **more)
-            found.append(levels[-2] if len(levels) > 1 and block.downsamplers is not None else levels[-1])
+            condition = {"encoder_hidden_states": text} if getattr(block, "has_cross_attention", False) else {}
+            hidden, levels = block(hidden_states=hidden, temb=time, **condition)
+            activations.append(levels[-2] if len(levels) > 1 and block.downsamplers is not None else levels[-1])
         assert unet.mid_block is not None
-        found.append(unet.mid_block(hidden, time, encoder_hidden_states=words))
-        return [level.flatten(2).transpose(1, 2).float() for level in found]
+        activations.append(unet.mid_block(hidden, time, encoder_hidden_states=text))
+        return [level.flatten(2).transpose(1, 2).float() for level in activations]
 
 
 class LatentFeatures:
-    """The latents themselves, each place with its eight neighbours, whole and at half the size: blur shows here."""
+    """Patches of 3 x 3 latents, at full and at half resolution; blur shows in them."""
 
     def __init__(self, editor: Editor, folder: str = "") -> None:
         if folder:
-            raise UsageError(f"--features latents takes no folder, but was given {folder}.")
+            raise UsageError(f"--features latents takes no folder, not {folder}.")
         channels = editor.backbone.config["in_channels"]
         self.dims = (9 * channels, 9 * channels)
 
@@ -87,7 +87,7 @@ class LatentFeatures:
 
 
 class DinoFeatures:
-    """DINOv2's view of the decoded frames, as in Adversarial Diffusion Distillation."""
+    """DINOv2's features of the decoded frames, as in Adversarial Diffusion Distillation."""
 
     def __init__(self, editor: Editor, folder: str = "") -> None:
         from eve_cli.perception.dino import Dino

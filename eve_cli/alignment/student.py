@@ -1,4 +1,4 @@
-"""The student makes a clip, with gradients through its steps (EVE, section 3.3)."""
+"""The student: samples clips with gradients through its steps (EVE, section 3.3)."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.low_rank import Tree, Where
 from eve_cli.models.share_weights import shared_unet
 
-Visit = Callable[[Tensor, Tensor, Tensor], None]
+OnStep = Callable[[Tensor, Tensor, Tensor], None]
 
 
 class Student:
-    """Backbone, edit adapter and video adapter together, with low-rank layers of its own, which alone learn."""
+    """Backbone, edit adapter and video adapter together, with low-rank layers that alone are trained."""
 
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
-        """Fresh low-rank layers, or the model's own alignment, which is then trained on."""
+        """With the low-rank layers of the model's alignment, or new ones if it has none."""
         self.editor = editor
         self.tree: Tree = editor.need_student()
-        self._learn(rank, where, fresh=editor.parts.align is None)
+        self._train_layers(rank, where, new=editor.parts.align is None)
 
-    def _learn(self, rank: int, where: Where, fresh: bool) -> None:
-        if fresh:
+    def _train_layers(self, rank: int, where: Where, new: bool) -> None:
+        if new:
             low_rank.add(self.tree, alignment_lora.ADAPTER, rank, where)
         for parameter in low_rank.parameters(self.tree, alignment_lora.ADAPTER):
             parameter.data = parameter.data.float()  # bfloat16 would lose most of the small steps
@@ -43,75 +43,81 @@ class Student:
         self.module: nn.Module = low_rank.Layers(self.tree, alignment_lora.ADAPTER)
 
     def weights(self) -> dict[str, Tensor]:
-        """What was learned, by peft's names."""
+        """The weights of the low-rank layers, by peft's names."""
         return low_rank.weights(self.tree, alignment_lora.ADAPTER)
 
     @classmethod
-    def fresh(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
-        """The paper's ablation: the same backbone with untrained adapters, which learn too (EVE, section 4.3)."""
+    def untrained(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
+        """The paper's ablation: the same backbone with untrained adapters, which are trained too (EVE, section 4.3)."""
         parts = editor.parts
         edit = fresh_edit(parts.backbone, parts.settings.control_image)
         video = fresh_video(parts.backbone, parts.settings.first_frame)
-        untrained = replace(parts, edit=edit, video=video, align=None, domain=None)
-        student = cls(Editor(untrained, editor.device), rank, where)
+        new_parts = replace(parts, edit=edit, video=video, align=None, domain=None)
+        student = cls(Editor(new_parts, editor.device), rank, where)
         edit.requires_grad_(True)
         video.requires_grad_(True)
         student.module = nn.ModuleDict({"edit": edit, "video": video, "align": student.module})
         return student
 
     def to(self, device: torch.device) -> None:
-        """Moves all parts; the low-rank layers follow as they lie in the tree."""
+        """Moves all parts, the low-rank layers with the module tree that holds them."""
         for _, module in self.editor.parts.modules():
             module.to(device)
         nn.Module.to(self.tree, device)
         self.editor.follow(device)
 
     @contextmanager
-    def without(self) -> Iterator[None]:
-        """Inside, the student is what it was before alignment: the tree that has no low-rank layers."""
+    def unaligned(self) -> Iterator[None]:
+        """Inside, the student runs without its low-rank layers, as before alignment."""
         editor = self.editor
-        editor.student, kept = editor.video, editor.student
+        editor.student, aligned = editor.video, editor.student
         try:
             yield
         finally:
-            editor.student = kept
+            editor.student = aligned
 
     @property
     def schedule(self) -> Schedule:
-        """On which its timesteps count."""
+        """The noise schedule of its timesteps."""
         return self.editor.schedule
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Clean latents of noisy ones (b, f, c, h, w) at timesteps (b,)."""
+        """Its prediction of clean latents for noisy ones (b, f, c, h, w) at timesteps (b,)."""
         return self.editor.clean_student(
-            noisy, t, context.asked, context.instruction, context.control_image, context.first, context.label
+            noisy,
+            t,
+            context.student_text,
+            context.instruction,
+            context.control_image,
+            context.first,
+            context.student_task,
         )
 
-    def make(
+    def sample(
         self,
         context: Context,
         noise: Tensor,
         timesteps: Tensor,
         checkpointing: bool = False,
         end: int | None = None,
-        visit: Visit | None = None,
+        on_step: OnStep | None = None,
     ) -> Tensor:
         """Clean latents (b, f, c, h, w) from noise over falling `timesteps` (k, b), without guidance.
 
         The gradient flows through all k steps; with `checkpointing`, memory holds the activations of one at a time.
-        With `end` the clip is what step `end` makes, and the gradient flows through that step alone (Self-Forcing).
-        `visit(noisy, t, clean)` is told of each step that has a gradient.
+        With `end` the result is the prediction at step `end`, and the gradient flows through that step alone (as in
+        Self-Forcing). `on_step(noisy, t, clean)` is called for each step with a gradient.
         """
 
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             if not checkpointing or not torch.is_grad_enabled():
-                made = self.clean(noisy, t, context).float()
+                clean = self.clean(noisy, t, context).float()
             else:
-                made = checkpoint(lambda n, t: self.clean(n, t, context).float(), noisy, t, use_reentrant=False)
-            assert isinstance(made, Tensor)
-            if visit is not None and torch.is_grad_enabled():
-                visit(noisy, t, made)
-            return made
+                clean = checkpoint(lambda n, t: self.clean(n, t, context).float(), noisy, t, use_reentrant=False)
+            assert isinstance(clean, Tensor)
+            if on_step is not None and torch.is_grad_enabled():
+                on_step(noisy, t, clean)
+            return clean
 
         schedule = self.schedule
         if end is None:
@@ -123,24 +129,24 @@ class Student:
         return denoise(noisy, timesteps[end])
 
 
-class PictureStudent(Student):
+class ImageStudent(Student):
     """Backbone, edit adapter and a LoRA together on lone frames: personal and stylised edits (EVE, section 4.4)."""
 
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
-        """`editor` has a LoRA."""
-        self.plain = editor
+        """`editor` must have a LoRA."""
+        self.unaligned_editor = editor
         self.editor = copy.copy(editor)
         self.tree = self.editor.lora_unet = shared_unet(editor.parts.backbone)
         lora.attach(self.tree, lora.weights(editor.lora_unet))
-        self._learn(rank, where, fresh=True)
+        self._train_layers(rank, where, new=True)
 
     @property
     def schedule(self) -> Schedule:
         return self.editor.image_schedule
 
     @contextmanager
-    def without(self) -> Iterator[None]:
-        self.editor.lora_unet = self.plain.lora_unet
+    def unaligned(self) -> Iterator[None]:
+        self.editor.lora_unet = self.unaligned_editor.lora_unet
         try:
             yield
         finally:
@@ -148,13 +154,13 @@ class PictureStudent(Student):
             self.editor.lora_unet = self.tree
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        made = self.editor.clean_edit(
+        clean = self.editor.clean_edit(
             noisy.flatten(0, 1),
             per_frame(t, context.frames),
-            per_frame(context.asked, context.frames),
+            per_frame(context.student_text, context.frames),
             per_frame(context.instruction, context.frames),
             context.control_image.flatten(0, 1),
-            per_frame(context.label, context.frames),
+            per_frame(context.student_task, context.frames),
             with_lora=True,
         )
-        return made.view(noisy.shape)
+        return clean.view(noisy.shape)

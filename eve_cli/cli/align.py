@@ -1,55 +1,49 @@
-"""`eve align`: what people see of an alignment."""
+"""`eve align`."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
+from eve_cli.alignment.settings import AlignSettings, align_recipe
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
-from eve_cli.cli.train import Shown
-from eve_cli.training.settings import AlignSettings, align_recipe
+from eve_cli.cli.train import TrainingReporter
 
 app = typer.Typer(add_completion=False)
 
 
 def align(settings: AlignSettings) -> None:
-    """Checks, prepares, trains and says where the model is."""
+    """Checks, trains and prints where the model is."""
     from eve_cli.alignment import pipeline
     from eve_cli.training import session
 
     if settings.resume:
         settings = session.resumed("align", settings)
-    shown = Shown("the alignment", settings)
     if settings.dry_run:
-        _prospect(settings)
+        _estimate(settings)
         return
     pipeline.check(settings)
-    bar = console.Progress("points", settings.points, "points", quiet=shown.quiet)
-    trained = pipeline.run(settings, shown, lambda done, of: bar.update(done, "latents and teachers' samples"))
-    outcome = trained.outcome
-    if trained.model is None:
-        out = trained.folder
-        shown.say("stop", f"saved at step {outcome.step}; go on with: eve align --out {out} --resume")
-        raise typer.Exit(130)
-    speed = f"{outcome.step} steps · {console.clock(outcome.seconds)}"
-    shown.say("done", f"{speed} · record and previews in {trained.folder}")
-    if outcome.main:
-        console.result(trained.model)
+    reporter = TrainingReporter("align", "the alignment", settings)
+    reporter.finish(pipeline.run(settings, reporter))
 
 
-def _prospect(settings: AlignSettings) -> None:
+def _estimate(settings: AlignSettings) -> None:
     from eve_cli.alignment.pipeline import Alignment
     from eve_cli.settings import to_mapping
 
-    found = Alignment(settings, meta_copy=True).prospect()
+    estimate = Alignment(settings, meta_copy=True).estimate()
     for name, value in to_mapping(settings).items():
-        console.result(f"{name} = {value}")
-    made = ", ".join(
-        f"{count} {'points' if name == 'points' else f'samples of {name}'}" for name, count in found.samples.items()
-    )
-    console.say("model", str(found.model))
-    console.say("to make", made)
-    for label, text in found.step.lines():
+        if name != "teacher":
+            console.result(f"{name} = {', '.join(value) if isinstance(value, tuple) else value}")
+    for kind in settings.teacher_kinds:
+        for name, value in asdict(settings.resolved_teacher(kind)).items():
+            console.result(f"teacher.{kind}.{name} = {value}")
+    console.say("model", str(estimate.model))
+    counts = [f"{n} {'points' if name == 'points' else f'samples of {name}'}" for name, n in estimate.missing.items()]
+    console.say("to prepare", ", ".join(counts))
+    for label, text in estimate.step.lines():
         console.say(label, text)
 
 

@@ -40,7 +40,7 @@ def edit(flags: Any) -> None:
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     with ConsoleCallbacks(quiet=request.quiet, no_progress=request.no_progress, estimates=True) as callbacks:
-        if distributed.leads():
+        if distributed.is_main():
             callbacks.report(load("eve_cli.editing.pipeline:edit")(request, callbacks), as_json=request.as_json)
         else:
             load("eve_cli.editing.pipeline:assist")()
@@ -54,7 +54,7 @@ def resume(
 ) -> None:
     """Resume an interrupted edit; the result is the same as without the interruption."""
     with ConsoleCallbacks(quiet=quiet) as callbacks:
-        if distributed.leads():
+        if distributed.is_main():
             callbacks.report(load("eve_cli.editing.pipeline:resume")(run_dir, callbacks), as_json=json_output)
         else:
             load("eve_cli.editing.pipeline:assist")()
@@ -72,7 +72,7 @@ def rerun(
 ) -> None:
     """Repeat an edit exactly; an error says if the input or the model has changed."""
     with ConsoleCallbacks(quiet=quiet) as callbacks:
-        if distributed.leads():
+        if distributed.is_main():
             result = load("eve_cli.editing.pipeline:rerun")(run_json, output, overwrite, callbacks)
             callbacks.report(result, as_json=json_output)
         else:

@@ -4,16 +4,17 @@ import dataclasses
 import inspect
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 from typer.core import TyperOption
 
 from eve_cli.errors import UsageError
-from eve_cli.settings import field_types, from_mapping
+from eve_cli.settings import field_types, from_mapping, row_type
 
 Settings = TypeVar("Settings")
 
@@ -28,13 +29,14 @@ def add_command(
 ) -> None:
     """Adds a command to a Typer app whose arguments and options are the fields of `settings`.
 
-    `recipe` tells values to start from, by what was given; what was given wins over them.
+    A setting of type `tuple[str, ...]` is a flag that may be repeated, or given once with commas. One of type
+    `dict[str, Row]`, a table of settings, is a flag `--table-setting NAME=VALUE` for each setting of a row, which may
+    be repeated, and a TOML table `[table.NAME]`. `recipe` returns values to start from; file and flags win over them.
     """
 
     def entry(ctx: typer.Context, config: Path | None = None, help_all: bool = False, **values: Any) -> None:
-        given = {key: value for key, value in values.items() if _was_given(ctx, key)}
-        from_file = read_toml(config) if config is not None else {}
-        chosen = {**from_file, **given}
+        flags = _nested(settings, {key: value for key, value in values.items() if _was_given(ctx, key)})
+        chosen = _merged(read_toml(config) if config is not None else {}, flags)
         run(from_mapping(settings, {**recipe(chosen), **chosen}, str(config or "command line")))
 
     entry.__signature__ = inspect.Signature(_parameters(settings))  # type: ignore[attr-defined]
@@ -67,6 +69,60 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not valid TOML ({error})") from error
 
 
+def _nested(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of flags with the `NAME=VALUE` flags of tables gathered by name, and lists split at commas."""
+    chosen, kinds = dict(values), field_types(settings)
+    for item in dataclasses.fields(settings):
+        for name, part, kind in _columns(item, kinds[item.name]):
+            for text in chosen.pop(name, ()):
+                key, value = _pair(_flags(part, item.name)[0], text, kind, part.metadata["metavar"])
+                row = chosen.setdefault(item.name, {}).setdefault(key, {})
+                if part.name in row:
+                    raise UsageError(f"{_flags(part, item.name)[0]} names {key} twice.")
+                row[part.name] = value
+        if kinds[item.name] == tuple[str, ...] and item.name in chosen:
+            words = [word.strip() for text in chosen[item.name] for word in text.split(",")]
+            chosen[item.name] = tuple(filter(None, words))
+    return chosen
+
+
+def _columns(item: dataclasses.Field, kind: Any) -> Iterator[tuple[str, dataclasses.Field, Any]]:
+    """The settings of a table's rows: parameter name, field and type; none if the setting is no table."""
+    if row := row_type(kind):
+        for part in dataclasses.fields(row):
+            yield f"{item.name}_{part.name}", part, field_types(row)[part.name]
+
+
+def _pair(flag: str, text: str, kind: Any, metavar: str) -> tuple[str, Any]:
+    """Name and value of `NAME=VALUE`, the value of a type; UsageError where it has another form."""
+    key, equals, value = text.partition("=")
+    try:
+        if not equals or not key:
+            raise ValueError
+        return key, _parsed(value, kind)
+    except ValueError:
+        raise UsageError(f"{flag} must look like {metavar}, not {text!r}.") from None
+
+
+def _parsed(text: str, kind: Any) -> Any:
+    """A text as a value of a type: a number, a tuple with colons between its items, or the text itself."""
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(choice for choice in get_args(kind) if choice is not type(None))
+    if get_origin(kind) is tuple:
+        return tuple(_parsed(part, of) for part, of in zip(text.split(":"), get_args(kind), strict=True))
+    return kind(text) if kind in (int, float) else text
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; `above` wins."""
+    both = {
+        key: _merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **both}
+
+
 def _was_given(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
@@ -76,9 +132,17 @@ def _parameters(settings: type) -> list[inspect.Parameter]:
     hints = field_types(settings)
     parameters = [_parameter("ctx", typer.Context, MISSING)]
     for item in dataclasses.fields(settings):
-        if not item.metadata.get("hidden"):
-            declaration = _declaration(item, hidden=_has_basic(settings) and not item.metadata.get("basic"))
-            parameters.append(_parameter(item.name, Annotated[hints[item.name], declaration], item.default))
+        kind = hints[item.name]
+        hidden = _has_basic(settings) and not item.metadata.get("basic")
+        for name, part, _ in _columns(item, kind):
+            declaration = _declaration(part, item.name, hidden=hidden)
+            parameters.append(_parameter(name, Annotated[list[str] | None, declaration], None))
+        declaration = _declaration(item, hidden=hidden)
+        if kind == tuple[str, ...]:
+            default = list(getattr(settings, item.name))
+            parameters.append(_parameter(item.name, Annotated[list[str], declaration], default))
+        elif not item.metadata.get("hidden") and not row_type(kind):
+            parameters.append(_parameter(item.name, Annotated[kind, declaration], item.default))
     config = typer.Option("--config", help="Take settings from a TOML file; flags win.", metavar="FILE")
     parameters.append(_parameter("config", Annotated[Path | None, config], None))
     if _has_basic(settings):
@@ -94,7 +158,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     )
 
 
-def _declaration(item: dataclasses.Field, hidden: bool) -> Any:
+def _declaration(item: dataclasses.Field, table: str = "", *, hidden: bool = False) -> Any:
     extra = item.metadata
     shared: dict[str, Any] = {
         "help": extra.get("help"),
@@ -105,7 +169,7 @@ def _declaration(item: dataclasses.Field, hidden: bool) -> Any:
     if extra.get("argument"):
         return typer.Argument(**shared)
     return typer.Option(
-        *_flags(item),
+        *_flags(item, table),
         **shared,
         rich_help_panel=extra.get("panel"),
         show_default=item.default is not None,
@@ -113,8 +177,8 @@ def _declaration(item: dataclasses.Field, hidden: bool) -> Any:
     )
 
 
-def _flags(item: dataclasses.Field) -> tuple[str, ...]:
-    name = _dashed(item)
+def _flags(item: dataclasses.Field, table: str = "") -> tuple[str, ...]:
+    name = f"{table}-{_dashed(item)}" if table else _dashed(item)
     return item.metadata.get("flags", (f"--{name}/--no-{name}" if item.default is True else f"--{name}",))
 
 

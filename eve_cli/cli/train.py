@@ -1,8 +1,7 @@
-"""`eve train vae|decoder|backbone|edit|joint|video|lora`: what people see of a training."""
+"""`eve train vae|decoder|backbone|edit|joint|video|encoders|lora`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,24 +9,26 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
+from eve_cli.runtime import distributed
 from eve_cli.training.settings import SETTINGS, TrainSettings
 
 if TYPE_CHECKING:
     from eve_cli.training.loop import Event
+    from eve_cli.training.session import Trained
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Train one part of a model; the others stay as they are. The result is a whole model, or a LoRA.",
+    help="Train one part of a model; the others do not change. The result is a whole model, or a LoRA.",
 )
 
 
-class Shown:
-    """Prints what a training says: what it learns, how far it is, what came out."""
+class TrainingReporter:
+    """Prints the events of a training run: its settings, its progress and its result."""
 
-    def __init__(self, part: str, settings: TrainSettings) -> None:
-        self.part, self.settings = part, settings
-        self.quiet = settings.quiet or os.environ.get("RANK", "0") != "0"
+    def __init__(self, command: str, name: str, settings: TrainSettings) -> None:
+        self.command, self.name, self.settings = command, name, settings
+        self.quiet = settings.quiet or not distributed.is_main()
         self.bar: console.Progress | None = None
 
     def __call__(self, event: Event) -> None:
@@ -42,7 +43,7 @@ class Shown:
             self.bar.close()
 
     def say(self, label: str, text: str) -> None:
-        """One line, unless all is to be quiet."""
+        """Prints a line, unless `--quiet` is set."""
         if self.bar is not None:
             self.bar.close()
         if not self.quiet:
@@ -52,17 +53,28 @@ class Shown:
         s = self.settings
         ends = [f"{s.steps} steps"] if s.steps else []
         ends += [f"{s.minutes:g} min"] if s.minutes else []
-        self.say("model", f"{s.model} · training {self.part}")
-        self.say("data", s.learned_from())
+        self.say("model", f"{s.model} · training {self.name}")
+        self.say("data", s.data_summary())
         start = f" · from step {event.step}" if event.kind == "resumed" else ""
         self.say("plan", f"{' or '.join(ends)} · batch {s.batch} · lr {s.lr:g} · {s.precision} · seed {s.seed}{start}")
         total, unit = (s.steps or 0, "steps") if s.minutes is None else (round(s.minutes * 60), "s")
         self.bar = console.Progress("train", total, unit, quiet=self.quiet)
-        self.bar.started -= event.seconds  # time spent before a run was resumed counts
+        self.bar.started -= event.seconds  # includes the time before a run was resumed
 
     def _note(self, event: Event) -> str:
         losses = [f"{k.lstrip('_')} {v:.4g}" for k, v in event.losses.items() if k != "gradient_norm"]
         return f"step {event.step} · {' · '.join(losses[:4])} · {event.samples_per_second:.1f} samples/s"
+
+    def finish(self, trained: Trained) -> None:
+        """Prints the result of a run, or how to resume it; then exits with 130."""
+        outcome, out = trained.outcome, trained.folder
+        if trained.model is None:
+            self.say("stop", f"saved at step {outcome.step}; resume with: eve {self.command} --out {out} --resume")
+            raise typer.Exit(130)
+        speed = f"{outcome.step} steps · {console.clock(outcome.seconds)}"
+        self.say("done", f"{speed} · record and previews in {out}")
+        if outcome.main:
+            console.result(trained.model)
 
 
 def _command(part: str) -> Callable[[TrainSettings], None]:
@@ -71,22 +83,12 @@ def _command(part: str) -> Callable[[TrainSettings], None]:
 
         if settings.resume:
             settings = session.resumed(part, settings)
-        shown = Shown(part, settings)
         if settings.dry_run:
-            for label, text in session.prospect(part, settings).lines():
+            for label, text in session.estimate_step(part, settings).lines():
                 console.say(label, text)
             return
-        trained = session.train(part, settings, shown)
-        outcome = trained.outcome
-        if trained.model is None:
-            shown.say(
-                "stop", f"saved at step {outcome.step}; go on with: eve train {part} --out {trained.folder} --resume"
-            )
-            raise typer.Exit(130)
-        speed = f"{outcome.step} steps · {console.clock(outcome.seconds)}"
-        shown.say("done", f"{speed} · record and previews in {trained.folder}")
-        if outcome.main:
-            console.result(trained.model)
+        reporter = TrainingReporter(f"train {part}", part, settings)
+        reporter.finish(session.train(part, settings, reporter))
 
     return run
 

@@ -133,7 +133,7 @@ def load_for(request: EditRequest, load: Load = load_model) -> LoadedModel:
 
 def assist() -> None:
     """What a process beside the leading one does: its part of every window that is not finished yet."""
-    distributed.join()
+    distributed.connect()
     run_dir = RunDir(Path(distributed.broadcast("")))
     plan = run_dir.plan
     runner = FallbackRunner(load_model(plan.edit.model).editor, "fail")
@@ -157,7 +157,7 @@ class Run:
     ) -> Run:
         """Meets the other processes, if there are some, and hands them the run directory."""
         peak = Peak(model.editor.device)
-        distributed.join()
+        distributed.connect()
         distributed.broadcast(str(run_dir.path.absolute()))
         # with several processes, one that repeats a call would leave the others waiting
         on_oom = "fail" if distributed.several() else plan.edit.on_oom
@@ -174,7 +174,7 @@ def edit_windows(run: Run) -> None:
     run.callbacks.on_progress("edit", total - len(missing), total)
     for window in plan.windows:
         if window.index in missing:
-            if distributed.leads():
+            if distributed.is_main():
                 encode(run_dir, runner, window.frames)
             distributed.wait()
             clip = replace(
@@ -185,7 +185,7 @@ def edit_windows(run: Run) -> None:
             method = METHODS[plan.edit.method].load()()
             latents = runner("window", window.name, partial(method.edit, runner.editor, clip, guidance))
             content = window_content(plan, window, runner, clip, guidance, latents)
-            if distributed.leads():
+            if distributed.is_main():
                 run_dir.save_window(window.index, *content)
             distributed.wait()
         run.callbacks.on_progress("edit", window.index + 1, total)

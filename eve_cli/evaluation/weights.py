@@ -16,7 +16,7 @@ from eve_cli.storage.headers import Shapes, compare, shapes
 WEIGHTS_FILE = "model.safetensors"
 SHIPPED = (Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights")
 CONFIGS = ("*.json", "*.txt", "*.txt.gz")
-WORLD = "eve train eyes --minutes 40"
+WORLD = "eve train encoders --minutes 40"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Weights:
         roots += kept if row.size == "world" else []
         if row.size == "world":  # a training's own folder is taken as it is
             part = row.folder_name
-            return [root / place for root in roots for place in (name, row.repository, f"eyes/{part}", part)]
+            return [root / place for root in roots for place in (name, row.repository, f"encoders/{part}", part)]
         return [root / place for root in roots for place in (name, row.folder_name, row.repository, f"{name}.pth")]
 
     def _cached(self, name: str, row: Checkpoint) -> Path | None:

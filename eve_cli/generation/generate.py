@@ -31,7 +31,7 @@ from eve_cli.models.loading import LoadedModel, load_model, plan_model
 from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
-from eve_cli.training.recipes.lora import views
+from eve_cli.training.crops import crops
 
 OVERLAP = 2
 TEXT_CFG = 3.0
@@ -89,7 +89,7 @@ def subject(asked: Subject, callbacks: EditCallbacks | None = None) -> Path:
     if not FEW <= len(items) <= MANY:
         callbacks.on_note(f"{len(items)} picture{'s' * (len(items) > 1)}: {FEW} to {MANY} work best")
     model = _load(asked)
-    shown, captions = views(items, asked.token, "subject", model.editor.settings.pixels)
+    shown, captions = crops(items, asked.token, "subject", model.editor.settings.pixels)
     with torch.no_grad():
         latents = model.editor.encode(shown.to(model.editor.device))
     tuning = Tuning(asked.tune_steps, 0.0, asked.tune_lr)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there at all, tensors in safetensors and the rest in JSON, no pickle."""
+"""Checkpoints, written atomically: tensors in safetensors and the rest in JSON, no pickle."""
 
 import json
 import re
@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from eve_cli.errors import EveError, OutputError
 from eve_cli.storage.atomic import atomic_folder
-from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
-__all__ = ["load_optimizer", "optimizer_tensors"]
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8})")
 
 
 @dataclass
 class Checkpoint:
-    """All that a run needs to go on: tensor files by name, and plain values."""
+    """The state of a run: tensor files by name, and plain values."""
 
     tensors: dict[str, dict[str, Tensor]]
     values: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
-    """Puts tensors named `module/key` into the modules; every key must be there."""
+    """Loads tensors named `module/key` into the modules; EveError where keys or shapes differ."""
     for name, module in modules.items():
         part = {key.split("/", 1)[1]: value for key, value in tensors.items() if key.split("/", 1)[0] == name}
         try:
@@ -50,21 +50,41 @@ def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
             raise EveError(f"The checkpoint does not fit the model: part {name!r}: {first}") from error
 
 
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer as flat tensors, `parameter index/key`."""
+    flat: dict[str, Tensor] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            flat[f"{index}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+    return flat
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Loads the tensors of `optimizer_tensors`; learning rates stay those of the optimizer."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split("/", 1)
+        like = parameters[int(index)]
+        if value.shape == like.shape:  # fused optimizers need a moment in the memory layout of its parameter
+            value = torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
 def folders(root: Path) -> list[Path]:
     """The finished checkpoints under a run's folder, oldest first."""
-    home = root / "checkpoints"
-    found = [p for p in home.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)] if home.is_dir() else []
-    return sorted(found)
+    parent = root / "checkpoints"
+    return sorted(p for p in parent.iterdir() if p.is_dir() and _NAME.fullmatch(p.name)) if parent.is_dir() else []
 
 
 def latest(root: Path) -> Path | None:
     """The newest finished checkpoint of a run."""
-    found = folders(root)
-    return found[-1] if found else None
+    return next(reversed(folders(root)), None)
 
 
 def save(root: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Writes a checkpoint: complete or not at all; then drops the oldest beyond `keep`."""
+    """Writes a checkpoint atomically, then deletes the oldest beyond `keep`; OutputError where that fails."""
     target = root / "checkpoints" / f"step-{checkpoint.step:08d}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +108,7 @@ def load(folder: Path) -> Checkpoint:
         tensors = {file.stem: load_file(file) for file in sorted(folder.glob("*.safetensors"))}
     except (OSError, ValueError, SafetensorError) as error:
         raise EveError(
-            f"Cannot read the checkpoint {folder}: {error}. Delete it to go on from the one before."
+            f"Cannot read the checkpoint {folder}: {error}. Delete it to resume from the one before."
         ) from error
     if values.pop("format", None) != FORMAT:
         raise EveError(f"The checkpoint {folder} has another format than this version reads ({FORMAT}).")

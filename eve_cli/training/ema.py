@@ -1,4 +1,4 @@
-"""A moving average of weights, kept in 32-bit floats."""
+"""A moving average of weights in 32-bit floats."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Moves the average towards the weights; early steps weigh more, so that the start is forgotten."""
+        """Moves the average towards the weights, faster in early steps, so that it forgets the initial ones."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         averages, weights = [], []
         for key, value in module_tensors(self.modules).items():
@@ -31,17 +31,17 @@ class Average:
         torch._foreach_lerp_(averages, weights, share)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts saved averages back."""
+        """Loads saved averages."""
         for key, value in tensors.items():
             self.tensors[key].copy_(value)
 
     def put(self) -> None:
-        """Makes the modules' weights the averaged ones."""
+        """Loads the averaged weights into the modules."""
         load_modules(self.modules, self.tensors)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The modules have the averaged weights inside the `with` block."""
+        """Inside the block the modules have the averaged weights."""
         before = {k: v.detach().clone() for k, v in module_tensors(self.modules).items()}
         self.put()
         try:

@@ -1,4 +1,4 @@
-"""What a step of a training takes, counted on the meta device: the step itself is done, with shapes and no content."""
+"""Memory and work of a training step, counted by running it on the meta device, with shapes and no content."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from eve_cli.runtime.meter import META, Meter, attention
 from eve_cli.training.recipe import Recipe, to_device
 from eve_cli.training.settings import LoopSettings
 
-ON_CPU = ("without_first", "end")  # of a batch: what decides how a step goes
-ADAM = 12  # bytes for each number that learns: its gradient and two moments
+ON_CPU = ("without_first", "end")  # parts of a batch that decide the control flow of a step
+ADAM = 12  # bytes per parameter: its gradient and two moments
 EMA = 4
 
 
@@ -21,29 +21,29 @@ EMA = 4
 class Estimate:
     """The cost of one step of the optimizer, in one process.
 
-    `flops` are those of matrix products and convolutions, a multiply-add being two, with the way back; the bytes are of
-    32-bit numbers. An allocator and its libraries take some 2-5 GB more on a GPU; mixed precision takes less.
+    `flops` are those of matrix products and convolutions, forward and backward, a multiply-add being two; bytes are of
+    32-bit numbers. An allocator and its libraries take 2-5 GB more on a GPU; mixed precision takes less.
     """
 
     flops: float
     weights: int
     """Bytes of all parts."""
     activations: int
-    """The most bytes that live beside them during a step."""
-    learned: int
-    """Numbers that learn."""
+    """Peak bytes beside them during a step."""
+    trained: int
+    """Trained parameters."""
     optimizer: int
-    """Bytes of their gradients, moments and average."""
+    """Bytes of their gradients, moments and moving average."""
 
     @property
     def bytes(self) -> int:
-        """All that a step needs at most."""
+        """Peak bytes of a step."""
         return self.weights + self.activations + self.optimizer
 
     def lines(self) -> list[tuple[str, str]]:
-        """Labels and texts for people."""
+        """Labels and texts to print."""
         return [
-            ("learns", f"{self.learned / 1e6:.2f} M numbers"),
+            ("trains", f"{self.trained / 1e6:.2f} M parameters"),
             (
                 "memory",
                 f"about {self.bytes / 2**30:.1f} GiB: weights {self.weights / 2**30:.1f}, activations "
@@ -52,14 +52,14 @@ class Estimate:
             ),
             (
                 "work",
-                f"about {self.flops / 1e12:.3g} TFLOP a step, there and back "
+                f"about {self.flops / 1e12:.3g} TFLOP a step, forward and backward "
                 "(an estimate: matrix products and convolutions of a step on the meta device)",
             ),
         ]
 
 
 def of_step(recipe: Recipe, parts: Parts, settings: LoopSettings) -> Estimate:
-    """The cost of a step of a recipe whose parts are on the meta device (`bundle.meta_copy`); the batch is drawn."""
+    """The cost of a step of a recipe whose parts are on the meta device (`bundle.meta_copy`), for its first batch."""
     batch = recipe.batch(0, 0)
     meta_copy: dict[str, Any] = {k: v if k in ON_CPU else to_device(v, META) for k, v in batch.items()}
     meter = Meter()
@@ -68,12 +68,12 @@ def of_step(recipe: Recipe, parts: Parts, settings: LoopSettings) -> Estimate:
         total = sum(value for name, value in losses.items() if not name.startswith("_"))
         assert isinstance(total, torch.Tensor)
         total.backward()
-    learned = sum(p.numel() for p in recipe.parameters())
+    trained = sum(p.numel() for p in recipe.parameters())
     weights = {id(p): p.numel() * p.element_size() for _, module in parts.modules() for p in module.parameters()}
     return Estimate(
         flops=meter.flops * settings.accumulate,
         weights=sum(weights.values()),
         activations=meter.peak,
-        learned=learned,
-        optimizer=learned * (ADAM + (EMA if settings.ema else 0)),
+        trained=trained,
+        optimizer=trained * (ADAM + (EMA if settings.ema else 0)),
     )

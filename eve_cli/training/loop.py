@@ -1,5 +1,6 @@
 """The one training loop: every recipe runs through it."""
 
+import json
 import random
 import signal
 import threading
@@ -12,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from eve_cli.errors import EveError, OutputError, UsageError
+from eve_cli.runtime import distributed
 from eve_cli.training import checkpoint as checkpoints
-from eve_cli.training import distributed, feed
+from eve_cli.training import feed
 from eve_cli.training.checkpoint import Checkpoint
 from eve_cli.training.ema import Average
-from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, Watchful, step_seed, to_device
+from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, WithWarnings, step_seed, to_device
 from eve_cli.training.record import Record
 from eve_cli.training.settings import LoopSettings, changed
 
@@ -28,7 +32,7 @@ _LOOP_STREAM = 0x10  # of step_seed: what the recipe's step draws from the globa
 
 @dataclass(frozen=True)
 class Event:
-    """What the loop tells its caller: started, resumed, progress, warning, saved, preview, done or interrupted."""
+    """A report of the loop: started, resumed, progress, warning, saved, preview, done or interrupted."""
 
     kind: str
     step: int
@@ -66,14 +70,16 @@ def run(
     resume: bool = False,
     config: dict[str, Any] | None = None,
 ) -> Outcome:
-    """Trains until `settings` says so; afterwards the recipe's modules hold the averaged weights.
+    """Trains for the steps or minutes of `settings`; afterwards the recipe's modules hold the averaged weights.
 
-    `folder` receives checkpoints, record and previews. With `resume` the newest checkpoint there is continued,
-    giving the same losses as a run that was never stopped; without one, training starts anew.
-    EveError where a loss is no longer a number; Ctrl-C saves, and the outcome says `interrupted`.
+    `folder` receives checkpoints, record and previews. With `resume` the newest checkpoint there is continued, with
+    the same losses as an uninterrupted run; if there is none, training starts from step 0. `config` is kept in
+    checkpoints, and a resumed run must have the same. EveError where a loss is not finite; Ctrl-C saves a checkpoint
+    and sets `Outcome.interrupted`.
     """
     torch.set_flush_denormal(True)
-    loop = _Loop(recipe, settings, folder, on_event or (lambda event: None), config or {})
+    plain: dict[str, Any] = json.loads(json.dumps(config or {}))  # as a checkpoint returns it
+    loop = _Loop(recipe, settings, folder, on_event or (lambda event: None), plain)
     loop.prepare(resume)
     with _stop_on_signal(loop):
         loop.train()
@@ -92,7 +98,7 @@ class _Loop:
         self, recipe: Recipe, settings: LoopSettings, folder: Path, on_event: Callable[[Event], None], config: dict
     ) -> None:
         self.recipe, self.settings, self.folder, self.config = recipe, settings, folder, config
-        self.accelerator = distributed.accelerator(settings)
+        self.accelerator = _accelerator(settings)
         self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
         self.on_event = on_event if self.main else (lambda event: None)
@@ -111,38 +117,37 @@ class _Loop:
     # -- start -----------------------------------------------------------------------------------------------
 
     def prepare(self, resume: bool) -> None:
-        """Moves the parts to the device, makes the optimizer, and loads the newest checkpoint if asked."""
-        found = checkpoints.latest(self.folder)
-        if found is not None and not resume:
-            raise UsageError(
-                f"{self.folder} holds a run already ({found.name}): add --resume, or choose another --out."
-            )
+        """Moves the parts to the device, creates the optimizer, and loads the newest checkpoint if `resume`."""
+        newest = checkpoints.latest(self.folder)
+        if newest is not None and not resume:
+            raise UsageError(f"{self.folder} already has a run ({newest.name}): add --resume, or choose another --out.")
         if self.main:
-            _make(self.folder)
+            _create(self.folder)
         for module in self.recipe.modules.values():
             module.to(self.device)
         if isinstance(self.recipe, Movable):
             self.recipe.to(self.device)
-        distributed.share_start(self.recipe.modules)
+        distributed.broadcast_weights(self.recipe.modules)
         self.parameters = [p for p in self.recipe.parameters() if p.requires_grad]
         if not self.parameters:
             raise UsageError(f"Recipe {self.recipe.name!r} has nothing to train.")
         self.optimizer: Any = self.accelerator.prepare(_optimizer(self.parameters, self.settings, self.device))
         self.average = Average(self.recipe.modules, self.settings.ema) if self.settings.ema else None
-        if found is not None:
-            self._load(found)
+        if newest is not None:
+            self._load(newest)
         self.window_start = (self.step, time.monotonic())
         self.accelerator.wait_for_everyone()
         self.record = Record(self.folder, self.step) if self.main else None
-        self._tell("resumed" if found else "started", path=found)
+        self._report("resumed" if newest else "started", path=newest)
 
-    def _load(self, found: Path) -> None:
-        saved = checkpoints.load(found)
-        other = changed(saved.values["settings"], self.settings)
+    def _load(self, folder: Path) -> None:
+        saved = checkpoints.load(folder)
         if saved.values["recipe"] != self.recipe.name:
-            raise UsageError(f"{self.folder} holds a run of {saved.values['recipe']!r}, not of {self.recipe.name!r}.")
-        if other:
-            words = ", ".join(f"{name} was {then}, is now {now}" for name, (then, now) in other.items())
+            raise UsageError(f"{self.folder} is a run of {saved.values['recipe']!r}, not of {self.recipe.name!r}.")
+        before = saved.values["settings"] | saved.values["config"]
+        differences = changed(before, self.settings.as_json() | self.config)
+        if differences:
+            words = ", ".join(f"{name} was {then}, is now {now}" for name, (then, now) in differences.items())
             raise UsageError(f"A resumed run keeps its settings, but {words}. Leave them out, or choose another --out.")
         checkpoints.load_modules(self.recipe.modules, saved.tensors["modules"])
         checkpoints.load_optimizer(self.optimizer, saved.tensors["optimizer"])
@@ -163,14 +168,15 @@ class _Loop:
         """Steps until the end, a signal, or a loss that is not a number."""
         if self.step == 0 and self.settings.preview_every:
             self._preview()
-        drawn = feed.batches(self._draw, self.step * self.settings.accumulate, self.settings.prefetch)
-        try:
-            while not self._over():
-                self._one_step(drawn)
-                self._regular_duties()
-        finally:
-            drawn.close()
         s = self.settings
+        end = None if s.steps is None else s.steps * s.accumulate
+        batches = feed.batches(self._batch, self.step * s.accumulate, s.prefetch, end)
+        try:
+            while not self._is_over():
+                self._train_step(batches)
+                self._log_save_preview()
+        finally:
+            batches.close()
         if self.window and not self.interrupted:
             self._log()
         if self.step % s.save_every or self.step == 0:
@@ -178,7 +184,7 @@ class _Loop:
         if s.preview_every and self.step % s.preview_every and not self.interrupted:
             self._preview()
 
-    def _one_step(self, drawn: Iterator[Batch]) -> None:
+    def _train_step(self, batches: Iterator[Batch]) -> None:
         s = self.settings
         factor = lr_factor(s, self.step, self.fraction)
         for group in self.optimizer.param_groups:
@@ -189,7 +195,7 @@ class _Loop:
         sums: dict[str, Tensor] = {}
         for part in range(s.accumulate):
             _seed(step_seed(s.seed, self.accelerator.process_index, self.step * s.accumulate + part, _LOOP_STREAM))
-            batch = to_device(next(drawn), self.device)  # drawn in full precision, in line as well as ahead
+            batch = to_device(next(batches), self.device)  # outside autocast, as in the background thread
             with self.accelerator.autocast():
                 losses = self.recipe.step(batch)
             total = torch.stack([v.float() for k, v in losses.items() if not k.startswith("_")]).sum()
@@ -206,7 +212,7 @@ class _Loop:
             self.average.update(self.step)
         self.window.append(sums)
 
-    def _regular_duties(self) -> None:
+    def _log_save_preview(self) -> None:
         s = self.settings
         if self.step % s.log_every == 0:
             self._log()
@@ -215,11 +221,11 @@ class _Loop:
         if s.preview_every and self.step % s.preview_every == 0:
             self._preview()
 
-    def _draw(self, index: int) -> Batch:
+    def _batch(self, index: int) -> Batch:
         return self.recipe.batch(index, self.accelerator.process_index)
 
-    def _over(self) -> bool:
-        """Whether to stop, the same in every process; sets `fraction`, the share of the run that is done."""
+    def _is_over(self) -> bool:
+        """Whether to stop, the same in every process; sets `fraction`, the finished share of the run."""
         s = self.settings
         now, signalled = distributed.largest((self._seconds(), float(self.signalled)), self.device)
         shares = [self.step / s.steps] if s.steps is not None else []
@@ -228,12 +234,12 @@ class _Loop:
         self.interrupted = bool(signalled) and self.fraction < 1
         return self.fraction >= 1 or self.interrupted
 
-    # -- duties ----------------------------------------------------------------------------------------------
+    # -- log, save, preview ------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        """EveError where a loss since the last row is not a number; the weights are bad from there on."""
+        """EveError where a loss since the last row is not finite; the weights are unusable from there on."""
         for back, row in enumerate(reversed(self.window)):
-            # not the gradient's norm: under fp16 an infinite one is the scaler's business; nor mere measurements
+            # not the gradient norm, since the fp16 scaler handles infinite ones; nor measurements
             losses = {k: v for k, v in row.items() if k != "gradient_norm" and not k.startswith("_")}
             bad = [k for k, v in losses.items() if not bool(torch.isfinite(v))]
             if bad:
@@ -257,11 +263,11 @@ class _Loop:
         if self.record is not None:
             clock = {"seconds": round(self._seconds(), 3), "samples_per_second": round(self.rate, 2)}
             self.record.row(self.step, self.losses | {"lr": lr} | clock)
-        self._tell("progress")
-        for text in self.recipe.warnings(self.losses) if isinstance(self.recipe, Watchful) else []:
-            if text not in self.warned:  # once is enough
+        self._report("progress")
+        for text in self.recipe.warnings(self.losses) if isinstance(self.recipe, WithWarnings) else []:
+            if text not in self.warned:
                 self.warned.add(text)
-                self._tell("warning", text=text)
+                self._report("warning", text=text)
 
     def _share_window(self) -> None:
         """The window's losses on the CPU, averaged over the processes; every process must have the same names."""
@@ -278,7 +284,7 @@ class _Loop:
         if self.main:
             path = checkpoints.save(self.folder, self._checkpoint(), self.settings.keep)
         self.accelerator.wait_for_everyone()
-        self._tell("saved", path=path)
+        self._report("saved", path=path)
         return path
 
     def _checkpoint(self) -> Checkpoint:
@@ -311,7 +317,7 @@ class _Loop:
                 _seed(step_seed(self.settings.seed, 0, 0, _LOOP_STREAM))
                 picture = self.recipe.preview(self.step)
             if picture is not None:
-                self._tell("preview", path=self.record.picture(self.step, picture))
+                self._report("preview", path=self.record.picture(self.step, picture))
         self.accelerator.wait_for_everyone()
 
     @contextmanager
@@ -326,17 +332,17 @@ class _Loop:
                 with self.average.applied():
                     yield
 
-    # -- end -------------------------------------------------------------------------------------------------
+    # -- finish -------------------------------------------------------------------------------------------------
 
     def finish(self) -> Outcome:
-        """Puts the averaged weights into the modules."""
+        """Loads the averaged weights into the modules; closes the record."""
         if self.average is not None:
             self.average.put()
         for module in self.recipe.modules.values():
             module.eval()
         if self.record is not None:
             self.record.close()
-        self._tell("interrupted" if self.interrupted else "done")
+        self._report("interrupted" if self.interrupted else "done")
         last = checkpoints.latest(self.folder)
         assert last is not None
         return Outcome(self.step, self._seconds(), self.losses, last, self.interrupted, self.main)
@@ -352,12 +358,32 @@ class _Loop:
             left.append((s.steps - self.step) * samples / self.rate)
         return max(0.0, min(left)) if left else None
 
-    def _tell(self, kind: str, path: Path | None = None, text: str = "") -> None:
+    def _report(self, kind: str, path: Path | None = None, text: str = "") -> None:
         lr = float(self.optimizer.param_groups[0]["lr"])
         left = self._remaining()
         self.on_event(
             Event(kind, self.step, self._seconds(), self.fraction, left, dict(self.losses), self.rate, lr, path, text)
         )
+
+
+def _accelerator(settings: LoopSettings) -> Accelerator:
+    """The accelerate object of a run; UsageError where the device does not support the precision."""
+    cpu = settings.device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if cpu and settings.precision == "fp16":
+        raise UsageError("--precision fp16 needs a GPU; on this device use bf16 or no.")
+    if AcceleratorState().initialized if AcceleratorState._shared_state else False:
+        AcceleratorState._reset_state(reset_partial_state=False)  # an earlier run may have had another precision
+    return Accelerator(mixed_precision=_precision(settings.precision, cpu), cpu=cpu)
+
+
+def _precision(precision: str, cpu: bool) -> str:
+    """The mixed precision of a run; `auto` is bf16 where the device computes in it, else none."""
+    if precision != "auto":
+        return precision
+    if cpu:
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return "bf16" if supported is not None and supported() else "no"
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
 def _optimizer(parameters: list[nn.Parameter], settings: LoopSettings, device: torch.device) -> torch.optim.Optimizer:
@@ -375,27 +401,27 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _make(folder: Path) -> None:
+def _create(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"Cannot make the folder {folder}: {error}.") from error
+        raise OutputError(f"Cannot create the folder {folder}: {error}.") from error
 
 
 @contextmanager
 def _stop_on_signal(loop: _Loop) -> Iterator[None]:
-    """The first Ctrl-C (or TERM) ends the run after the step in hand; the second ends it at once."""
+    """The first Ctrl-C (or TERM) ends the run after the current step; the second ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, frame: Any) -> None:
+    def stop(number: int, frame: Any) -> None:
         loop.signalled = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     for number in before:
-        signal.signal(number, ask)
+        signal.signal(number, stop)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""A pool of ready samples, renewed piece by piece, so that drawing and encoding cost a small share of training."""
+"""A pool of prepared samples, replaced chunk by chunk, so that drawing and encoding take a small share of the time."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ import torch
 from torch import Tensor
 
 Rows = dict[str, Tensor]
-FILL = 6  # how many times quicker a pool grows at first than it is renewed
+FILL = 6  # how many times faster a pool grows at first than its chunks are replaced
 
 
 class Pool:
-    """Up to ``chunks`` pieces of ``draw(number)``; every ``every`` steps the oldest gives way to the next number.
+    """Up to ``chunks`` chunks ``draw(number)``; every ``every`` steps the next number replaces the oldest.
 
-    It starts with one piece, so that training starts at once, and fills up over the first steps.
-
-    What a step sees is a pure function of the step, so a resumed run sees what an unbroken one does. A piece is a dict
-    of tensors with the same first dimension; floating ones are kept in half precision.
+    It starts with one chunk, so that training starts at once, and grows over the first steps. The samples of a step
+    are a pure function of the step, so a resumed run gets those of an uninterrupted one. A chunk is a dict of tensors
+    with the same first dimension; floating ones are kept in half precision.
     """
 
     def __init__(self, draw: Callable[[int], Rows], chunks: int = 12, every: int = 150) -> None:
         self.draw, self.chunks, self.every = draw, chunks, every
-        self.held: dict[int, Rows] = {}
+        self.loaded: dict[int, Rows] = {}
 
     def rows(self, step: int, count: int, generator: torch.Generator) -> Rows:
-        """``count`` rows for a step, from all the pieces held at it."""
+        """``count`` rows for a step, from all chunks of that step."""
         newest = step // self.every + min(self.chunks - 1, FILL * step // self.every)
-        wanted = range(max(0, newest - self.chunks + 1), newest + 1)
-        for number in [n for n in self.held if n not in wanted]:
-            del self.held[number]
-        for number in wanted:
-            if number not in self.held:
+        current = range(max(0, newest - self.chunks + 1), newest + 1)
+        for number in [n for n in self.loaded if n not in current]:
+            del self.loaded[number]
+        for number in current:
+            if number not in self.loaded:
                 drawn = self.draw(number)
-                self.held[number] = {k: v.half() if v.is_floating_point() else v for k, v in drawn.items()}
-        parts = [self.held[n] for n in wanted]
-        size = len(next(iter(parts[0].values())))
-        piece = torch.randint(len(parts), (count,), generator=generator).tolist()
+                self.loaded[number] = {k: v.half() if v.is_floating_point() else v for k, v in drawn.items()}
+        chunks = [self.loaded[n] for n in current]
+        size = len(next(iter(chunks[0].values())))
+        chunk = torch.randint(len(chunks), (count,), generator=generator).tolist()
         place = torch.randint(size, (count,), generator=generator).tolist()
-        table = {k: torch.stack([parts[p][k][i] for p, i in zip(piece, place, strict=True)]) for k in parts[0]}
+        table = {k: torch.stack([chunks[c][k][i] for c, i in zip(chunk, place, strict=True)]) for k in chunks[0]}
         return {k: v.float() if v.is_floating_point() else v for k, v in table.items()}

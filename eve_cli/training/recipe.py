@@ -1,4 +1,4 @@
-"""What the loop asks of a recipe, and the seeds that make every run repeatable."""
+"""The protocols of a recipe, and the seeds that make every run reproducible."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,10 +13,9 @@ _PRIMES = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB
 
 
 class Recipe(Protocol):
-    """What is trained, on what, and with which losses.
+    """Modules to train, their data and their losses.
 
-    The loop also sets `progress` (0 at the start of the run, 1 at its end) before each batch is used,
-    so that a recipe can, say, weigh masks for the first 70 % only.
+    Before each step the loop sets `progress` (0 at the start of the run, 1 at its end), for schedules of a recipe.
     """
 
     name: str
@@ -27,7 +26,7 @@ class Recipe(Protocol):
         ...
 
     def batch(self, step: int, rank: int) -> Batch:
-        """The data of a step: a pure function of (seed, rank, step), drawn in a background thread.
+        """The data of a step: a pure function of (seed, rank, step), called in a background thread.
 
         It must use generators of its own (see `generator`), never the global one.
         """
@@ -38,20 +37,20 @@ class Recipe(Protocol):
         ...
 
     def preview(self, step: int) -> Tensor | None:
-        """A picture (3, height, width) in 0-1 that shows how far training is."""
+        """A picture (3, height, width) in 0-1 of the current results."""
         ...
 
 
 @runtime_checkable
 class Movable(Protocol):
-    """A recipe with frozen parts that must follow the trained ones to the device."""
+    """A recipe with frozen parts that must be moved to the device too."""
 
     def to(self, device: torch.device) -> Any: ...
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A recipe with state beside its modules (discriminators, their optimizers) that a checkpoint must hold."""
+    """A recipe with state beside its modules (discriminators, their optimizers) that belongs in checkpoints."""
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -60,27 +59,27 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Concluding(Protocol):
-    """A recipe with a last thing to do to the trained weights, such as normalising latents."""
+    """A recipe with a last step on the trained weights, such as normalising latents."""
 
     def conclude(self) -> None: ...
 
 
 @runtime_checkable
 class Saving(Protocol):
-    """A recipe whose result is no whole model: it writes its own into the run's folder, with the run's record."""
+    """A recipe whose result is not a whole model: it writes its own files, with the run's record."""
 
     def save(self, path: Path, record: Mapping[str, Any]) -> Path: ...
 
 
 @runtime_checkable
-class Watchful(Protocol):
-    """A recipe that sees in its mean losses when something goes wrong, and says so in words."""
+class WithWarnings(Protocol):
+    """A recipe that warns about suspicious mean losses."""
 
-    def warnings(self, told: Mapping[str, float]) -> list[str]: ...
+    def warnings(self, means: Mapping[str, float]) -> list[str]: ...
 
 
 def step_seed(seed: int, rank: int, step: int, stream: int = 0) -> int:
-    """A 63-bit seed, well mixed, from the run's seed, the process, the step and a stream of one's own."""
+    """A 63-bit seed, mixed from the run's seed, the process, the step and the number of a stream."""
     mixed = 0
     for value, prime in zip((seed, rank, step, stream), _PRIMES, strict=True):
         mixed = (mixed ^ (value + 1)) * prime & 0xFFFFFFFFFFFFFFFF
@@ -94,7 +93,7 @@ def generator(seed: int, rank: int, step: int, stream: int = 0) -> torch.Generat
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """The same batch with its tensors on the device; other values stay as they are."""
+    """The same batch with its tensors on the device; other values do not change."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):

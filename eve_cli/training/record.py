@@ -1,4 +1,4 @@
-"""What a run leaves to read: a JSONL row every few steps, TensorBoard, and preview pictures."""
+"""The log of a run: JSON lines, TensorBoard, and preview pictures."""
 
 from itertools import takewhile
 from pathlib import Path
@@ -16,7 +16,7 @@ class Record:
     """Writes `records.jsonl`, `tensorboard/` and `previews/` of one run."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Opens the record for a run that stands at `step`; later rows of a killed run are dropped."""
+        """Opens the files of a run at `step`; rows of later steps of a killed run are deleted."""
         self.folder = folder
         self.path = folder / "records.jsonl"
         _drop_after(self.path, step)

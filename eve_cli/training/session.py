@@ -1,12 +1,10 @@
-"""A training from its settings to a model on disk: load, train one part, save."""
+"""A training run from settings to a model on disk: load, train one part, save."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,13 +29,13 @@ from eve_cli.training.recipes import RECIPES
 from eve_cli.training.settings import TrainSettings
 
 Settings = TypeVar("Settings", bound=TrainSettings)
-KEPT_SETTINGS = "settings.json"
-NOT_RECORDED = ("out", "resume", "quiet", "threads", "photos", "images")  # of this machine, not of the model
+SETTINGS_FILE = "settings.json"
+NOT_RECORDED = ("out", "resume", "quiet", "threads", "photos", "images")  # paths and options of this machine
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave: the run's folder, the model or LoRA in it (None if interrupted), and how it ended."""
+    """A finished run: its folder, the model or LoRA in it (None if interrupted), and how it ended."""
 
     folder: Path
     model: Path | None
@@ -45,17 +43,16 @@ class Trained:
 
 
 def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] | None = None) -> Trained:
-    """Trains one part of a model and saves the whole model as `model` in the run's folder; the other parts stay.
+    """Trains one part of a model and saves the whole model as `model` in the run's folder; other parts do not change.
 
-    `part` is a row of `RECIPES`; a LoRA is saved alone, as `lora`. In a run of several processes the first one saves.
+    `part` is a row of `RECIPES`; a LoRA is saved alone, as `lora`. Of several processes the main one saves.
     """
-    out = home(part, settings)
+    out = run_folder(part, settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    parts, origin = start(part, settings)
+    parts, origin = load_parts(part, settings)
     recipe = make_recipe(part, parts, settings)
-    write_settings(part, settings, out)
-    outcome = loop.run(recipe, settings.loop(), out, on_event, resume=settings.resume, config=to_mapping(settings))
+    outcome = run_loop(part, recipe, settings, out, on_event)
     if outcome.interrupted:
         return Trained(out, None, outcome)
     if isinstance(recipe, Concluding):
@@ -64,28 +61,28 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     if outcome.main:
         for _, module in parts.modules():
             module.to("cpu")
-        told = record(part, settings, outcome, origin)
+        training = training_record(part, to_mapping(settings), outcome, origin)
         if isinstance(recipe, Saving):
-            model = recipe.save(out, told[part])
+            model = recipe.save(out, training[part])
         else:
             trained = recipe.modules.values()
-            bundle.save(parts, model, told, dtype=stored_dtype(origin), origin=origin, trained=trained)
+            bundle.save(parts, model, training, dtype=stored_dtype(origin), origin=origin, trained=trained)
     return Trained(out, model, outcome)
 
 
-def prospect(part: str, settings: TrainSettings) -> Estimate:
-    """What a step of a training takes; no weights are read, and the model may be a preset not on this machine."""
+def estimate_step(part: str, settings: TrainSettings) -> Estimate:
+    """Memory and work of a step; reads no weights, and the model may be a preset that is not on this machine."""
     with torch.device(META):
-        parts, _ = start(part, settings, meta_copy=True)
+        parts, _ = load_parts(part, settings, meta_copy=True)
     for _, module in parts.modules():
         module.to(META)
     return estimate.of_step(make_recipe(part, parts, settings), parts, settings)
 
 
-def start(part: str, settings: TrainSettings, meta_copy: bool = False) -> tuple[Parts, Path | None]:
-    """The parts that a run starts from, with a fresh adapter if the one to train is missing, and where they lie.
+def load_parts(part: str, settings: TrainSettings, meta_copy: bool = False) -> tuple[Parts, Path | None]:
+    """The parts that a run starts from, with a new adapter if the one to train is missing, and their folder.
 
-    As a `meta_copy` they have no weights.
+    A `meta_copy` has no weights.
     """
     if settings.model == "new":
         from eve_cli.data.world.language import vocabulary
@@ -98,7 +95,7 @@ def start(part: str, settings: TrainSettings, meta_copy: bool = False) -> tuple[
     torch.manual_seed(settings.seed)
     if part in ("edit", "joint") and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.control_image)
-        parts.instruction_encoder = copy.deepcopy(parts.text_encoder)  # which has read few instructions, and is frozen
+        parts.instruction_encoder = copy.deepcopy(parts.text_encoder)
     if part == "video" and parts.video is None:
         parts.video = fresh_video(parts.backbone, parts.settings.first_frame)
     return parts.freeze(), origin
@@ -108,58 +105,70 @@ def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
     """The recipe of a part, with its data."""
     recipe = registry.pick(RECIPES, part, "part")
     if settings.photos and settings.data != "world":
-        raise UsageError("--photos are mixed into `--data world` only; put them into the folder instead.")
+        raise UsageError("--photos can only be mixed into `--data world`; put them into the folder instead.")
     pictures = photos.load(settings.photos, parts.settings.pixels) if settings.photos else None
     source = batches.open_source(settings.data, pictures, settings.photo_share)
     return recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
 
 
-def home(part: str, settings: TrainSettings) -> Path:
+def run_folder(part: str, settings: TrainSettings) -> Path:
     """The run's folder."""
     return settings.out or Path("runs") / part
 
 
 def resumed(part: str, settings: Settings) -> Settings:
-    """The settings of the run to go on with, with those that were given now in their place."""
-    out = home(part, settings)
-    file = out / KEPT_SETTINGS
+    """The settings of the run in `--out`, updated with those of `settings` that differ from the defaults.
+
+    UsageError if there is no such run, if it trains another part, or if it was made with settings of another version.
+    """
+    out = run_folder(part, settings)
+    file = out / SETTINGS_FILE
     if not file.is_file():
         raise UsageError(
-            f"There is no run to resume in {out} (no {KEPT_SETTINGS}): leave --resume out, or check --out."
+            f"There is no run to resume in {out} (no {SETTINGS_FILE}): leave --resume out, or check --out."
         )
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    if kept.pop("part", part) != part:
-        raise UsageError(f"The run in {out} trains another part: see {KEPT_SETTINGS} there.")
-    plain = {f.name: f.default for f in dataclasses.fields(settings)}
-    given = {key: value for key, value in to_mapping(settings).items() if value != plain[key]}
-    if given.keys() & {"steps", "minutes"}:
-        kept.update(steps=None, minutes=None)
-    return from_mapping(type(settings), {**kept, **given}, str(file))
+    before = json.loads(file.read_text(encoding="utf-8"))
+    if before.pop("part", part) != part:
+        raise UsageError(f"The run in {out} trains another part: see {SETTINGS_FILE} there.")
+    defaults = to_mapping(type(settings)(resume=True))
+    now = {key: value for key, value in to_mapping(settings).items() if value != defaults[key]}
+    if now.keys() & {"steps", "minutes"}:
+        before.update(steps=None, minutes=None)
+    return from_mapping(type(settings), {**before, **now, "resume": True}, str(file))
 
 
-def write_settings(part: str, settings: TrainSettings, out: Path) -> None:
-    if os.environ.get("RANK", "0") != "0":
-        return
+def run_loop(
+    part: str, recipe: Recipe, settings: TrainSettings, out: Path, on_event: Callable[[Event], None] | None
+) -> Outcome:
+    """Trains; as soon as the loop has accepted the settings, they are written into the run's folder for `resumed`."""
+
+    def handle(event: Event) -> None:
+        if event.kind in ("started", "resumed"):
+            _write_settings(part, settings, out / SETTINGS_FILE)
+        if on_event is not None:
+            on_event(event)
+
+    return loop.run(recipe, settings.loop(), out, handle, resume=settings.resume, config=to_mapping(settings))
+
+
+def _write_settings(part: str, settings: TrainSettings, file: Path) -> None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = out / KEPT_SETTINGS
-        if settings.resume or not file.exists():
-            file.write_text(json.dumps({"part": part} | to_mapping(settings), indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps({"part": part} | to_mapping(settings), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"Cannot write to {out}: {error.strerror or error}.") from error
+        raise OutputError(f"Cannot write to {file.parent}: {error}.") from error
 
 
-def record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path | None) -> dict[str, Any]:
-    """The model's training record with this run's row; rows of other parts stay."""
+def training_record(part: str, settings: Mapping[str, Any], outcome: Outcome, origin: Path | None) -> dict[str, Any]:
+    """The model's training record with this run's row; rows of other parts do not change."""
     before = dict(bundle_manifest.read(origin).training) if origin is not None else {}
-    told = {k: v for k, v in to_mapping(settings).items() if k not in NOT_RECORDED}
+    recorded = {k: v for k, v in settings.items() if k not in NOT_RECORDED}
     losses = {name: round(value, 6) for name, value in outcome.losses.items()}
-    row = {"steps": outcome.step, "seconds": round(outcome.seconds), "losses": losses, "settings": told}
+    row = {"steps": outcome.step, "seconds": round(outcome.seconds), "losses": losses, "settings": recorded}
     return before | {part: row}
 
 
 def stored_dtype(origin: Path | None) -> torch.dtype:
-    """The type that a model's weights are stored in, so that saving it again changes no bit of the parts left alone."""
+    """The type of a model's stored weights, so that saving it again changes no bit of its other parts."""
     if origin is None:
         return torch.float16
     weights = next((origin / bundle_manifest.FOLDERS["backbone"]).glob("*.safetensors"))

@@ -1,4 +1,4 @@
-"""Discriminators and what they read."""
+"""Discriminators and their features."""
 
 import copy
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import Dinov2Config, Dinov2Model
 
-from eve_cli.alignment.adversary import Adversary
+from eve_cli.alignment.discriminator_trainer import DiscriminatorTrainer
 from eve_cli.alignment.discriminators import ClipDiscriminator, FrameDiscriminator
 from eve_cli.alignment.features import FEATURES, BackboneFeatures, open_features
 from eve_cli.errors import ModelError, UsageError
@@ -33,16 +33,16 @@ def dino(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_frame_discriminator_learns_what_is_real() -> None:
     torch.manual_seed(0)
-    adversary = Adversary(FrameDiscriminator(DIMS, TEXT), 3e-3)
+    trainer = DiscriminatorTrainer(FrameDiscriminator(DIMS, TEXT), 3e-3)
     words = torch.randn(8, TEXT)
     for _ in range(25):
-        told = adversary.learn(features(8, 0.7), features(8, -0.7), (features(8), words))
-    assert told["right"] > 0.9
+        result = trainer.train_step(features(8, 0.7), features(8, -0.7), (features(8), words))
+    assert result["accuracy"] > 0.9
 
 
 def test_a_clip_discriminator_sees_the_order_of_frames() -> None:
     torch.manual_seed(0)
-    adversary = Adversary(ClipDiscriminator(DIMS, TEXT), 3e-3)
+    trainer = DiscriminatorTrainer(ClipDiscriminator(DIMS, TEXT), 3e-3)
 
     def clips(turned: bool) -> list[Tensor]:
         rise = torch.linspace(-1, 1, 4).repeat(6).view(-1, 1, 1)
@@ -51,40 +51,40 @@ def test_a_clip_discriminator_sees_the_order_of_frames() -> None:
         ]
 
     for _ in range(60):
-        told = adversary.learn(clips(False), clips(True), (torch.randn(6, TEXT), 4))
-    assert told["right"] > 0.9  # each lone frame occurs in both
+        result = trainer.train_step(clips(False), clips(True), (torch.randn(6, TEXT), 4))
+    assert result["accuracy"] > 0.9  # each lone frame occurs in both
 
 
 def test_the_student_gets_a_gradient_and_the_discriminator_none() -> None:
-    adversary = Adversary(FrameDiscriminator(DIMS, TEXT), 1e-3)
-    judged = [level.requires_grad_() for level in features(3)]
-    adversary.loss(judged, (features(3), torch.randn(3, TEXT))).backward()
-    assert all(level.grad is not None and level.grad.any() for level in judged)
-    assert all(p.grad is None for p in adversary.parameters)
+    trainer = DiscriminatorTrainer(FrameDiscriminator(DIMS, TEXT), 1e-3)
+    fake = [level.requires_grad_() for level in features(3)]
+    trainer.generator_loss(fake, (features(3), torch.randn(3, TEXT))).backward()
+    assert all(level.grad is not None and level.grad.any() for level in fake)
+    assert all(p.grad is None for p in trainer.parameters)
 
 
-def test_a_discriminator_goes_on_where_it_was() -> None:
+def test_a_discriminator_resumes_where_it_was() -> None:
     torch.manual_seed(0)
-    first, second = (Adversary(FrameDiscriminator(DIMS, TEXT), 1e-3) for _ in range(2))
+    first, second = (DiscriminatorTrainer(FrameDiscriminator(DIMS, TEXT), 1e-3) for _ in range(2))
     data = [(features(4), features(4), (features(4), torch.randn(4, TEXT))) for _ in range(2)]
-    first.learn(*data[0])
+    first.train_step(*data[0])
     second.load_state(copy.deepcopy(first.state()))
-    for adversary in (first, second):
-        adversary.learn(*data[1])
+    for trainer in (first, second):
+        trainer.train_step(*data[1])
     for one, other in zip(first.parameters, second.parameters, strict=True):
         assert torch.equal(one, other)
 
 
 def test_accumulated_gradients_are_those_of_the_whole() -> None:
     torch.manual_seed(0)
-    whole = Adversary(FrameDiscriminator(DIMS, TEXT), 1e-3, r1=0.0, accumulate=9)
-    parts = Adversary(copy.deepcopy(whole.discriminator), 1e-3, r1=0.0, accumulate=9)
+    whole = DiscriminatorTrainer(FrameDiscriminator(DIMS, TEXT), 1e-3, r1_weight=0.0, accumulate=9)
+    parts = DiscriminatorTrainer(copy.deepcopy(whole.discriminator), 1e-3, r1_weight=0.0, accumulate=9)
     real, fake, seen, words = features(4), features(4), features(4), torch.randn(4, TEXT)
-    for adversary in (whole, parts):
-        adversary.discriminator.eval()  # spectral norms move with every call in training
-    whole.learn(real, fake, (seen, words))
+    for trainer in (whole, parts):
+        trainer.discriminator.eval()  # spectral norms move with every call in training
+    whole.train_step(real, fake, (seen, words))
     for cut in (slice(0, 2), slice(2, 4)):
-        parts.learn([f[cut] for f in real], [f[cut] for f in fake], ([f[cut] for f in seen], words[cut]))
+        parts.train_step([f[cut] for f in real], [f[cut] for f in fake], ([f[cut] for f in seen], words[cut]))
     for one, other in zip(whole.parameters, parts.parameters, strict=True):
         torch.testing.assert_close(one.grad, other.grad / 2)  # type: ignore[operator]
 

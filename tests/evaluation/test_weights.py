@@ -44,7 +44,7 @@ def test_missing_weights_are_one_sentence_and_no_number(
     monkeypatch.setattr("eve_cli.evaluation.weights.SHIPPED", ())
     metric = load(METRICS[name])(Weights(tmp_path), "cpu")
     said = metric.missing()
-    assert said and "\n" not in said and ("--download" in said or "eve train eyes" in said)
+    assert said and "\n" not in said and ("--download" in said or "eve train encoders" in said)
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)

@@ -1,4 +1,4 @@
-"""The loop: resuming changes nothing, several processes agree, and what goes wrong is said."""
+"""The loop: resuming changes nothing, several processes agree, and errors say what went wrong."""
 
 import importlib.util
 import json
@@ -59,7 +59,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, weights(recipe)
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, unbroken: tuple) -> None:
+def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path, unbroken: tuple) -> None:
     folder, expected = unbroken
     process = start(tmp_path, pause=0.02)
     wait_for(tmp_path / "checkpoints" / "step-00000020", process)
@@ -83,7 +83,7 @@ def test_batches_are_drawn_in_full_precision(tmp_path: Path, prefetch: int) -> N
     loop.run(Watching(), settings(steps=2, precision="bf16", prefetch=prefetch), tmp_path)
 
 
-def test_ctrl_c_saves_the_step_in_hand(tmp_path: Path, unbroken: tuple) -> None:
+def test_ctrl_c_saves_the_current_step(tmp_path: Path, unbroken: tuple) -> None:
     process = start(tmp_path, pause=0.02)
     wait_for(tmp_path / "checkpoints" / "step-00000010", process)
     process.send_signal(signal.SIGINT)
@@ -107,9 +107,32 @@ def test_two_processes_hold_the_same_weights(tmp_path: Path) -> None:
     assert weights(alone)["0.weight"].flatten().tolist() != first[0]
 
 
-def test_accumulated_batches_count_as_one(tmp_path: Path) -> None:
-    outcome = loop.run(Toy(), settings(steps=4, accumulate=3), tmp_path)
-    assert outcome.step == 4
+class Deterministic(Toy):
+    """The toy without noise, dropout and batch norm; each of its batches joins `joined` of the toy's."""
+
+    def __init__(self, joined: int) -> None:
+        super().__init__()
+        self.net, self.joined = torch.nn.Sequential(self.net[0], self.net[3], self.net[4]), joined
+        self.modules = {"net": self.net}
+
+    def batch(self, step: int, rank: int) -> dict[str, torch.Tensor]:
+        parts = [super(Deterministic, self).batch(step * self.joined + i, rank) for i in range(self.joined)]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def step(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"square": (self.net(batch["x"]) - batch["y"]).square().mean()}
+
+
+def test_accumulated_batches_train_as_one_large_batch(tmp_path: Path) -> None:
+    trained = []
+    for joined, accumulate in ((1, 3), (3, 1), (1, 1)):
+        recipe, chosen = Deterministic(joined), settings(steps=4, accumulate=accumulate, precision="no")
+        outcome = loop.run(recipe, chosen, tmp_path / f"{joined}-{accumulate}")
+        assert outcome.step == 4
+        trained.append(weights(recipe))
+    for name, value in trained[0].items():
+        torch.testing.assert_close(value, trained[1][name], rtol=1e-5, atol=1e-6)
+    assert any(not torch.allclose(value, trained[2][name], rtol=1e-3) for name, value in trained[0].items())
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_checkpoint(tmp_path: Path) -> None:
@@ -140,26 +163,42 @@ def test_an_error_while_drawing_reaches_the_caller(tmp_path: Path) -> None:
         loop.run(recipe, settings(), tmp_path)
 
 
-def test_minutes_end_a_run_and_lower_the_learning_rate(tmp_path: Path) -> None:
-    started = time.monotonic()
-    events: list[loop.Event] = []
+class Clock:
+    """A clock that the test sets."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_minutes_end_a_run_and_lower_the_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(loop, "time", clock)
+    recipe, events = Toy(), []
+    plain = recipe.step
+
+    def step(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        clock.now += 0.05
+        return plain(batch)
+
+    recipe.step = step  # type: ignore[method-assign]
     limit = settings(steps=None, minutes=0.02, preview_every=0, log_every=1)
-    outcome = loop.run(Toy(pause=0.005), limit, tmp_path, events.append)
-    assert 1.0 < time.monotonic() - started < 4
-    assert outcome.step > 20
+    outcome = loop.run(recipe, limit, tmp_path, events.append)
+    assert outcome.step == 24 and outcome.seconds == pytest.approx(1.2)
     rates = [event.lr for event in events if event.kind == "progress"]
     assert rates[-1] < 0.2 * max(rates) and max(rates) == pytest.approx(0.01)
     assert events[0].kind == "started" and events[-1].kind == "done"
 
 
-def test_only_two_checkpoints_stay_and_no_part_of_another(unbroken: tuple) -> None:
+def test_only_two_checkpoints_are_kept_and_no_part_of_another(unbroken: tuple) -> None:
     names = sorted(path.name for path in (unbroken[0] / "checkpoints").iterdir())
     assert names == ["step-00000050", "step-00000060"]
     files = {path.name for path in (unbroken[0] / "checkpoints" / names[0]).iterdir()}
     assert files == {"modules.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"}
 
 
-def test_a_failed_save_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = checkpoint.save(tmp_path, checkpoint.Checkpoint({"modules": {"a": torch.ones(2)}}, {"step": 1}))
 
     def full(*_: object) -> None:

@@ -19,7 +19,8 @@ from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini
 from eve_cli.training import record, session
-from eve_cli.training.recipes.lora import VIEWS, LoraRecipe, views
+from eve_cli.training.crops import CROPS, crops
+from eve_cli.training.recipes.lora import LoraRecipe
 from eve_cli.training.settings import LoraSettings
 
 
@@ -54,12 +55,12 @@ def weights(editor: Editor) -> dict[str, Tensor]:
 
 
 def test_captions_are_made_where_they_are_missing(images: Path) -> None:
-    pictures, captions = views(folders.pictures([images], "some"), "<toy>", "subject", 16)
-    assert captions[::VIEWS] == ["a <toy> on a beach", "in a city, <toy>", "a photo of <toy>"]
-    assert pictures.shape == (3 * VIEWS, 3, 16, 16) and len(captions) == len(pictures)
+    pictures, captions = crops(folders.pictures([images], "some"), "<toy>", "subject", 16)
+    assert captions[::CROPS] == ["a <toy> on a beach", "in a city, <toy>", "a photo of <toy>"]
+    assert pictures.shape == (3 * CROPS, 3, 16, 16) and len(captions) == len(pictures)
     assert not torch.equal(pictures[0], pictures[1])
-    assert views(folders.pictures([images], "some"), "<ink>", "style", 16)[1][-1] == "a picture in the style of <ink>"
-    assert torch.equal(pictures, views(folders.pictures([images], "some"), "<toy>", "style", 16)[0])
+    assert crops(folders.pictures([images], "some"), "<ink>", "style", 16)[1][-1] == "a picture in the style of <ink>"
+    assert torch.equal(pictures, crops(folders.pictures([images], "some"), "<toy>", "style", 16)[0])
 
 
 def test_a_folder_with_a_lora_comes_out(model: Path, images: Path, tmp_path: Path) -> None:
@@ -95,11 +96,13 @@ def test_no_bit_of_the_model_changes(model: Path, images: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "kind", "told"), [("<toy>", "subject", True), ("a z ball", "subject", False), ("<ink>", "style", False)]
+    ("token", "kind", "warned"), [("<toy>", "subject", True), ("a z ball", "subject", False), ("<ink>", "style", False)]
 )
-def test_a_subject_in_pieces_is_told(model: Path, images: Path, token: str, kind: Any, told: bool) -> None:
+def test_a_token_that_the_tokenizer_splits_is_warned_about(
+    model: Path, images: Path, token: str, kind: Any, warned: bool
+) -> None:
     recipe = LoraRecipe(bundle.load(model), 4, images=images, token=token, kind=kind, rank=2, model=model)
-    assert [token in text and "in pieces" in text for text in recipe.warnings({})] == [True] * told
+    assert [token in text and "into pieces" in text for text in recipe.warnings({})] == [True] * warned
 
 
 def test_it_learns_its_pictures(model: Path, images: Path, tmp_path: Path) -> None:

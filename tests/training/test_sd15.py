@@ -11,14 +11,24 @@ import torch
 from safetensors.torch import load_file
 
 from eve_cli.alignment import pipeline
+from eve_cli.alignment.settings import AlignSettings, align_recipe
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.training import session
-from eve_cli.training.settings import ALIGN_RECIPES, SETTINGS, AlignSettings
+from eve_cli.training.settings import SETTINGS
 
 FEW: dict[str, Any] = {"steps": 2, "batch": 1, "preview_every": 0, "log_every": 1, "quiet": True, "device": "cpu"}
-SHORT = {**FEW, "accumulate": 1, "points": 2, "rank": 2, "teacher_steps": 1, "frames": 2, "looked": 1, "save_every": 1}
+SHORT = {
+    **FEW,
+    "accumulate": 1,
+    "points": 2,
+    "rank": 2,
+    "teacher_steps": 1,
+    "frames": 2,
+    "discriminator_frames": 1,
+    "save_every": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +42,14 @@ def same_file(one: Path, other: Path, name: str) -> bool:
 
 
 def test_the_papers_recipe_aligns(model: Path, tmp_path: Path) -> None:
-    given = {**ALIGN_RECIPES["paper"], **SHORT, "adversarial_from": 0.5, "model": str(model)}
-    settings = AlignSettings(**given, out=tmp_path / "run", cache=tmp_path / "points")
+    values = {
+        **align_recipe({"recipe": "paper"}),
+        **SHORT,
+        "adversarial_start": 0.5,
+        "discriminator_frames": 1,
+        "model": str(model),
+    }
+    settings = AlignSettings(**values, out=tmp_path / "run", cache=tmp_path / "points")
     trained = pipeline.run(settings)
     assert trained.model is not None and all(torch.isfinite(torch.tensor(list(trained.outcome.losses.values()))))
     parts = bundle.load(trained.model)
@@ -60,10 +76,10 @@ def test_an_adapter_trains(part: str, moved: str, model: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("part", ["edit", "video", "backbone", "joint", "vae", "decoder"])
 def test_a_steps_cost_is_counted_without_weights(part: str, model: Path) -> None:
-    found = session.prospect(part, SETTINGS[part](**FEW, model=str(model)))
+    estimate = session.estimate_step(part, SETTINGS[part](**FEW, model=str(model)))
     parts = bundle.load(model)
-    assert found.weights == sum(p.numel() * 4 for _, m in parts.modules() for p in m.parameters())
-    assert found.flops > 0 and found.activations > 0 and 0 < found.learned * 4 <= found.weights
+    assert estimate.weights == sum(p.numel() * 4 for _, m in parts.modules() for p in m.parameters())
+    assert estimate.flops > 0 and estimate.activations > 0 and 0 < estimate.trained * 4 <= estimate.weights
 
 
 def test_the_true_size_takes_what_the_shapes_say() -> None:

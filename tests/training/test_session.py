@@ -1,4 +1,4 @@
-"""`eve train`: only the named part changes, settings are kept, and what is printed helps."""
+"""`eve train`: only the named part changes, settings are saved, and the output says what to do next."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from eve_cli.training.loop import Outcome
 from eve_cli.training.recipes import RECIPES
 from eve_cli.training.settings import SETTINGS, TrainSettings
 
-WHOLE = [part for part in RECIPES if part not in ("lora", "eyes")]  # the result is a whole model
+WHOLE = [part for part in RECIPES if part not in ("lora", "encoders")]  # the result is a whole model
 FOLDERS = {
     "vae": {"vae"},
     "decoder": {"vae"},
@@ -94,7 +94,7 @@ def test_a_resumed_recipe_has_the_losses_of_an_unbroken_one(part: str, model: Pa
     assert [row["loss"] for row in again] == [row["loss"] for row in whole] and len(whole) == 4
 
 
-def test_a_missing_adapter_is_made(tmp_path: Path) -> None:
+def test_a_missing_adapter_is_created(tmp_path: Path) -> None:
     bare = bundle.save(mini.build(vocabulary(), mini.TINY, edit=False, video=False), tmp_path / "bare")
     for part, fresh in (("video", {"video"}), ("edit", {"edit", "instruction_encoder"})):
         trained = session.train(part, settings(part, bare, tmp_path / part))
@@ -151,7 +151,7 @@ def test_a_run_can_be_resumed_without_saying_its_settings_again(model: Path, tmp
         session.resumed("edit", SETTINGS["edit"](out=tmp_path / "none", resume=True))
 
 
-def test_an_unknown_model_is_said_before_anything_is_written(tmp_path: Path) -> None:
+def test_an_unknown_model_is_an_error_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         session.train("edit", settings("edit", Path("nothing"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
@@ -173,14 +173,14 @@ def test_the_command_prints_the_model_alone_on_stdout(
     assert json.loads((out / "settings.json").read_text())["steps"] == 10
 
 
-def test_an_interrupted_run_says_how_to_go_on(
+def test_an_interrupted_run_says_how_to_resume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = Outcome(step=7, seconds=1.0, losses={}, checkpoint=tmp_path, interrupted=True)
     monkeypatch.setattr(session, "train", lambda *_: session.Trained(tmp_path, None, outcome))
     assert app.run(["train", "video", "--steps", "9"]) == 130
     shown = capsys.readouterr()
-    assert shown.out == "" and f"eve train video --out {tmp_path} --resume" in shown.err
+    assert shown.out == "" and f"resume with: eve train video --out {tmp_path} --resume" in shown.err
 
 
 def test_photographs_go_with_the_world_only(model: Path, tmp_path: Path) -> None:

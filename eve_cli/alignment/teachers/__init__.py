@@ -1,4 +1,4 @@
-"""Who judges the student: names and where each lives."""
+"""The student's teachers, by name."""
 
 TEACHERS = {
     "edit": "eve_cli.alignment.teachers.edit:EditTeacher",

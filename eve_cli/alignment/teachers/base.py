@@ -1,4 +1,4 @@
-"""What alignment asks of a teacher."""
+"""The protocol of a teacher."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from eve_cli.models.editor import Editor
 
 
 class Teacher(Protocol):
-    """A frozen model that judges one side of an edited clip, and what it takes to tell its samples from the student's.
+    """A frozen model that scores one aspect of an edited clip, and the discriminator that goes with it.
 
-    A new teacher is one file with a class of this form, made by ``(editor, guidance)``, and one row in `TEACHERS`.
+    A new teacher is one file with a class of this form, constructed as ``(editor, guidance)``, and one row in
+    `TEACHERS`.
     """
 
     name: str
     tree: Literal["backbone", "video", "lora_unet"]
-    """Which of its editor's trees it runs on."""
-    sees_source: bool
-    """Whether it knows the input clip, and so is right in much noise too."""
+    """The module tree of its editor that it runs on."""
+    reads_source: bool
+    """Whether the input clip is one of its conditions, so that its predictions are right at high noise too."""
     editor: Editor
     guidance: float | None
-    """Guidance on the texts; None is the model's own."""
+    """Guidance scale on texts; None is the model's."""
 
     @property
     def schedule(self) -> Schedule:
-        """On which its timesteps count: that of what it was trained with."""
+        """The noise schedule of its timesteps: the one that it was trained on."""
         ...
 
     def view(self, clips: Tensor) -> Tensor:
-        """What it looks at of clips (b, f, c, h, w): lone frames (b * f, c, h, w), or the clips."""
+        """The input of `clean` for clips (b, f, c, h, w): lone frames (b * f, c, h, w), or the clips."""
         ...
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Its clean latents of a noisy view at timesteps (rows of the view,), guided."""
+        """Its guided prediction of clean latents for a noisy view at timesteps (rows of the view,)."""
         ...
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
-        """Its own answer from noise (b, f, c, h, w): what its discriminator takes for real, as `shown` gives it."""
+        """A sample from noise (b, f, c, h, w), in the form of `discriminator_view`: real data for its discriminator."""
         ...
 
-    def shown(self, clips: Tensor, context: Context) -> Tensor:
-        """What its discriminator is shown of clips (b, f, c, h, w)."""
+    def discriminator_view(self, clips: Tensor, context: Context) -> Tensor:
+        """The frames of clips (b, f, c, h, w) that its discriminator reads."""
         ...
 
-    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        """The features of what is shown, and the further arguments that the discriminator takes with them."""
+    def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        """The features of a `discriminator_view`, and the discriminator's further arguments."""
         ...
 
     def discriminator(self, features: Features, text: int) -> nn.Module:
-        """A fresh discriminator over features, for texts of dimension `text`."""
+        """A new discriminator over features, for texts of dimension `text`."""
         ...

@@ -1,4 +1,4 @@
-"""The image-editing adapter as a teacher: is each frame edited as asked?"""
+"""The edit adapter as a teacher, which scores whether each frame follows the instruction."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from eve_cli.models.editor import Editor
 
 
 class EditTeacher:
-    """Backbone and edit adapter on lone frames, with the caption and the task label that people do not give."""
+    """Backbone and edit adapter on lone frames, with the caption and the task label that users do not give."""
 
     name = "edit"
     tree = "backbone"
-    sees_source = True
+    reads_source = True
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance
@@ -33,21 +33,21 @@ class EditTeacher:
         return self._denoiser(context, context.control_image.flatten(0, 1), context.frames)(noisy, t)
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
-        seen = context.looked.shape[1]
-        denoise = self._denoiser(context, context.pick(context.control_image), seen)
-        return ddim(denoise, self.schedule, context.pick(noise), self.schedule.trailing(steps))
+        frames = context.discriminator_frames.shape[1]
+        denoise = self._denoiser(context, context.pick_frames(context.control_image), frames)
+        return ddim(denoise, self.schedule, context.pick_frames(noise), self.schedule.trailing(steps))
 
-    def first(self, noise: Tensor, context: Context, steps: int) -> Tensor:
+    def edit_first(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         """The edited first frames (b, c, h, w) from noise of that shape."""
         denoise = self._denoiser(context, context.control_image[:, 0], 1)
         return ddim(denoise, self.schedule, noise, self.schedule.trailing(steps))
 
-    def shown(self, clips: Tensor, context: Context) -> Tensor:
-        return context.pick(clips)
+    def discriminator_view(self, clips: Tensor, context: Context) -> Tensor:
+        return context.pick_frames(clips)
 
-    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        words = per_frame(context.instruction.mean(1), context.looked.shape[1])
-        return features(shown), (features(context.pick(context.source)), words)
+    def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        text = per_frame(context.instruction.mean(1), context.discriminator_frames.shape[1])
+        return features(view), (features(context.pick_frames(context.source)), text)
 
     def discriminator(self, features: Features, text: int) -> FrameDiscriminator:
         return FrameDiscriminator(features.dims, text)

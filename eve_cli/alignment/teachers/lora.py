@@ -1,4 +1,4 @@
-"""A LoRA for a subject or a style as a teacher: does the picture show it?"""
+"""A LoRA for a subject or a style as a teacher, which scores whether frames show it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from eve_cli.models.editor import Editor
 
 
 class LoraTeacher:
-    """Backbone and LoRA on lone frames, from the caption alone (EVE, section 4.4); the editor has the LoRA."""
+    """Backbone and LoRA on lone frames, from the caption alone (EVE, section 4.4). The editor must have the LoRA."""
 
     name = "lora"
     tree = "lora_unet"
-    sees_source = False
+    reads_source = False
 
-    def __init__(self, editor: Editor, guidance: float | None = None, folder: str = "") -> None:
-        self.editor, self.guidance, self.folder = editor, guidance, folder
+    def __init__(self, editor: Editor, guidance: float | None = None) -> None:
+        self.editor, self.guidance = editor, guidance
 
     @property
     def schedule(self) -> Schedule:
@@ -33,17 +33,17 @@ class LoraTeacher:
         return self._guided(per_frame(context.text, context.frames))(noisy, t)
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
-        return self.paint(noise.flatten(0, 1), per_frame(context.text, context.frames), steps)
+        return self.generate(noise.flatten(0, 1), per_frame(context.text, context.frames), steps)
 
-    def paint(self, noise: Tensor, text: Tensor, steps: int) -> Tensor:
-        """Pictures (n, c, h, w) of what texts (n, tokens, dim) say."""
+    def generate(self, noise: Tensor, text: Tensor, steps: int) -> Tensor:
+        """Latents of pictures (n, c, h, w) for texts (n, tokens, dim)."""
         return ddim(self._guided(text), self.schedule, noise, self.schedule.trailing(steps))
 
-    def shown(self, clips: Tensor, context: Context) -> Tensor:
+    def discriminator_view(self, clips: Tensor, context: Context) -> Tensor:
         return clips.flatten(0, 1)
 
-    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        return features(shown), (per_frame(context.text.mean(1), context.frames), 1)
+    def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        return features(view), (per_frame(context.text.mean(1), context.frames), 1)
 
     def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
         return ClipDiscriminator(features.dims, text)

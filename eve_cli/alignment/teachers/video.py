@@ -1,4 +1,4 @@
-"""The video adapter as a teacher: does the clip move as clips do?"""
+"""The video adapter as a teacher, which scores motion and consistency over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class VideoTeacher:
 
     name = "video"
     tree = "video"
-    sees_source = False
+    reads_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
         self.editor, self.guidance = editor, guidance
@@ -35,11 +35,11 @@ class VideoTeacher:
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         return ddim(self._denoiser(context), self.schedule, noise, self.schedule.trailing(steps))
 
-    def shown(self, clips: Tensor, context: Context) -> Tensor:
+    def discriminator_view(self, clips: Tensor, context: Context) -> Tensor:
         return clips
 
-    def evidence(self, shown: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        return features(shown.flatten(0, 1)), (context.text.mean(1), shown.shape[1])
+    def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
+        return features(view.flatten(0, 1)), (context.text.mean(1), view.shape[1])
 
     def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
         return ClipDiscriminator(features.dims, text)

@@ -1,4 +1,4 @@
-"""What the recipes over latents share: encoding, tokens, weights and losses."""
+"""Functions of the recipes over latents: encoding, tokens, weights and losses."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from eve_cli.models.parts import Parts
 
 
 class LatentRecipe:
-    """What the recipes over latents have in common: parts in an editor, a source, and pieces of drawn samples."""
+    """Base of the recipes over latents: parts in an editor, a source, and chunks of samples."""
 
     progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int, source: Source | None, largest_chunk: int) -> None:
-        """A piece of the pool holds `largest_chunk` samples, fewer where batches are small."""
+        """A chunk of the pool has `largest_chunk` samples, or fewer where batches are small."""
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
         parts.channels_last()
         self.editor = Editor(parts, parts.device)
         self.modules: dict[str, nn.Module] = {}
         self.empty = parts.tokens([""])
-        small = min(1.0, (64 / parts.settings.pixels) ** 2)  # of larger pictures a piece holds fewer
+        small = min(1.0, (64 / parts.settings.pixels) ** 2)  # larger pictures: smaller chunks
         self.chunk = max(4, round(small * min(largest_chunk, 32 * batch)))
 
     def to(self, device: torch.device) -> None:
-        """Frozen parts follow the trained ones."""
+        """Moves all parts."""
         for _, module in self.parts.modules():
             module.to(device)
 
@@ -42,7 +42,7 @@ class LatentRecipe:
 def encode(editor: Editor, frames: Tensor) -> Tensor:
     """Frames (n, 3, side, side) in [0, 1] to normalised latents (n, c, h, w) on the CPU, in pieces.
 
-    On the meta device, where nothing has content, they are zeros.
+    On the meta device they are zeros.
     """
     if editor.device.type == "meta":
         shape = (len(frames), editor.backbone.config["in_channels"], *editor.latent_size(*frames.shape[-2:]))
@@ -52,12 +52,12 @@ def encode(editor: Editor, frames: Tensor) -> Tensor:
 
 
 def shrink(weight: Tensor, side: int) -> Tensor:
-    """A map over pixels (n, height, width) to one over latents (n, side, side), keeping what is marked anywhere."""
+    """Weights of pixels (n, height, width) as weights of latents (n, side, side): twice the mean, at most 1."""
     return F.adaptive_avg_pool2d(weight.unsqueeze(1), side).squeeze(1).mul(2).clamp(0, 1)
 
 
 def noisy_times(count: int, steps: int, generator: torch.Generator, bias: float = 1.0) -> Tensor:
-    """Timesteps (count,); ``bias`` 1 is uniform, 2 leans to the noisy end as t = 1 - u^2, where adapters act."""
+    """Timesteps (count,); ``bias`` 1 is uniform, 2 favours high noise, where adapters act (t = 1 - u^2)."""
     u = torch.rand(count, generator=generator)
     return ((1 - u.pow(bias)) * steps).long().clamp(0, steps - 1)
 

@@ -1,4 +1,4 @@
-"""The edit adapter: a ControlNet that sees the input frame and the instruction (EVE, section 3.1)."""
+"""The edit adapter: a ControlNet on the input frame and the instruction (EVE, section 3.1)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PLAIN_FROM = 0.7
 CHUNK = 1536
 NOISE_BIAS = 2.0
 PREVIEW_SEED = 20_000_001
-# What the backbone reads beside the adapter's instruction: people give only an instruction, so mostly that.
-CAPTION, EMPTY = 0.2, 0.15  # the rest: the instruction
-IDLE = 0.06  # share of samples with no instruction at all, whose target is the source: "nothing asked, nothing changed"
-TASK_TOLD = 0.4
-# The slow tasks more often: after 160k pairs at even shares remove was at .76, and texture and local still near 0.
+# Shares of the backbone's texts beside the instruction, which is all that users give.
+CAPTION_SHARE, EMPTY_SHARE = 0.2, 0.15
+UNEDITED_SHARE = 0.06  # of samples without an instruction, whose target is the source
+TASK_SHARE = 0.4  # of samples with a task label
+# More of the slow tasks: after 160k pairs at equal shares remove was at .76, and texture and local near 0.
 TASK_SHARES = {"add": 1.5, "remove": 0.8, "background": 1.2, "texture": 2.0, "local": 2.0, "style": 1.0, "global": 1.2}
 
 
@@ -36,7 +36,7 @@ class EditRecipe(common.LatentRecipe):
         self.modules = {"controlnet": parts.edit.requires_grad_(True)}
         if parts.instruction_encoder is not None:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
-        self.reader = parts.instruction_encoder or parts.text_encoder
+        self.instruction_encoder = parts.instruction_encoder or parts.text_encoder
         self.pool = Pool(self._draw)
 
     def _draw(self, number: int) -> Rows:
@@ -61,17 +61,17 @@ class EditRecipe(common.LatentRecipe):
         g = generator(self.seed, rank, step, 4)
         rows = self.pool.rows(step, self.count, g)
         chance = torch.rand(self.count, generator=g)
-        idle = torch.rand(self.count, generator=g) < IDLE
-        told = torch.rand(self.count, generator=g) < TASK_TOLD
-        text = torch.where((chance < CAPTION).unsqueeze(1), rows["caption"], rows["instruction"])
-        text = common.blank(text, self.empty, idle | (chance > 1 - EMPTY))
+        unedited = torch.rand(self.count, generator=g) < UNEDITED_SHARE
+        labelled = torch.rand(self.count, generator=g) < TASK_SHARE
+        text = torch.where((chance < CAPTION_SHARE).unsqueeze(1), rows["caption"], rows["instruction"])
+        text = common.blank(text, self.empty, unedited | (chance > 1 - EMPTY_SHARE))
         return {
             "source": rows["source"],
-            "target": torch.where(idle.view(-1, 1, 1, 1), rows["source"], rows["edited"]),
-            "weight": torch.where(idle.view(-1, 1, 1), torch.zeros(()), rows["weight"]),
-            "instruction": common.blank(rows["instruction"], self.empty, idle),
+            "target": torch.where(unedited.view(-1, 1, 1, 1), rows["source"], rows["edited"]),
+            "weight": torch.where(unedited.view(-1, 1, 1), torch.zeros(()), rows["weight"]),
+            "instruction": common.blank(rows["instruction"], self.empty, unedited),
             "text": text,
-            "task": torch.where(told & ~idle, rows["task"], UNKNOWN_TASK),
+            "task": torch.where(labelled & ~unedited, rows["task"], UNKNOWN_TASK),
             "noise": torch.randn(rows["source"].shape, generator=g),
             "t": common.noisy_times(self.count, self.editor.image_schedule.steps, g, NOISE_BIAS),
         }
@@ -80,7 +80,7 @@ class EditRecipe(common.LatentRecipe):
         schedule, t, target = self.editor.image_schedule, batch["t"], batch["target"]
         noisy = schedule.add_noise(target, batch["noise"], t)
         text = self.parts.text_encoder(batch["text"]).last_hidden_state
-        instruction = self.reader(batch["instruction"]).last_hidden_state
+        instruction = self.instruction_encoder(batch["instruction"]).last_hidden_state
         control_image = self.editor.control_image(batch["source"])
         clean = self.editor.clean_edit(noisy, t, text, instruction, control_image, batch["task"]).float()
         error = schedule.of_output(clean - target, t)
@@ -97,8 +97,8 @@ class EditRecipe(common.LatentRecipe):
         device = self.editor.device
         source = common.encode(self.editor, drawn.source[:, 0]).to(device)
         condition = self.editor.condition(drawn.instructions)
-        asked = (condition.text, condition.instruction, self.editor.control_image(source))
-        denoise = self.editor.guided_edit(*asked, guidance_scale=1.0, image_guidance_scale=1.0)
+        conditions = (condition.text, condition.instruction, self.editor.control_image(source))
+        denoise = self.editor.guided_edit(*conditions, guidance_scale=1.0, image_guidance_scale=1.0)
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.image_schedule
         out = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10)))

@@ -1,4 +1,4 @@
-"""Backbone and edit adapter together: pictures from text, and edits, before the backbone is frozen."""
+"""Backbone and edit adapter together: text to image, and edits, before the backbone is frozen."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from eve_cli.training.recipes.edit import EditRecipe
 
 
 class JointRecipe(common.LatentRecipe):
-    """The sum of both recipes' losses over batches of the same size, each of its own draws.
+    """The sum of both recipes' losses, each over a batch of its own.
 
-    A small backbone that was trained on text alone passes on too little of what the adapter copies from the input.
+    A small backbone that was trained on text alone keeps too little of what the adapter copies from the input.
     A video adapter must be trained again afterwards.
     """
 

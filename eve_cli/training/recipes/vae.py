@@ -1,4 +1,4 @@
-"""The vae: an autoencoder whose latents the other parts work in."""
+"""The VAE, in whose latents the other parts work."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from eve_cli.models import vae
 from eve_cli.models.parts import Parts
 from eve_cli.training.recipe import Batch, step_seed
 
-LATENT_NOISE = 0.1  # keeps near latents near pictures
-LATENT_PULL = 2e-4  # keeps the latents from outgrowing that noise
+LATENT_NOISE = 0.1  # makes similar latents decode to similar pictures
+LATENT_PULL = 2e-4  # keeps the latents from growing beyond that noise
 THING_WEIGHT = 4.0
-PICTURES = 512  # that the latents are measured on
+PICTURES = 512  # for the mean and scale of the latents
 
 
-class CodecRecipe:
-    """Reconstruction through slightly noisy latents; more weight where things are.
-
-    The extra weight falls away in the last third, so that the final optimum is the plain one.
-    """
+class VaeRecipe:
+    """Reconstruction from slightly noisy latents, with more weight on objects in the first two thirds of a run."""
 
     name = "vae"
     progress = 0.0
@@ -65,7 +62,7 @@ class CodecRecipe:
 
     @torch.no_grad()
     def conclude(self) -> None:
-        """Orders the latents by what one sees of them, and puts their mean and scale into the settings."""
+        """Orders the latent channels by how visible they are, and stores their mean and scale in the settings."""
         device = next(self.vae.parameters()).device
         images = torch.cat([self.batch(i, 998)["frames"] for i in range(-(-PICTURES // self.count))]).to(device) * 2 - 1
         vae.change_basis(self.vae, vae.visible_basis(self.vae, images))
@@ -77,8 +74,8 @@ class CodecRecipe:
         )
 
 
-class DecoderRecipe(CodecRecipe):
-    """The vae's decoder alone: the latents, and with them every other part, stay valid."""
+class DecoderRecipe(VaeRecipe):
+    """The VAE's decoder alone: latents do not change, so all other parts stay valid."""
 
     name = "decoder"
 
@@ -94,4 +91,4 @@ class DecoderRecipe(CodecRecipe):
         nn.Module.to(self.vae, device)
 
     def conclude(self) -> None:
-        """Nothing: the scale of the latents is what it was."""
+        """Nothing: the latents did not change."""

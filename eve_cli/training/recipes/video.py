@@ -17,11 +17,11 @@ NOISE_BIAS = 2.0
 PREVIEW_SEED = 20_000_001
 FIRST_DROPPED = 0.1
 TEXT_DROPPED = 0.15
-BOILING = 0.5  # weight of errors that change over time
+FLICKER_WEIGHT = 0.5  # weight of errors that change over time
 
 
 class VideoRecipe(common.LatentRecipe):
-    """Velocity prediction of clips by the frozen backbone with temporal layers; it never sees an edit."""
+    """Velocity prediction of clips by the frozen backbone with temporal layers; edits are not among the data."""
 
     name = "video"
 
@@ -55,13 +55,13 @@ class VideoRecipe(common.LatentRecipe):
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         schedule, t, latents = self.editor.schedule, batch["t"], batch["latents"]
-        # rows without a first frame go last: the editor runs rows behind the last of `first` without one
+        # rows without a first frame go last: the editor takes fewer rows of `first` than of latents
         rest = torch.ones(self.count, dtype=torch.bool, device="cpu")
         rest[batch["without_first"].cpu()] = False
         order = torch.cat([rest.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
         latents, t = latents[order], t[order]
         noisy = schedule.add_noise(latents, batch["noise"], t)
-        if self.parts.sparse is not None:  # else the first norm's input needs no gradient, and torch's way back crashes
+        if self.parts.sparse is not None:  # without it the first norm's input needs no gradient, and backward crashes
             noisy.requires_grad_(True)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
@@ -70,8 +70,8 @@ class VideoRecipe(common.LatentRecipe):
         noisiest = (t > 0.9 * schedule.steps).float()
         return {
             "velocity": error.square().mean(),
-            # errors that change from frame to frame are seen as boiling; for independent ones this is `velocity` again
-            "boiling": BOILING * 0.5 * (error[:, 1:] - error[:, :-1]).square().mean(),
+            # errors that change from frame to frame look like flicker; for independent errors this equals `velocity`
+            "flicker": FLICKER_WEIGHT * 0.5 * (error[:, 1:] - error[:, :-1]).square().mean(),
             "_clean_at_noisiest": ((clean - latents).square().mean((1, 2, 3, 4)) * noisiest).sum().detach()
             / noisiest.sum().clamp_min(1),
         }
@@ -86,5 +86,5 @@ class VideoRecipe(common.LatentRecipe):
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.schedule
         out = ddim(denoise, schedule, noise, schedule.trailing(10))
-        made = self.editor.decode(out.flatten(0, 1)).cpu().view(drawn.frames.shape)
-        return common.sheet([row for pair in zip(drawn.frames, made, strict=True) for row in pair])
+        samples = self.editor.decode(out.flatten(0, 1)).cpu().view(drawn.frames.shape)
+        return common.sheet([row for pair in zip(drawn.frames, samples, strict=True) for row in pair])

@@ -1,4 +1,4 @@
-"""Eyes for the world: small CLIP and ViCLIP that learn which caption belongs to which clip."""
+"""Encoders of the world: a small CLIP and a small ViCLIP, trained to match clips and captions."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 
 SIDE = 64
-CHUNK = 256  # pairs in a piece of the pool
-HOTTEST = 50.0  # of the scale on cosines
-GATE = 0.9
-TRIALS = 100  # clips by which an attribute's gate is measured
+CHUNK = 256  # pairs in a chunk of the pool
+MAX_SCALE = 50.0  # of cosines
+GATE = 0.9  # accuracy that an attribute needs to be scored
+TRIALS = 100  # clips per attribute for that accuracy
 GATES_FILE = "gates.json"
 
 
 @dataclass(frozen=True)
-class EyeSizes:
-    """Widths and depths of both."""
+class EncoderSizes:
+    """Widths and depths of both encoders."""
 
     width: int = 128
     layers: int = 4
@@ -48,25 +48,25 @@ class EyeSizes:
     embed: int = 96
 
 
-class EyesRecipe:
-    """Contrastive learning (Radford et al. 2021) in which the hardest negatives are sure to be there.
+class EncodersRecipe:
+    """Contrastive learning (Radford et al. 2021) with hard negatives in every batch.
 
-    A batch holds pairs of clips that differ in one attribute alone. CLIP sees one frame of each clip, ViCLIP all of it.
+    A batch holds pairs of clips that differ in one attribute. CLIP reads one frame of each clip, ViCLIP the clip.
     """
 
-    name = "eyes"
+    name = "encoders"
     progress = 0.0
 
     def __init__(
-        self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None, sizes: EyeSizes | None = None
+        self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None, sizes: EncoderSizes | None = None
     ) -> None:
         self.parts, self.count, self.seed = parts, max(1, batch // 2), seed
-        sizes = sizes or EyeSizes()
-        self.words = parts.tokenizer
+        sizes = sizes or EncoderSizes()
+        self.tokenizer = parts.tokenizer
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.clip = small_clip(sizes, self.words, parts.settings.text_tokens)
-            self.viclip = small_viclip(sizes, self.words, parts.settings.text_tokens)
+            self.clip = small_clip(sizes, self.tokenizer, parts.settings.text_tokens)
+            self.viclip = small_viclip(sizes, self.tokenizer, parts.settings.text_tokens)
         self.modules: dict[str, nn.Module] = {"clip": self.clip, "viclip": self.viclip}
         self.pool = Pool(self._draw, chunks=12, every=40)
 
@@ -99,20 +99,20 @@ class EyesRecipe:
     def step(self, batch: Batch) -> dict[str, Tensor]:
         clips, ids = batch["clips"].float() / 255, batch["ids"]
         frames = normalised(clips[:, int(batch["frame"])], OPENAI)
-        seen = features(self.clip.get_image_features(pixel_values=frames))
+        visual = features(self.clip.get_image_features(pixel_values=frames))
         text = features(self.clip.get_text_features(input_ids=ids))
-        still, still_pair, still_right = contrast(seen, text, self.clip.logit_scale.exp(), ~batch["moves"])
+        clip, clip_pair, clip_accuracy = contrast(visual, text, self.clip.logit_scale.exp(), ~batch["moves"])
         chosen = every_step(clips.shape[1], self.viclip.sizes.frames)
-        seen = self.viclip.look(normalised(clips[:, chosen], IMAGENET))
-        everywhere = torch.ones_like(batch["moves"])
-        moving, moving_pair, moving_right = contrast(seen, self.viclip.read(ids), 1 / self.viclip.temp, everywhere)
+        visual = self.viclip.look(normalised(clips[:, chosen], IMAGENET))
+        every = torch.ones_like(batch["moves"])
+        viclip, viclip_pair, viclip_accuracy = contrast(visual, self.viclip.read(ids), 1 / self.viclip.temp, every)
         return {
-            "clip": still,
-            "clip_pair": still_pair,
-            "viclip": moving,
-            "viclip_pair": moving_pair,
-            "_clip_right": still_right,
-            "_viclip_right": moving_right,
+            "clip": clip,
+            "clip_pair": clip_pair,
+            "viclip": viclip,
+            "viclip_pair": viclip_pair,
+            "_clip_accuracy": clip_accuracy,
+            "_viclip_accuracy": viclip_accuracy,
         }
 
     def preview(self, step: int) -> Tensor | None:
@@ -120,22 +120,22 @@ class EyesRecipe:
 
     @torch.no_grad()
     def save(self, path: Path, record: Mapping[str, Any]) -> Path:
-        """Writes both as released ones lie there, and how well each tells every attribute apart on clips never seen."""
-        out = path / "eyes"
-        save_clip(self.clip, self.words, self.parts.settings.text_tokens, out / "clip")
-        viclip_encoders.save(self.viclip.float(), self.words, out / "viclip")
+        """Writes both in the layouts of the released ones, with their retrieval accuracy on held-out clips."""
+        out = path / "encoders"
+        save_clip(self.clip, self.tokenizer, self.parts.settings.text_tokens, out / "clip")
+        viclip_encoders.save(self.viclip.float(), self.tokenizer, out / "viclip")
         for name, score in scorers(out).items():
-            found = {attribute: retrieval(score, attribute, TRIALS) for attribute in ATTRIBUTES}
+            accuracy = {attribute: retrieval(score, attribute, TRIALS) for attribute in ATTRIBUTES}
             rows = {
-                a: {"right": round(r, 4), "chance": round(c, 4), "passed": r >= GATE} for a, (r, c) in found.items()
+                a: {"right": round(r, 4), "chance": round(c, 4), "passed": r >= GATE} for a, (r, c) in accuracy.items()
             }
-            told = {"gate": GATE, "trials": TRIALS, "attributes": rows, "training": dict(record)}
-            (out / name / GATES_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            gates = {"gate": GATE, "trials": TRIALS, "attributes": rows, "training": dict(record)}
+            (out / name / GATES_FILE).write_text(json.dumps(gates, indent=1) + "\n", encoding="utf-8")
         return out
 
 
 def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
-    """By name, what gives a value for each text about uint8 frames, with eyes loaded as any user loads them."""
+    """Functions by name that score texts for uint8 frames, with the encoders loaded from their folder."""
     clip = Clip.load(out / "clip")
     sizes = viclip_encoders.sizes_of(out / "viclip")
     assert sizes is not None
@@ -146,19 +146,24 @@ def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
     }
 
 
-def contrast(seen: Tensor, text: Tensor, scale: Tensor, told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The symmetric contrastive loss over all; over each pair alone, where it can be ``told`` apart; and how often.
+def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The symmetric contrastive loss over the batch; the same within each separable pair; and the accuracy there.
 
-    ``seen`` and ``text`` (2 n, dim), of which 2 i and 2 i + 1 are a pair; ``told`` (n,).
+    ``visual`` and ``text`` (2 n, dim), of which 2 i and 2 i + 1 are a pair; ``separable`` (n,): whether the encoder can
+    tell the two apart at all.
     """
-    scores = F.normalize(seen.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, HOTTEST)
+    scores = (
+        F.normalize(visual.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, MAX_SCALE)
+    )
     which = torch.arange(len(scores), device=scores.device)
     whole = (F.cross_entropy(scores, which) + F.cross_entropy(scores.T, which)) / 2
-    blocks = scores.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).diagonal(dim1=0, dim2=2)  # (2, 2, n): seen, text, pair
+    blocks = (
+        scores.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).diagonal(dim1=0, dim2=2)
+    )  # (2, 2, n): visual, text, pair
     answer = torch.tensor([0, 1], device=scores.device).unsqueeze(1).expand(2, blocks.shape[-1])
-    each = F.cross_entropy(blocks.transpose(0, 1), answer, reduction="none")  # over texts, for what is seen
-    each = each + F.cross_entropy(blocks, answer, reduction="none")  # over what is seen, for texts
-    weight = told.float().expand_as(each)
+    each = F.cross_entropy(blocks.transpose(0, 1), answer, reduction="none")  # over texts
+    each = each + F.cross_entropy(blocks, answer, reduction="none")  # over clips
+    weight = separable.float().expand_as(each)
     right = (blocks.transpose(0, 1).argmax(0) == answer).float()
     count = weight.sum().clamp_min(1)
     return whole, (each * weight).sum() / count / 2, ((right * weight).sum() / count).detach()
@@ -169,11 +174,11 @@ def normalised(frames: Tensor, statistics: tuple[Any, Any]) -> Tensor:
     return (frames - mean) / std
 
 
-def small_clip(sizes: EyeSizes, words: Any, context: int) -> CLIPModel:
-    """An untrained CLIP for frames of 64 x 64 and the world's words."""
-    ids = {name: getattr(words, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+def small_clip(sizes: EncoderSizes, tokenizer: Any, context: int) -> CLIPModel:
+    """An untrained CLIP for frames of 64 x 64 and the world's vocabulary."""
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text = {
-        "vocab_size": len(words),
+        "vocab_size": len(tokenizer),
         "hidden_size": sizes.embed,
         "intermediate_size": 4 * sizes.embed,
         "num_hidden_layers": sizes.text_layers,
@@ -191,9 +196,9 @@ def small_clip(sizes: EyeSizes, words: Any, context: int) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text | ids, vision_config=vision, projection_dim=sizes.embed))  # pyright: ignore
 
 
-def small_viclip(sizes: EyeSizes, words: Any, context: int) -> Viclip:
-    """An untrained ViCLIP for clips of 64 x 64 and the world's words."""
-    assert words.eos_token_id == len(words) - 1, "ViCLIP takes the last token for the end"
+def small_viclip(sizes: EncoderSizes, tokenizer: Any, context: int) -> Viclip:
+    """An untrained ViCLIP for clips of 64 x 64 and the world's vocabulary."""
+    assert tokenizer.eos_token_id == len(tokenizer) - 1, "ViCLIP reads the last token as the end of a text"
     own = ViclipSizes(
         width=sizes.video_width,
         layers=sizes.video_layers,
@@ -205,7 +210,7 @@ def small_viclip(sizes: EyeSizes, words: Any, context: int) -> Viclip:
         text_layers=sizes.text_layers,
         text_heads=sizes.heads,
         context=context,
-        vocabulary=len(words),
+        vocabulary=len(tokenizer),
         embed=sizes.embed,
     )
     model = Viclip(replace(own))
@@ -214,15 +219,15 @@ def small_viclip(sizes: EyeSizes, words: Any, context: int) -> Viclip:
     return model
 
 
-def save_clip(model: CLIPModel, words: Any, context: int, folder: Path) -> None:
-    """Writes a CLIP as a released one lies there, in half precision."""
+def save_clip(model: CLIPModel, tokenizer: Any, context: int, folder: Path) -> None:
+    """Writes a CLIP in the layout of a released one, in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     copy = CLIPModel(model.config)
     copy.load_state_dict(model.state_dict())
     copy.half().save_pretrained(folder)
-    words.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     side = {"height": SIDE, "width": SIDE}
-    told = {"crop_size": side, "size": {"shortest_edge": SIDE}, "resample": 3, "rescale_factor": 1 / 255}
-    told |= {"image_mean": OPENAI[0], "image_std": OPENAI[1]}
-    told |= {f"do_{part}": True for part in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")}
-    (folder / "preprocessor_config.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    processor = {"crop_size": side, "size": {"shortest_edge": SIDE}, "resample": 3, "rescale_factor": 1 / 255}
+    processor |= {"image_mean": OPENAI[0], "image_std": OPENAI[1]}
+    processor |= {f"do_{part}": True for part in ("resize", "center_crop", "rescale", "normalize", "convert_rgb")}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The world's eyes: trained, saved and read as released networks are; gates; what they are tried on."""
+"""Encoders of the world: trained, saved and read as released networks are; gates; the clips of the gates."""
 
 import json
 import math
@@ -20,25 +20,25 @@ from eve_cli.models import bundle
 from eve_cli.models.families import mini
 from eve_cli.registry import load
 from eve_cli.training import record, session
-from eve_cli.training.recipes import eyes
-from eve_cli.training.settings import EyesSettings
+from eve_cli.training.recipes import encoders
+from eve_cli.training.settings import EncodersSettings
 
-SMALL = eyes.EyeSizes(32, 1, 2, 16, 32, 1, 4, 1, 16)
+SMALL = encoders.EncoderSizes(32, 1, 2, 16, 32, 1, 4, 1, 16)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a few steps, through the command's own road, and of the same again with a pause in it."""
-    home = tmp_path_factory.mktemp("eyes")
+    """A run of a few steps, and the same with an interruption."""
+    home = tmp_path_factory.mktemp("encoders")
     model = bundle.save(mini.build(vocabulary(), mini.TINY), home / "tiny")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(eyes, "CHUNK", 6)
-        patch.setattr(eyes, "TRIALS", 1)
-        patch.setattr(eyes, "EyeSizes", lambda: SMALL)
+        patch.setattr(encoders, "CHUNK", 6)
+        patch.setattr(encoders, "TRIALS", 1)
+        patch.setattr(encoders, "EncoderSizes", lambda: SMALL)
         plain: dict[str, Any] = {"model": str(model), "batch": 4, "precision": "no", "log_every": 1}
-        session.train("eyes", EyesSettings(steps=4, out=home / "whole", **plain))
-        session.train("eyes", EyesSettings(steps=2, out=home / "run", **plain))
-        session.train("eyes", EyesSettings(steps=4, out=home / "run", resume=True, **plain))
+        session.train("encoders", EncodersSettings(steps=4, out=home / "whole", **plain))
+        session.train("encoders", EncodersSettings(steps=2, out=home / "run", **plain))
+        session.train("encoders", EncodersSettings(steps=4, out=home / "run", resume=True, **plain))
     return home
 
 
@@ -49,7 +49,7 @@ def test_a_resumed_run_has_the_losses_of_an_unbroken_one(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["clip", "viclip"])
 def test_gates_are_kept_with_the_weights(name: str, folder: Path) -> None:
-    told = json.loads((folder / "run" / "eyes" / name / GATES_FILE).read_text())
+    told = json.loads((folder / "run" / "encoders" / name / GATES_FILE).read_text())
     assert set(told["attributes"]) == set(ATTRIBUTES) and told["trials"] == 1 and told["training"]["steps"] == 4
     for row in told["attributes"].values():
         assert row["passed"] == (row["right"] >= GATE) and 0 < row["chance"] <= 0.5
@@ -65,7 +65,7 @@ def judged(task: str) -> Judged:
 def open_gates(folder: Path, right: float) -> None:
     for name in ("clip", "viclip"):
         told = {"attributes": {attribute: {"right": right} for attribute in ATTRIBUTES}}
-        (folder / "run" / "eyes" / name / GATES_FILE).write_text(json.dumps(told))
+        (folder / "run" / "encoders" / name / GATES_FILE).write_text(json.dumps(told))
 
 
 @pytest.mark.parametrize("name", ["world_clip", "world_viclip"])
@@ -129,7 +129,7 @@ def test_contrast_is_that_of_a_loop() -> None:
     g = torch.Generator().manual_seed(0)
     seen, text = torch.randn(6, 5, generator=g), torch.randn(6, 5, generator=g)
     told, scale = torch.tensor([True, False, True]), torch.tensor(7.0)
-    whole, pairs, right = eyes.contrast(seen, text, scale, told)
+    whole, pairs, right = encoders.contrast(seen, text, scale, told)
     table = 7 * F.normalize(seen, dim=1) @ F.normalize(text, dim=1).T
     by_loop = [F.cross_entropy(t[i : i + 1], torch.tensor([i])) for t in (table, table.T) for i in range(6)]
     assert whole == pytest.approx(float(sum(by_loop)) / 12, abs=1e-6)

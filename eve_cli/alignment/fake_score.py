@@ -1,4 +1,4 @@
-"""A model of the student's own samples: the second half of distribution matching (Yin et al. 2024, DMD)."""
+"""A model of the score of the student's samples, for distribution matching distillation (DMD, Yin et al. 2024)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from eve_cli.alignment.context import Context
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.models import lora, low_rank
 from eve_cli.models.share_weights import shared_unet
-from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
+from eve_cli.training.checkpoint import load_optimizer, optimizer_tensors
 
 NAME = "score"
 
 
-class Scores:
-    """A teacher with low-rank layers that follow what the student makes.
+class FakeScore:
+    """A copy of a teacher with low-rank layers, which are trained on the student's samples.
 
-    What it makes of noisy latents, less what the teacher makes of them, points from the student's samples to the
-    teacher's without averaging over them.
+    The teacher's prediction minus this one points from the student's samples to the teacher's, without the blur of a
+    mean.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Scores:
         self.accumulate, self.average, self.calls = accumulate, average, 0
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        """Its clean latents of a noisy view."""
+        """Its prediction of clean latents for a noisy view, without gradients."""
         with torch.no_grad():
             return self.teacher.clean(noisy, t, context)
 
-    def learn(self, made: Tensor, context: Context) -> Tensor:
-        """One step on what the student made, a view without gradient; the loss, of the velocity."""
+    def train_step(self, sample: Tensor, context: Context) -> Tensor:
+        """One step on a view of the student's samples, without gradient; returns the loss of the velocity."""
         schedule = self.teacher.schedule
-        t = torch.randint(20, schedule.steps, (len(made),), device=made.device)
-        noisy = schedule.add_noise(made, torch.randn_like(made), t)
-        error = schedule.of_output(self.teacher.clean(noisy, t, context).float() - made, t)
+        t = torch.randint(20, schedule.steps, (len(sample),), device=sample.device)
+        noisy = schedule.add_noise(sample, torch.randn_like(sample), t)
+        error = schedule.of_output(self.teacher.clean(noisy, t, context).float() - sample, t)
         loss = error.square().mean()
         gradients = torch.autograd.grad(loss / self.accumulate, self.layers)
         for layer, gradient in zip(self.layers, gradients, strict=True):
@@ -77,7 +77,7 @@ class Scores:
 
     @torch.no_grad()
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Puts `state` back."""
+        """Loads what `state` returned."""
         for i, layer in enumerate(self.layers):
             layer.copy_(state[f"layer/{i}"])
         load_optimizer(
