@@ -30,13 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli import registry
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.distillation import delta, image_scores, optimise
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.assd import ASSDOptions
-from eve_cli.editing.options.dds import DDSOptions
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.options.assd import ASSDOptions
+from eve_cli.methods.options.dds import DDSOptions
+from eve_cli.methods.registry import METHODS
+from eve_cli.methods.score_distillation import delta, image_scores, optimise
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 

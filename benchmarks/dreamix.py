@@ -44,14 +44,14 @@ from eve_cli.data.world.edits import MOTION, RenderedEdit, WorldEdit, edit_scene
 from eve_cli.data.world.scene import sample_scene
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.make import text_to_video
-from eve_cli.editing.methods.dreamix import Dreamix
-from eve_cli.editing.options.dreamix import DreamixOptions
 from eve_cli.evaluation import drawings, truth
 from eve_cli.evaluation.probe import Probe, right
 from eve_cli.evaluation.statistics import cluster_bootstrap, paired, wilson
+from eve_cli.generation.generate import text_to_video
 from eve_cli.media.compose import save_png
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.dreamix import Dreamix
+from eve_cli.methods.options.dreamix import DreamixOptions
 from eve_cli.models.editor import Editor
 
 HELD = 2**41 + 1_300_000  # seeds that no training draws

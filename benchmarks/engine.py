@@ -37,15 +37,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli.data.world.edits import render_edit
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import diffusers_config
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.cost import Cost, count
-from eve_cli.editing.methods.eve import Eve
+from eve_cli.estimate.flops import Cost, count
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.alignment import Test
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.eve import Eve
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
-from eve_cli.models.forward.run import Run
-from eve_cli.models.forward.windows import Windows
+from eve_cli.models.inference.run import Run
+from eve_cli.models.inference.windows import Windows
 from eve_cli.models.parts import Parts
 
 TEXT = "make it a red car at night"

@@ -36,14 +36,14 @@ from eve_cli import registry
 from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.editing import tuning
-from eve_cli.editing.contract import Clip, EditMethod, Guidance
-from eve_cli.editing.cost import Cost, count, ghost
-from eve_cli.editing.method_options import options_class
-from eve_cli.editing.methods import METHODS
 from eve_cli.editing.request import ADAPTER_METHODS
+from eve_cli.estimate.flops import Cost, count, ghost
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.methods import finetune
+from eve_cli.methods.base import Clip, EditMethod, Guidance
+from eve_cli.methods.option_fields import options_class
+from eve_cli.methods.registry import METHODS
 from eve_cli.models.editor import Editor
 
 
@@ -179,8 +179,8 @@ def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, 
     channels: Any = editor.parts.codec.config["latent_channels"]
     source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=empty.device)
     learned = Cost()
-    if isinstance(method, tuning.Learner) and (how := method.tuning(guidance)).steps:
-        learned = tuning.cost(empty, source, how)
+    if isinstance(method, finetune.Learner) and (how := method.tuning(guidance)).steps:
+        learned = finetune.cost(empty, source, how)
     return learned, count(empty, lambda: method.edit(empty, clip_of(source), guidance))
 
 

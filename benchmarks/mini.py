@@ -247,7 +247,7 @@ def main() -> None:
     if args.strips:
         save_strips(keep, args.strips)
     if args.write:
-        from eve_cli.models.folder import resolve
+        from eve_cli.models.bundle_manifest import resolve
 
         file = resolve(args.model) / "bundle.json"
         content = json.loads(file.read_text())

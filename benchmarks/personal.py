@@ -32,11 +32,11 @@ from eve_cli.data.inputs import BRING
 from eve_cli.data.world import novel
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.per_frame import PerFrame
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.probe import soften
 from eve_cli.media.compose import save_png
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models import lora
 from eve_cli.models.editor import Editor
 

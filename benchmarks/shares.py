@@ -33,7 +33,7 @@ from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
 from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
-from eve_cli.models.forward.networks import Networks
+from eve_cli.models.inference.networks import Networks
 
 CLIP = Path(__file__).resolve().parents[1] / "examples" / "car.mp4"
 STAGES = ("text", "encode", "edit adapter", "UNet", "sampler and guidance", "decode", "files")

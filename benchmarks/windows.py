@@ -26,13 +26,13 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import RenderedEdit, render_edit
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.eve import Eve
-from eve_cli.editing.methods.per_frame import PerFrame
-from eve_cli.editing.windows import plan_spans, plan_windows
+from eve_cli.diffusion.windows import plan_spans, plan_windows
 from eve_cli.evaluation import alignment, truth
 from eve_cli.evaluation.alignment import Test
 from eve_cli.evaluation.metrics.seam import LEAST_STEP, steps
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.eve import Eve
+from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models.editor import Editor
 
 WINDOW, CHAIN = 8, 2

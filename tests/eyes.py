@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from eve_cli.models.words import word_tokenizer
-from eve_cli.perception import viclip_eyes
+from eve_cli.models.tokenizer import word_tokenizer
+from eve_cli.perception import viclip_encoders
 from eve_cli.perception.viclip import Viclip, ViclipSizes
 
 WORDS = ("a", "red", "blue", "car", "dog", "in", "the", "snow", "at", "night", "two", "sharks", "swim")
@@ -72,7 +72,7 @@ def viclip_folder(folder: Path, sizes: ViclipSizes = SMALL) -> Path:
     """A ViCLIP as a safetensors file with a tokenizer beside it; `sizes` are given the vocabulary's."""
     words = tokenizer()
     torch.manual_seed(2)
-    viclip_eyes.save(Viclip(sized(sizes)), words, folder)
+    viclip_encoders.save(Viclip(sized(sizes)), words, folder)
     return folder
 
 

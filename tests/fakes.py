@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.editing.loading import LoadedModel
 from eve_cli.editing.request import EditRequest
+from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
 
 

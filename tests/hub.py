@@ -21,7 +21,7 @@ from eve_cli.models.families import sd15
 from eve_cli.models.families.sd15 import TINY
 from eve_cli.models.parts import Parts
 from eve_cli.models.presets import NETWORK, PRESETS, Preset
-from eve_cli.models.words import END, START
+from eve_cli.models.tokenizer import END, START
 
 OLD_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 PNDM = {

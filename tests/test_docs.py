@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docs import generate
-from eve_cli.models.folder import FOLDERS
+from eve_cli.models.bundle_manifest import FOLDERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")] + sorted(REPOSITORY.glob("[de]*s/*.md"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eve_cli.cli import app
-from eve_cli.models import folder
+from eve_cli.models import bundle_manifest
 from tests.clips import make_clip, pictures, read_clip
 from tests.tiny import tiny_bundle
 
@@ -48,8 +48,8 @@ def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.Capt
     assert made.returncode == 0, made.stderr
     bundle = Path(made.stdout.splitlines()[-1])
     assert bundle == settings["TARGET"]
-    folder.verify(bundle)
-    trained = folder.read(bundle).training
+    bundle_manifest.verify(bundle)
+    trained = bundle_manifest.read(bundle).training
     assert set(trained) == set(PARTS) and all(row["steps"] == 2 for row in trained.values())
 
     again = run("train_mini.sh", **settings)
@@ -64,7 +64,7 @@ def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.Capt
     aligned = run("align_mini.sh", QUICK=1, OUT=tmp_path / "align", MODEL=bundle, TARGET=tmp_path / "aligned")
     assert aligned.returncode == 0, aligned.stderr
     assert "| seed0 |" in aligned.stdout and Path(aligned.stdout.splitlines()[-1]) == tmp_path / "aligned"
-    assert folder.read(tmp_path / "aligned").training["align"]["steps"] == 2
+    assert bundle_manifest.read(tmp_path / "aligned").training["align"]["steps"] == 2
 
 
 def test_a_careful_edit(tmp_path: Path, tiny: dict[str, object]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from eve_cli.editing.contract import Clip
+from eve_cli.methods.base import Clip
 from eve_cli.models import bundle
 from eve_cli.models.families import mini
 from eve_cli.models.parts import BundleSettings, Parts

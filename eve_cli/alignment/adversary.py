@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eve_cli.alignment import losses
 from eve_cli.alignment.losses import GeneratorLoss
-from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
+from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
 Average = Callable[[Sequence[nn.Parameter]], None]
 

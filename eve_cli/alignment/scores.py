@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.alignment.context import Context
-from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.models import lora, low_rank
-from eve_cli.models.graft import image_tree
+from eve_cli.models.share_weights import image_tree
+from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
 NAME = "score"
 

@@ -16,11 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from eve_cli.alignment.context import Context, per_frame
 from eve_cli.diffusion.samplers import ddim, ddim_step
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.models import align, lora, low_rank
+from eve_cli.models import alignment_lora, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
-from eve_cli.models.graft import image_tree
 from eve_cli.models.low_rank import Tree, Where
+from eve_cli.models.share_weights import image_tree
 
 Visit = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -36,15 +36,15 @@ class Student:
 
     def _learn(self, rank: int, where: Where, fresh: bool) -> None:
         if fresh:
-            low_rank.add(self.tree, align.ADAPTER, rank, where)
-        for parameter in low_rank.parameters(self.tree, align.ADAPTER):
+            low_rank.add(self.tree, alignment_lora.ADAPTER, rank, where)
+        for parameter in low_rank.parameters(self.tree, alignment_lora.ADAPTER):
             parameter.data = parameter.data.float()  # bfloat16 would lose most of the small steps
             parameter.requires_grad_(True)
-        self.module: nn.Module = low_rank.Layers(self.tree, align.ADAPTER)
+        self.module: nn.Module = low_rank.Layers(self.tree, alignment_lora.ADAPTER)
 
     def weights(self) -> dict[str, Tensor]:
         """What was learned, by peft's names."""
-        return low_rank.weights(self.tree, align.ADAPTER)
+        return low_rank.weights(self.tree, alignment_lora.ADAPTER)
 
     @classmethod
     def fresh(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:

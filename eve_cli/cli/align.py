@@ -14,7 +14,8 @@ app = typer.Typer(add_completion=False)
 
 def align(settings: AlignSettings) -> None:
     """Checks, prepares, trains and says where the model is."""
-    from eve_cli.training import aligning, session
+    from eve_cli.alignment import pipeline
+    from eve_cli.training import session
 
     if settings.resume:
         settings = session.resumed("align", settings)
@@ -22,9 +23,9 @@ def align(settings: AlignSettings) -> None:
     if settings.dry_run:
         _prospect(settings)
         return
-    aligning.check(settings)
+    pipeline.check(settings)
     bar = console.Progress("points", settings.points, "points", quiet=shown.quiet)
-    trained = aligning.run(settings, shown, lambda done, of: bar.update(done, "latents and teachers' samples"))
+    trained = pipeline.run(settings, shown, lambda done, of: bar.update(done, "latents and teachers' samples"))
     outcome = trained.outcome
     if trained.model is None:
         out = trained.folder
@@ -37,8 +38,8 @@ def align(settings: AlignSettings) -> None:
 
 
 def _prospect(settings: AlignSettings) -> None:
+    from eve_cli.alignment.pipeline import Alignment
     from eve_cli.settings import to_mapping
-    from eve_cli.training.aligning import Alignment
 
     found = Alignment(settings, ghost=True).prospect()
     for name, value in to_mapping(settings).items():

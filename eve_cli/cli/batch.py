@@ -11,8 +11,8 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.watcher import Watcher
 from eve_cli.errors import OutputError, SomeFailed
 from eve_cli.settings import like, setting, to_mapping
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eve_cli.cli import console
 
 if TYPE_CHECKING:
-    from eve_cli.editing.forecast import Forecast
+    from eve_cli.estimate.estimator import Forecast
     from eve_cli.media.clip import VideoInfo
 
 

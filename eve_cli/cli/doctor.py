@@ -29,7 +29,7 @@ def doctor(
 
     Each line is ok, warn or fail, and says what to do. Exit code 7 if something fails.
     """
-    from eve_cli.editing.checkup import examine
+    from eve_cli.cli.checks import examine
 
     found = examine(model)
     lines = [f"{each.state:<5} {each.name:<10} {each.text}" for each in found]
@@ -51,8 +51,8 @@ def facts() -> dict[str, str]:
     """What can matter, in order."""
     import torch
 
-    from eve_cli.editing import machine
-    from eve_cli.editing.loading import pick_device, versions
+    from eve_cli.models.loading import pick_device, versions
+    from eve_cli.runtime import machine
 
     device = pick_device("auto")
     known = versions()

@@ -10,14 +10,14 @@ import typer
 
 from eve_cli.cli import console, describe
 from eve_cli.cli.options import add_command
-from eve_cli.editing import processes
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.watcher import Watcher
 from eve_cli.registry import load
+from eve_cli.runtime import distributed
 
 if TYPE_CHECKING:
-    from eve_cli.editing.forecast import Forecast
-    from eve_cli.editing.session import Result
+    from eve_cli.editing.pipeline import Result
+    from eve_cli.estimate.estimator import Forecast
     from eve_cli.media.clip import VideoInfo
 
 app, resume_app, rerun_app = (typer.Typer(add_completion=False) for _ in range(3))
@@ -37,9 +37,9 @@ def edit(request: EditRequest) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
     def work() -> "Result":
-        from eve_cli.editing import session
+        from eve_cli.editing import pipeline
 
-        return session.edit(request, shown)
+        return pipeline.edit(request, shown)
 
     shown.run(work, as_json=request.as_json)
 
@@ -54,9 +54,9 @@ def resume(
     shown = Shown(quiet=quiet)
 
     def work() -> "Result":
-        from eve_cli.editing import session
+        from eve_cli.editing import pipeline
 
-        return session.resume(run_dir, shown)
+        return pipeline.resume(run_dir, shown)
 
     shown.run(work, as_json=json_output)
 
@@ -75,9 +75,9 @@ def rerun(
     shown = Shown(quiet=quiet)
 
     def work() -> "Result":
-        from eve_cli.editing import session
+        from eve_cli.editing import pipeline
 
-        return session.rerun(run_json, output, overwrite, shown)
+        return pipeline.rerun(run_json, output, overwrite, shown)
 
     shown.run(work, as_json=json_output)
 
@@ -131,8 +131,8 @@ class Shown(Watcher):
 
     def run(self, work: "Callable[[], Result]", *, as_json: bool) -> None:
         """Does the work, prints its result, and says how to go on if it is stopped; one process does so for all."""
-        if not processes.leads():
-            load("eve_cli.editing.session:assist")()
+        if not distributed.leads():
+            load("eve_cli.editing.pipeline:assist")()
             return
         try:
             result = work()

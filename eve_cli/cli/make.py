@@ -9,7 +9,7 @@ import typer
 from eve_cli.cli import console
 from eve_cli.cli.edit import Shown
 from eve_cli.cli.options import add_command
-from eve_cli.editing.making import Animating, Generating, Making, Subject
+from eve_cli.generation.request import Animating, Generating, Making, Subject
 
 generate_app, subject_app, animate_app = (typer.Typer(add_completion=False) for _ in range(3))
 
@@ -39,9 +39,9 @@ def generate(asked: Generating) -> None:
     shown = _shown(asked)
 
     def work() -> Path:
-        from eve_cli.editing import make
+        from eve_cli.generation import generate
 
-        return make.generate(asked, shown)
+        return generate.generate(asked, shown)
 
     shown.make(work, asked.format == "json")
 
@@ -51,9 +51,9 @@ def subject(asked: Subject) -> None:
     shown = _shown(asked)
 
     def work() -> Path:
-        from eve_cli.editing import make
+        from eve_cli.generation import generate
 
-        return make.subject(asked, shown)
+        return generate.subject(asked, shown)
 
     shown.make(work, asked.format == "json")
 
@@ -63,9 +63,9 @@ def animate(asked: Animating) -> None:
     shown = _shown(asked)
 
     def work():
-        from eve_cli.editing import make
+        from eve_cli.generation import generate
 
-        return make.animate(asked, shown)
+        return generate.animate(asked, shown)
 
     shown.run(work, as_json=asked.format == "json")
 

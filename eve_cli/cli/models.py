@@ -14,7 +14,7 @@ from eve_cli.cli import console
 from eve_cli.errors import CheckFailed, EveError, UsageError
 
 if TYPE_CHECKING:
-    from eve_cli.models.folder import Manifest
+    from eve_cli.models.bundle_manifest import Manifest
     from eve_cli.models.presets import Preset
     from eve_cli.models.pulling import Pull
 
@@ -34,15 +34,15 @@ FilePath = Annotated[Path | None, typer.Option(metavar="PATH")]
 @app.command("list")
 def list_models(json_output: Json = False) -> None:
     """The presets, and the models of this machine."""
-    from eve_cli.models import folder
+    from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
     found = []
     for name, preset in PRESETS.items():
-        here = folder.here(name)
+        here = bundle_manifest.here(name)
         size = here.bytes / 1e6 if here else preset.megabytes
         found.append(_line(name, here is not None, size, preset.licences, preset.summary))
-    for manifest in folder.kept():
+    for manifest in bundle_manifest.kept():
         if manifest.path.name not in PRESETS:
             licences = sorted({str(each.get("licence", "?")) for each in manifest.sources.values()})
             found.append(_line(manifest.path.name, True, manifest.bytes / 1e6, licences, str(manifest.path)))
@@ -65,12 +65,12 @@ def _line(name: str, here: bool, megabytes: float, licences: list[str], summary:
 @app.command("show")
 def show(name: Name, json_output: Json = False) -> None:
     """What a model is made of: parts, where each is from, licences, schedules, settings, how it was trained."""
-    from eve_cli.models import folder
+    from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
-    manifest = folder.here(name)
+    manifest = bundle_manifest.here(name)
     if manifest is None and name not in PRESETS:
-        folder.resolve(name)  # says what is wrong
+        bundle_manifest.resolve(name)  # says what is wrong
     told = _of_bundle(manifest) if manifest is not None else _of_preset(PRESETS[name])
     if json_output:
         console.result(told, as_json=True)
@@ -79,7 +79,7 @@ def show(name: Name, json_output: Json = False) -> None:
 
 
 def _of_bundle(manifest: Manifest) -> dict[str, Any]:
-    from eve_cli.models.folder import FOLDERS, SCHEDULES
+    from eve_cli.models.bundle_manifest import FOLDERS, SCHEDULES
 
     parts = {}
     for part in manifest.parts:
@@ -113,7 +113,7 @@ def _of_preset(preset: Preset) -> dict[str, Any]:
 
 
 def _told(told: dict[str, Any]) -> list[str]:
-    from eve_cli.models.folder import FOLDERS
+    from eve_cli.models.bundle_manifest import FOLDERS
 
     lines = [f"{told['path'] or 'not on this machine: eve models pull fetches it'}   {told['bytes'] / 1e9:.2f} GB"]
     for part, each in told["parts"].items():
@@ -147,14 +147,14 @@ def pull(
     """Fetch a preset from the Hub, after saying sizes and licences; broken off, it goes on where it stopped."""
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    from eve_cli.models import folder, pulling
+    from eve_cli.models import bundle_manifest, pulling
 
     preset = pulling.named(name)
     if backbone:
         preset = pulling.with_backbone(preset, backbone)
     present = None if again else pulling.have(preset)
     if present is not None:
-        folder.verify(present.path, again=False)
+        bundle_manifest.verify(present.path, again=False)
         _say(quiet, "here", f"{preset.name} is on this machine, and whole")
         console.result(present.path)
         return
@@ -164,7 +164,7 @@ def pull(
 
 
 def _agreed(going: Pull, yes: bool, quiet: bool) -> None:
-    from eve_cli.models.folder import FOLDERS
+    from eve_cli.models.bundle_manifest import FOLDERS
 
     rows = going.rows()
     for row in rows:
@@ -186,15 +186,15 @@ def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Models (default: all).", metavar="MODEL...")] = None,
 ) -> None:
     """Read every file of models again, and compare it with its hash."""
-    from eve_cli.models import folder
+    from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
-    here = [name for name in PRESETS if folder.here(name)]
-    wanted = names or [*here, *(m.path.name for m in folder.kept() if m.path.name not in here)]
+    here = [name for name in PRESETS if bundle_manifest.here(name)]
+    wanted = names or [*here, *(m.path.name for m in bundle_manifest.kept() if m.path.name not in here)]
     broken = []
     for name in wanted:
         try:
-            manifest = folder.verify(folder.resolve(name))
+            manifest = bundle_manifest.verify(bundle_manifest.resolve(name))
         except EveError as error:
             broken.append(name)
             console.result(f"broken   {name}   {error}")
@@ -242,7 +242,7 @@ def import_model(
     overwrite: Overwrite = False,
 ) -> None:
     """Take a bundle in, or make a model of parts: folders in diffusers' form, or single .safetensors files."""
-    from eve_cli.models import folder, importing
+    from eve_cli.models import bundle_manifest, importing
 
     given = {
         "backbone": backbone or (origin if origin is not None and not _is_bundle(origin) else None),
@@ -265,7 +265,9 @@ def import_model(
         raise UsageError("A model made of parts needs a name: give --name.")
     else:
         made = importing.parts_in(name, parts, base, prediction, overwrite)
-    console.say("model", f"{made.name} · {folder.read(made).bytes / 1e9:.2f} GB · eve edit --model {made.name}")
+    console.say(
+        "model", f"{made.name} · {bundle_manifest.read(made).bytes / 1e9:.2f} GB · eve edit --model {made.name}"
+    )
     console.result(made)
 
 

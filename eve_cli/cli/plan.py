@@ -13,7 +13,7 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.errors import OutOfMemory
 
 if TYPE_CHECKING:
-    from eve_cli.editing.plan import Outlook
+    from eve_cli.estimate.report import Outlook
 
 app = typer.Typer(add_completion=False)
 
@@ -24,7 +24,7 @@ def plan(request: EditRequest) -> None:
     Times rest on the past edits of this machine, and on a short trial where there are none. Exit code 5 if the edit
     would not fit into memory.
     """
-    from eve_cli.editing.plan import outlook
+    from eve_cli.estimate.report import outlook
 
     if request.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"

@@ -9,15 +9,15 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
-from eve_cli.evaluation.rating.settings import MakeSettings, ServeSettings, TallySettings
+from eve_cli.rating.settings import MakeSettings, ServeSettings, TallySettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Let people judge edits, blind.")
 
 
 def make(settings: MakeSettings) -> None:
     """Says what the votes can show, then writes the study; its folder goes to stdout."""
-    from eve_cli.evaluation.rating import make as making
-    from eve_cli.evaluation.rating import power
+    from eve_cli.rating import create as making
+    from eve_cli.rating import power
 
     drafted = making.draft(settings)
     console.say("in", f"{', '.join(drafted.systems)} · {len(drafted.items)} edits in common")
@@ -45,8 +45,8 @@ def make(settings: MakeSettings) -> None:
 
 def serve(settings: ServeSettings) -> None:
     """Prints the address and serves until Ctrl-C."""
-    from eve_cli.evaluation.rating import answers
-    from eve_cli.evaluation.rating.server import Server
+    from eve_cli.rating import answers
+    from eve_cli.rating.server import Server
 
     server = Server(settings.study, settings.port)
     console.result(server.url)
@@ -63,8 +63,8 @@ def serve(settings: ServeSettings) -> None:
 
 def tally(settings: TallySettings) -> None:
     """Counts, writes the files and prints the tables."""
-    from eve_cli.evaluation.rating import summary
-    from eve_cli.evaluation.rating import tally as counting
+    from eve_cli.rating import analyze as counting
+    from eve_cli.rating import summary
 
     counted = counting.count(settings)
     for note in counted.notes:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eve_cli.editing import session
-from eve_cli.editing.folder import RunFolder
-from eve_cli.editing.loading import LoadedModel, load_model
+from eve_cli.editing import pipeline
 from eve_cli.editing.manifest import Row
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.watcher import Watcher
+from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
+from eve_cli.models.loading import LoadedModel, load_model
 
 RESULTS = "results.jsonl"
 OF_MODEL = ("model", "backbone", "lora", "edit_text", "device", "dtype")
@@ -106,13 +106,13 @@ def _line(row: Row, watcher: Watcher, models: Models) -> Line:
     return {**line, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _edit(request: EditRequest, watcher: Watcher, models: Models) -> session.Result:
+def _edit(request: EditRequest, watcher: Watcher, models: Models) -> pipeline.Result:
     """A new edit, or the rest of one that was interrupted; what is there of another one is replaced."""
     assert request.output is not None
-    folder = session.run_folder(request)
+    folder = pipeline.run_folder(request)
     if (folder / "plan.json").is_file() and _same(RunFolder(folder).plan["request"], request):
-        return session.resume(folder, watcher, load=models)
-    return session.edit(request.changed(overwrite=True), watcher, load=models)
+        return pipeline.resume(folder, watcher, load=models)
+    return pipeline.edit(request.changed(overwrite=True), watcher, load=models)
 
 
 def _same(planned: Mapping[str, Any], request: EditRequest) -> bool:
@@ -121,7 +121,7 @@ def _same(planned: Mapping[str, Any], request: EditRequest) -> bool:
     return all(planned.get(name) == value for name, value in asked.items() if value not in (None, "auto"))
 
 
-def _told(done: session.Result) -> Line:
+def _told(done: pipeline.Result) -> Line:
     kept = done.plan["record"]
     return {
         "run": str(done.run),

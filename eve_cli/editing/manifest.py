@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin
 
 from eve_cli.editing.request import EditRequest, default_output
 from eve_cli.errors import EveError, InputError, UsageError
-from eve_cli.media import sources
+from eve_cli.media import input_resolver
 from eve_cli.settings import field_types, from_mapping
 
 VIDEOS = (
@@ -78,10 +78,10 @@ def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     """The values of each row, and the folder that its input is named from."""
     if source.is_dir():
         files = [each for each in source.iterdir() if each.is_file() and not each.name.startswith(".")]
-        wanted = [each for each in files if each.suffix.lower() in (*VIDEOS, *sources.PICTURES)]
+        wanted = [each for each in files if each.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES)]
         if not wanted:
             raise InputError(f"{source}: there is no video and no picture in this folder.")
-        yield from (({"input": str(each)}, Path()) for each in sorted(wanted, key=sources.natural))
+        yield from (({"input": str(each)}, Path()) for each in sorted(wanted, key=input_resolver.natural))
         return
     table, lines = source.suffix.lower() in (".csv", ".tsv"), source.suffix.lower() in (".jsonl", ".ndjson")
     if source.is_file() and not (table or lines):

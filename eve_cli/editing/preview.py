@@ -15,22 +15,22 @@ from typing import Any, Literal
 import torch
 
 from eve_cli import registry
-from eve_cli.editing import record
-from eve_cli.editing.contract import Guidance
-from eve_cli.editing.folder import RunFolder, write_atomically
-from eve_cli.editing.guard import Event, Guard
-from eve_cli.editing.loading import LoadedModel, load_model
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.sdedit import SDEditOptions
+from eve_cli.diffusion.windows import Window
+from eve_cli.editing import provenance
+from eve_cli.editing.pipeline import draft, edited, unknown_words
+from eve_cli.editing.preview_cache import Shelf, make, tidy
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.session import draft, edited, unknown_words
-from eve_cli.editing.shelf import Shelf, make, tidy
+from eve_cli.editing.run_dir import RunFolder, write_atomically
 from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
-from eve_cli.editing.watcher import Watcher
-from eve_cli.editing.windows import Window
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
+from eve_cli.methods.base import Guidance
+from eve_cli.methods.options.sdedit import SDEditOptions
+from eve_cli.methods.registry import METHODS
+from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.runtime.guard import Event, Guard
 from eve_cli.settings import from_mapping
 
 Show = Literal["three", "all"]
@@ -88,7 +88,7 @@ def preview(
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     request = request.changed(seed=None if "seed" in lists else seed)
     registry.pick(METHODS, request.method, "method")
-    info, model = record.check_input(request), load(request)
+    info, model = provenance.check_input(request), load(request)
     shelf = Shelf(request, model)
     shots, times = survey(request, model, shelf, find_cuts)
     lists = lists or strengths(request, model)

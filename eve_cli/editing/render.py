@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
-from eve_cli.editing.fit import to_bytes, to_floats
-from eve_cli.editing.folder import RunFolder
-from eve_cli.editing.guard import Guard
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.windows import Window
+from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.stills import StillWriter
+from eve_cli.models.canvas import to_bytes, to_floats
+from eve_cli.runtime.guard import Guard
 
 if TYPE_CHECKING:
     from eve_cli.media.encode import VideoWriter

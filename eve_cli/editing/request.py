@@ -8,11 +8,11 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Literal
 
-from eve_cli.editing.method_options import carries_options, options_of, owners
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.base import MethodOptions
 from eve_cli.errors import OutputError, UsageError
-from eve_cli.media import codecs, sources, stills
+from eve_cli.media import codecs, input_resolver, stills
+from eve_cli.methods.option_fields import carries_options, options_of, owners
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.registry import METHODS
 from eve_cli.settings import setting, to_mapping
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
@@ -167,7 +167,7 @@ class EditRequest:
     @property
     def picture(self) -> bool:
         """Whether the input is one picture, and so the result."""
-        return sources.is_picture(self.input)
+        return input_resolver.is_picture(self.input)
 
     def as_kept(self) -> dict[str, Any]:
         """What a run.json keeps: everything that can change a pixel of the result."""
@@ -207,7 +207,7 @@ def check_output(request: EditRequest) -> None:
 def _check_type(request: EditRequest, path: Path) -> None:
     wanted = path.suffix.lower()
     if not request.picture:
-        if wanted in sources.PICTURES:
+        if wanted in input_resolver.PICTURES:
             raise UsageError(
                 f"{request.input} is edited as a video, so the result cannot be the picture {path}: name a video file, "
                 f"such as {path.with_suffix('.mp4')}."

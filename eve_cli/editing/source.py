@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from eve_cli import registry
-from eve_cli.editing.fit import model_size, to_floats
-from eve_cli.editing.folder import BLOCK, RunFolder
-from eve_cli.editing.guard import Guard
+from eve_cli.diffusion.windows import shots_between
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.windows import shots_between
+from eve_cli.editing.run_dir import BLOCK, RunFolder
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
+from eve_cli.models.canvas import model_size, to_floats
 from eve_cli.models.parts import BundleSettings
+from eve_cli.runtime.guard import Guard
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from eve_cli import registry
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.base import MethodOptions
-from eve_cli.editing.options.per_frame import PerFrameOptions
 from eve_cli.errors import InputError
 from eve_cli.evaluation import truth
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.registry import METHODS
 from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
 

@@ -11,11 +11,7 @@ from typing import Any
 
 from eve_cli import registry
 from eve_cli.data import tgve
-from eve_cli.editing import session
-from eve_cli.editing.loading import LoadedModel, check_parts, load_model
-from eve_cli.editing.method_options import options_class
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.captions import Captioned
+from eve_cli.editing import pipeline
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, ModelError, OutOfMemory, UsageError
 from eve_cli.evaluation import sets
@@ -25,7 +21,11 @@ from eve_cli.evaluation.results import read_json, write_json
 from eve_cli.evaluation.sets import COPIED, EvalSet
 from eve_cli.evaluation.settings import BenchSettings
 from eve_cli.media.decode import VideoReader
-from eve_cli.models import folder as bundles
+from eve_cli.methods.option_fields import options_class
+from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.registry import METHODS
+from eve_cli.models import bundle_manifest as bundles
+from eve_cli.models.loading import LoadedModel, check_parts, load_model
 from eve_cli.settings import to_mapping
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
@@ -152,7 +152,7 @@ class Editing:
         for number, (pair, file) in enumerate(zip(pairs, files, strict=True)):
             try:
                 if file in missing:
-                    session.edit(self._request(entry, pair, file, number), load=self._load)
+                    pipeline.edit(self._request(entry, pair, file, number), load=self._load)
                 made.append(replace(pair, edited=file))
             except (OutOfMemory, ModelError, UsageError):
                 raise

@@ -13,8 +13,8 @@ from eve_cli.evaluation.alignment import Test
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.results import write_text
 from eve_cli.evaluation.sets import EvalSet
-from eve_cli.media.atomic import AtomicFile
 from eve_cli.media.pictures import PictureFolder
+from eve_cli.storage.atomic import AtomicFile
 
 TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
 

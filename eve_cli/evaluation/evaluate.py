@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eve_cli.editing.loading import pick_device, versions
 from eve_cli.errors import EveError, OutputError
 from eve_cli.evaluation import summary
 from eve_cli.evaluation.judging import Rule
@@ -31,6 +30,7 @@ from eve_cli.evaluation.run import SCORES, Progress, Run, judges
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.settings import JudgeSettings
 from eve_cli.evaluation.weights import Weights
+from eve_cli.models.loading import pick_device, versions
 from eve_cli.settings import to_mapping
 
 MARKDOWN = "summary.md"

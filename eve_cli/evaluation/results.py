@@ -12,7 +12,7 @@ from typing import Any
 
 from eve_cli.errors import InputError
 from eve_cli.evaluation.metrics.base import Column
-from eve_cli.media.atomic import AtomicFile
+from eve_cli.storage.atomic import AtomicFile
 
 FACTS = ("method", "id", "video", "task", "frames")
 TEXTS = ("notes", "error")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli import registry
-from eve_cli.editing.record import describe_input
+from eve_cli.editing.provenance import describe_input
 from eve_cli.errors import EveError, OutOfMemory, UsageError
 from eve_cli.evaluation import media
 from eve_cli.evaluation.judging import Loaded, Loader, Rule

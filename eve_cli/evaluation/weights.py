@@ -10,8 +10,8 @@ from typing import Any
 
 from eve_cli.errors import ModelError
 from eve_cli.models import hub
-from eve_cli.models.folder import sha256
-from eve_cli.perception.headers import Shapes, compare, shapes
+from eve_cli.models.bundle_manifest import sha256
+from eve_cli.storage.headers import Shapes, compare, shapes
 
 WEIGHTS_FILE = "model.safetensors"
 SHIPPED = (Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights")
@@ -167,9 +167,9 @@ def expected(name: str, folder: Path) -> Shapes | None:
     """
     row = CHECKPOINTS[name]
     if row.kind == "viclip":
-        from eve_cli.perception import viclip, viclip_eyes
+        from eve_cli.perception import viclip, viclip_encoders
 
-        own = {"L/14": viclip.L14, "B/16": viclip.B16}.get(row.size) or viclip_eyes.sizes_of(folder)
+        own = {"L/14": viclip.L14, "B/16": viclip.B16}.get(row.size) or viclip_encoders.sizes_of(folder)
         if own is None:
             raise ModelError(f"{folder} has no config.json with the sizes of its ViCLIP.")
         return viclip.file_shapes(own)

@@ -60,7 +60,7 @@ def save_png(rgb: Picture, path: str | os.PathLike[str]) -> None:
     """Save (3, height, width) as a PNG file, complete or not at all."""
     from PIL import Image
 
-    from eve_cli.media.atomic import AtomicFile
+    from eve_cli.storage.atomic import AtomicFile
 
     file = AtomicFile(os.fspath(path))
     try:

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from eve_cli.media.sources import Source
+from eve_cli.media.input_resolver import Source
 
 
 def converted(source: Source) -> Source | None:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from eve_cli.errors import InputError
-from eve_cli.media import color, containers, seek, sources
+from eve_cli.media import color, demuxer, input_resolver, seek
 from eve_cli.media.clip import Frame, Report, VideoInfo
 from eve_cli.media.threads import ahead
 
@@ -48,7 +48,7 @@ class VideoReader:
         max_frames: int | None = None,
         errors: Errors = "skip",
     ) -> None:
-        self._source = sources.resolve(src)
+        self._source = input_resolver.resolve(src)
         self._start = None if not start else _exact(start)
         self._end = None if end is None else _exact(end)
         self._size, self._fps, self._max_frames, self._errors = size, fps, max_frames, errors
@@ -64,7 +64,7 @@ class VideoReader:
         self.report.warnings.extend(info.notes)
 
     def _open(self, fps: float | Fraction | None) -> VideoInfo:
-        self._pictures = containers.opener(self._source, None if fps is None else _exact(fps))
+        self._pictures = demuxer.opener(self._source, None if fps is None else _exact(fps))
         info = self._pictures.info
         trusted = info.duration is not None and any(kind in info.container for kind in seek.INDEXED)
         if trusted and self._start is not None and self._start >= info.start + (info.duration or 0):

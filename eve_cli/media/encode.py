@@ -14,11 +14,11 @@ import numpy as np
 
 from eve_cli.errors import OutputError
 from eve_cli.media import codecs, color
-from eve_cli.media.atomic import AtomicFile
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.mux import Output, Queued, Wanted
 from eve_cli.media.pictures import PictureFolder, is_folder
 from eve_cli.media.threads import Behind
+from eve_cli.storage.atomic import AtomicFile
 
 LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov or a folder/ keep it"
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)

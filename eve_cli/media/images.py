@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from eve_cli.errors import InputError
 from eve_cli.media import color
 from eve_cli.media.clip import Color, Orientation, Report, VideoInfo
-from eve_cli.media.sources import Source
+from eve_cli.media.input_resolver import Source
 
 if TYPE_CHECKING:
     from av import VideoFrame

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eve_cli.errors import InputError
-from eve_cli.media import color, sources
+from eve_cli.media import color, input_resolver
 from eve_cli.media.clip import AudioTrack, Chapter, Orientation, SubtitleTrack, VideoInfo
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def open_file(name: str, path: Path) -> InputContainer:
     try:
         return av.open(f"file:{path}", options={"protocol_whitelist": "file"}, **lenient)
     except (av.FFmpegError, OSError, ValueError):
-        raise sources.why_unreadable(name, path) from None
+        raise input_resolver.why_unreadable(name, path) from None
 
 
 def pick_stream(name: str, container: InputContainer) -> VideoStream:
@@ -57,7 +57,7 @@ def pick_stream(name: str, container: InputContainer) -> VideoStream:
     videos = [stream for stream in videos if stream.codec_context is not None]
     if not videos:
         codec = _four_letters(Path(container.name.removeprefix("file:")))
-        raise sources.UnknownFormat(
+        raise input_resolver.UnknownFormat(
             f'{name}: video codec "{codec}" cannot be decoded; convert it first: '
             f"ffmpeg -i {name} -c:v libx264 -crf 12 out.mp4"
         )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from eve_cli.errors import OutputError
-from eve_cli.media.atomic import AtomicFile
 from eve_cli.media.clip import Picture
+from eve_cli.storage.atomic import AtomicFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.guidance import combine, two_scale_weights
 from eve_cli.diffusion.samplers import Denoise
-from eve_cli.models.forward.run import Run
+from eve_cli.models.inference.run import Run
 from eve_cli.models.parts import UNKNOWN_TASK
 
 if TYPE_CHECKING:

@@ -28,8 +28,7 @@ from eve_cli.diffusion.schedule import Schedule, diffusers_config
 from eve_cli.errors import EveError, ModelError, OutOfMemory, is_out_of_memory
 from eve_cli.models import lora_files, low_rank
 from eve_cli.models.adapters import VideoAdapter
-from eve_cli.models.families import sd15
-from eve_cli.models.folder import (
+from eve_cli.models.bundle_manifest import (
     FOLDERS,
     MANIFEST,
     SCHEDULES,
@@ -43,6 +42,7 @@ from eve_cli.models.folder import (
     write,
     write_json,
 )
+from eve_cli.models.families import sd15
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.presets import PRESETS
 

@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from eve_cli.errors import ModelError
-from eve_cli.models import align, bundle, lora, low_rank
-from eve_cli.models import codec as codecs
-from eve_cli.models.forward.dense import dense
-from eve_cli.models.forward.doubling import doubled
-from eve_cli.models.forward.fast import Fast
-from eve_cli.models.forward.layers import branched, known
-from eve_cli.models.forward.merge import merged
-from eve_cli.models.forward.networks import Networks, Plain, Residuals, added, padded
-from eve_cli.models.forward.run import Run
-from eve_cli.models.graft import image_tree, video_tree
+from eve_cli.models import alignment_lora, bundle, lora, low_rank
+from eve_cli.models import vae as codecs
 from eve_cli.models.guided import Guided
+from eve_cli.models.inference.dense import dense
+from eve_cli.models.inference.doubling import doubled
+from eve_cli.models.inference.fast import Fast
+from eve_cli.models.inference.layers import branched, known
+from eve_cli.models.inference.merge import merged
+from eve_cli.models.inference.networks import Networks, Plain, Residuals, added, padded
+from eve_cli.models.inference.run import Run
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
-from eve_cli.models.words import WORD
+from eve_cli.models.share_weights import image_tree, video_tree
+from eve_cli.models.tokenizer import WORD
 
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"
@@ -90,7 +90,7 @@ class Editor(Guided):
             if weights is not None:
                 lora.attach(self.student, weights)
             if parts.align is not None:
-                align.attach(self.student, parts.align)
+                alignment_lora.attach(self.student, parts.align)
 
     @classmethod
     def load(

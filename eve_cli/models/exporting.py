@@ -10,9 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 
 from eve_cli.errors import OutputError, UsageError
-from eve_cli.models import bundle, folder
+from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.adapters import without_labels
-from eve_cli.models.folder import FOLDERS
+from eve_cli.models.bundle_manifest import FOLDERS
 from eve_cli.models.parts import TASKS, UNKNOWN_TASK
 from eve_cli.models.presets import CONFIG, NETWORK
 
@@ -36,19 +36,19 @@ def export(model: str | Path, out: Path, task: str | None = None, overwrite: boo
     """
     if task is not None and task not in TASKS:
         raise UsageError(f"--task {task} is unknown; use one of: {', '.join(TASKS)}.")
-    place = folder.resolve(model)
-    manifest = folder.verify(place, again=False)
+    place = bundle_manifest.resolve(model)
+    manifest = bundle_manifest.verify(place, again=False)
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already: choose another name, or give --overwrite.")
-    with folder.appearing(out.absolute(), "model_index.json", "pipeline") as fresh:
+    with bundle_manifest.appearing(out.absolute(), "model_index.json", "pipeline") as fresh:
         for part in manifest.parts:
             if part in AS_THEY_ARE:
-                folder.link_folder(place / FOLDERS[part], fresh / FOLDERS[part])
+                bundle_manifest.link_folder(place / FOLDERS[part], fresh / FOLDERS[part])
         (fresh / FOLDERS["video"] / bundle.FIRST_FRAME).unlink(missing_ok=True)
         if "edit" in manifest.parts:
             _edit(place, fresh / FOLDERS["edit"], UNKNOWN_TASK if task is None else TASKS.index(task))
         codec = json.loads((fresh / FOLDERS["codec"] / CONFIG).read_text(encoding="utf-8"))["_class_name"]
-        folder.write_json(folder.model_index(manifest.parts, codec), fresh / "model_index.json")
+        bundle_manifest.write_json(bundle_manifest.model_index(manifest.parts, codec), fresh / "model_index.json")
     return Exported(out, _told(manifest, codec))
 
 
@@ -56,16 +56,16 @@ def _edit(place: Path, target: Path, label: int) -> None:
     origin = place / FOLDERS["edit"]
     config = json.loads((origin / CONFIG).read_text(encoding="utf-8"))
     if not config.get("num_class_embeds"):
-        folder.link_folder(origin, target)
+        bundle_manifest.link_folder(origin, target)
         return
     adapter: Any = bundle.load(place, parts=("edit",)).edit
     plain = without_labels(adapter, label)
     target.mkdir()
-    folder.write_json({**config, "num_class_embeds": None}, target / CONFIG)
+    bundle_manifest.write_json({**config, "num_class_embeds": None}, target / CONFIG)
     save_file({k: v.half().contiguous() for k, v in plain.state_dict().items()}, target / NETWORK, {"format": "pt"})
 
 
-def _told(manifest: folder.Manifest, codec: str) -> list[str]:
+def _told(manifest: bundle_manifest.Manifest, codec: str) -> list[str]:
     """What a pipeline of diffusers leaves out."""
     settings, parts = manifest.settings, manifest.parts
     said = [

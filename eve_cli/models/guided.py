@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.models.branches import Branches
-from eve_cli.models.forward.run import Run
+from eve_cli.models.inference.run import Run
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor

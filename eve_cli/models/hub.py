@@ -18,7 +18,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
 from eve_cli.errors import ModelError, OutputError
-from eve_cli.models import folder
+from eve_cli.models import bundle_manifest
 
 PARTIAL = ".partial"
 
@@ -43,7 +43,7 @@ class RemoteFile:
         if file.stat().st_size != self.bytes:
             return False
         if self.sha256:
-            return folder.sha256(file) == self.sha256
+            return bundle_manifest.sha256(file) == self.sha256
         content = file.read_bytes()
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
         return self.git in (None, blob.hexdigest())
@@ -63,7 +63,9 @@ class Listing:
         """A file; ModelError if the repository lacks it, or has it as a pickle alone."""
         if path not in self.files:
             folder_of = path.rpartition("/")[0]
-            pickled = [n for n in self.files if n.rpartition("/")[0] == folder_of and Path(n).suffix in folder.PICKLES]
+            pickled = [
+                n for n in self.files if n.rpartition("/")[0] == folder_of and Path(n).suffix in bundle_manifest.PICKLES
+            ]
             only = f" but for a pickle ({pickled[0]}), which can run code" if pickled else ""
             raise ModelError(f"{self.repository}@{self.revision[:12]} has no {path}{only}: eve cannot use it.")
         return self.files[path]
@@ -113,7 +115,7 @@ def fetch(listed: Listing, file: RemoteFile) -> Path:
     known = cached(listed.repository, file.path, listed.revision)
     if known is not None and file.matches(known):
         return known
-    whole = folder.home() / PARTIAL / file.key
+    whole = bundle_manifest.home() / PARTIAL / file.key
     if whole.is_file() and file.matches(whole):
         return whole
     need_network(f"fetch {listed.repository}/{file.path}")
@@ -136,7 +138,7 @@ def fetch(listed: Listing, file: RemoteFile) -> Path:
 
 def at_hand(listed: Listing, file: RemoteFile) -> bool:
     """Whether a file need not be fetched, by its size; `fetch` looks at its content."""
-    for place in (cached(listed.repository, file.path, listed.revision), folder.home() / PARTIAL / file.key):
+    for place in (cached(listed.repository, file.path, listed.revision), bundle_manifest.home() / PARTIAL / file.key):
         if place is not None and place.is_file() and place.stat().st_size == file.bytes:
             return True
     return False
@@ -167,19 +169,19 @@ def _broken_off(listed: Listing, file: RemoteFile, error: Exception) -> ModelErr
 def forget(files: Iterable[Path]) -> None:
     """Lets go of fetched files that a model now has."""
     for file in files:
-        if file.parent == folder.home() / PARTIAL:
+        if file.parent == bundle_manifest.home() / PARTIAL:
             file.unlink(missing_ok=True)
 
 
 def room(needed: int) -> None:
     """OutputError if the disk of the models has no room for so many bytes."""
-    place = folder.home()
+    place = bundle_manifest.home()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < needed:
         raise OutputError(
-            f"{needed / 1e9:.1f} GB are needed in {folder.home()} and {free / 1e9:.1f} GB are free: "
+            f"{needed / 1e9:.1f} GB are needed in {bundle_manifest.home()} and {free / 1e9:.1f} GB are free: "
             "make room, or set EVE_MODELS to another disk."
         )
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli.errors import ModelError, OutputError, UsageError
-from eve_cli.models import folder, making, single_file
+from eve_cli.models import bundle_builder, bundle_manifest, single_file
+from eve_cli.models.bundle_builder import Part
+from eve_cli.models.bundle_manifest import FOLDERS, PICKLES, SCHEDULES
 from eve_cli.models.families import sd15
-from eve_cli.models.folder import FOLDERS, PICKLES, SCHEDULES
-from eve_cli.models.making import Part
 from eve_cli.models.presets import LORA, PRESETS
 
 BRINGS = ("backbone", "codec", "text_encoder", "tokenizer", "edit", "video", "sparse")
@@ -24,20 +24,20 @@ BRINGS = ("backbone", "codec", "text_encoder", "tokenizer", "edit", "video", "sp
 
 def bundle_out(model: str | Path, out: Path, overwrite: bool = False) -> Path:
     """Writes a model, checked, as one folder, or as one file if `out` ends in .tar; for machines without a network."""
-    place = folder.resolve(model)
-    manifest = folder.verify(place)
+    place = bundle_manifest.resolve(model)
+    manifest = bundle_manifest.verify(place)
     if not out.parent.is_dir():
         raise OutputError(f"The folder {out.parent} does not exist: make it first.")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already: choose another name, or give --overwrite.")
     if out.suffix != ".tar":
-        with folder.appearing(out.absolute(), folder.MANIFEST, "model") as fresh:
+        with bundle_manifest.appearing(out.absolute(), bundle_manifest.MANIFEST, "model") as fresh:
             shutil.copytree(place, fresh, dirs_exist_ok=True)
         return out
     part = out.with_name(f".{out.name}.part")
     try:
         with tarfile.open(part, "w") as tar:
-            for name in (folder.MANIFEST, *manifest.files):
+            for name in (bundle_manifest.MANIFEST, *manifest.files):
                 tar.add((place / name).resolve(), arcname=f"{place.name}/{name}")
         part.replace(out)
     except OSError as error:
@@ -51,14 +51,14 @@ def bundle_in(origin: Path, name: str | None = None, overwrite: bool = False) ->
     """Takes a bundle, a folder or a .tar of one, among the models of this machine, after every hash is checked."""
     with _unpacked(origin) as place:
         try:
-            manifest = folder.verify(place)
+            manifest = bundle_manifest.verify(place)
         except ModelError as error:
             raise ModelError(str(error).replace(str(place), str(origin))) from None
         target = _target(name or place.name, overwrite)
-        with folder.appearing(target, folder.MANIFEST, "model") as fresh:
-            for file in (folder.MANIFEST, *manifest.files):
+        with bundle_manifest.appearing(target, bundle_manifest.MANIFEST, "model") as fresh:
+            for file in (bundle_manifest.MANIFEST, *manifest.files):
                 (fresh / file).parent.mkdir(parents=True, exist_ok=True)
-                folder.link(place / file, fresh / file)
+                bundle_manifest.link(place / file, fresh / file)
     return target
 
 
@@ -67,14 +67,14 @@ def _unpacked(origin: Path) -> Iterator[Path]:
     if origin.is_dir():
         yield origin
         return
-    folder.home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.home(), prefix=".import.") as scratch:
+    bundle_manifest.home().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bundle_manifest.home(), prefix=".import.") as scratch:
         try:
             with tarfile.open(origin) as tar:
                 tar.extractall(scratch, filter="data")
         except (tarfile.TarError, OSError) as error:
             raise ModelError(f"{origin} is damaged or no bundle ({error}): copy it again.") from error
-        found = [file.parent for file in Path(scratch).glob(f"*/{folder.MANIFEST}")]
+        found = [file.parent for file in Path(scratch).glob(f"*/{bundle_manifest.MANIFEST}")]
         if len(found) != 1:
             raise ModelError(f"{origin} holds no bundle: eve models bundle makes one.")
         yield found[0]
@@ -105,36 +105,36 @@ def parts_in(
         schedules = {part: {**config, "prediction_type": prediction} for part, config in schedules.items()}
     if "sparse" not in parts and settings.get("first_frame") == "sparse":
         parts.pop("video", None)  # which would have no way in for a first frame
-    return making.make(target.name, parts, settings, schedules, training)
+    return bundle_builder.make(target.name, parts, settings, schedules, training)
 
 
 def with_backbone(base: str, backbone: Path) -> Path:
     """The model `base` with the backbone of a file or folder, made once and kept among the models of this machine."""
     from eve_cli.models.pulling import derived
 
-    stamp = folder.stamp(folder.resolve(base), backbone)
+    stamp = bundle_manifest.stamp(bundle_manifest.resolve(base), backbone)
     name = f"{derived(base, backbone.stem)}-{stamp}"
-    kept = folder.home() / name
-    return kept if (kept / folder.MANIFEST).is_file() else parts_in(name, {"backbone": backbone}, base)
+    kept = bundle_manifest.home() / name
+    return kept if (kept / bundle_manifest.MANIFEST).is_file() else parts_in(name, {"backbone": backbone}, base)
 
 
 def _base(base: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Part], dict[str, Any]]:
     """Settings, schedules, parts and training record of the model that the rest is taken from."""
     try:
-        place = folder.resolve(base)
+        place = bundle_manifest.resolve(base)
     except ModelError:
         if base not in PRESETS or not PRESETS[base].sources:
             raise
         row = PRESETS[base]
         kept = {"schedule": row.schedule, "image_schedule": row.image_schedule}
         return dict(row.settings), {k: dict(v) for k, v in kept.items() if v}, {}, {}
-    manifest = folder.verify(place, again=False)
+    manifest = bundle_manifest.verify(place, again=False)
     schedules = {
         part: json.loads((place / FOLDERS[part] / "scheduler_config.json").read_text(encoding="utf-8"))
         for part in SCHEDULES
         if part in manifest.parts
     }
-    parts = {part: making.of_bundle(manifest, part) for part in manifest.parts if part not in SCHEDULES}
+    parts = {part: bundle_builder.of_bundle(manifest, part) for part in manifest.parts if part not in SCHEDULES}
     settings = {key: value for key, value in manifest.settings.items() if key != "name"}
     return settings, schedules, parts, dict(manifest.training)
 
@@ -180,7 +180,7 @@ def _target(name: str, overwrite: bool) -> Path:
         raise UsageError(f"--name {name} is no name: use letters, digits, dashes and dots.")
     if name in PRESETS and not PRESETS[name].sources:
         raise UsageError(f"--name {name} is that of an embedded model: choose another.")
-    target = folder.home() / name
+    target = bundle_manifest.home() / name
     if target.exists() and not overwrite:
         raise OutputError(f"There is a model {name} on this machine already: choose another --name, or --overwrite.")
     target.parent.mkdir(parents=True, exist_ok=True)

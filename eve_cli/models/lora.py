@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eve_cli.errors import ModelError, UsageError
-from eve_cli.models import folder, lora_files, low_rank
-from eve_cli.models.folder import Manifest
+from eve_cli.models import bundle_manifest, lora_files, low_rank
+from eve_cli.models.bundle_manifest import Manifest
 from eve_cli.models.low_rank import Tree
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def find(path: Path, model: str, manifest: Manifest) -> Lora:
         return load(path)  # says that there is none
     file = files[0] if files else path
     stored = lora_files.load(file)
-    return Lora(stored, "", "file", model, manifest.backbone, sha256=folder.sha256(file), origin=file)
+    return Lora(stored, "", "file", model, manifest.backbone, sha256=bundle_manifest.sha256(file), origin=file)
 
 
 def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict[str, Tensor] | None:
@@ -142,7 +142,7 @@ def weights(tree: Tree) -> dict[str, Tensor]:
 def save(lora: Lora, path: str | Path) -> Path:
     """Writes a LoRA as a folder, which appears whole or not at all; an older LoRA there is replaced."""
     path = Path(path).absolute()
-    with folder.appearing(path, CARD, "LoRA") as fresh:
+    with bundle_manifest.appearing(path, CARD, "LoRA") as fresh:
         stored = {f"unet.{name}": tensor.detach().float().cpu().contiguous() for name, tensor in lora.weights.items()}
         if not all(bool(tensor.isfinite().all()) for tensor in stored.values()):
             raise ModelError("The LoRA's weights are not finite: it was not saved.")
@@ -155,7 +155,7 @@ def save(lora: Lora, path: str | Path) -> Path:
             "rank": lora.rank,
             "model": lora.model,
             "backbone": lora.backbone,
-            "sha256": folder.sha256(fresh / WEIGHTS),
+            "sha256": bundle_manifest.sha256(fresh / WEIGHTS),
             "training": dict(lora.training),
         }
         (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -169,7 +169,7 @@ def load(path: str | Path) -> Lora:
     file = path / WEIGHTS
     if not file.is_file():
         raise ModelError(f"{file} is missing: copy the LoRA again.")
-    if folder.sha256(file) != card["sha256"]:
+    if bundle_manifest.sha256(file) != card["sha256"]:
         raise ModelError(f"{file} is damaged (its sha256 is not the one in {CARD}): copy the LoRA again.")
     weights = {name.removeprefix("unet."): tensor for name, tensor in load_file(file).items()}
     kept = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eve_cli.errors import ModelError
-from eve_cli.models.folder import PICKLES
+from eve_cli.models.bundle_manifest import PICKLES
 from eve_cli.models.low_rank import DOWN
 
 _WEIGHT = re.compile(r"(?P<layer>.+?)[._]lora[._]?(linear_layer\.)?(?P<role>down|up|A|B)(\.\w+)?\.weight")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from eve_cli.models.adapters import VideoAdapter
-    from eve_cli.models.codec import Codec
+    from eve_cli.models.vae import Codec
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 """Names of the edit adapter's task labels; a label's number is its place here."""

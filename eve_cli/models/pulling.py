@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eve_cli.errors import ModelError, UsageError
-from eve_cli.models import folder, hub, making, presets
-from eve_cli.models.making import Part
+from eve_cli.models import bundle_builder, bundle_manifest, hub, presets
+from eve_cli.models.bundle_builder import Part
 from eve_cli.models.presets import PRESETS, Preset, Source
 
 NEWEST = "main"
@@ -49,20 +49,20 @@ def derived(base: str, backbone: str) -> str:
 
 def derived_folder(base: str, repository: str) -> Path:
     """Where `base` with the backbone of a repository lies; ModelError with what to do if it was not pulled."""
-    place = folder.home() / derived(base, repository.partition("@")[0])
-    if not (place / folder.MANIFEST).is_file():
+    place = bundle_manifest.home() / derived(base, repository.partition("@")[0])
+    if not (place / bundle_manifest.MANIFEST).is_file():
         raise ModelError(
             f"{repository} is no path, and was not pulled: eve models pull {base} --backbone {repository} fetches it."
         )
     return place
 
 
-def have(preset: Preset) -> folder.Manifest | None:
+def have(preset: Preset) -> bundle_manifest.Manifest | None:
     """The model on this machine, if it is made of just these commits."""
-    place = folder.home() / preset.name
-    if not (place / folder.MANIFEST).is_file():
+    place = bundle_manifest.home() / preset.name
+    if not (place / bundle_manifest.MANIFEST).is_file():
         return None
-    manifest = folder.read(place)
+    manifest = bundle_manifest.read(place)
     for part, source in preset.sources.items():
         kept = manifest.sources.get(part, {})
         same = kept.get("repository") == source.repository
@@ -108,12 +108,12 @@ class Pull:
         hub.room(sum(row.bytes for row in self.rows() if not row.here))
         parts: dict[str, Part] = {}
         for part, source in self.preset.sources.items():
-            said(f"{folder.FOLDERS[part]} from {source.address}")
+            said(f"{bundle_manifest.FOLDERS[part]} from {source.address}")
             parts[part] = self._part(source)
         preset = self.preset
         schedules = {"schedule": preset.schedule, "image_schedule": preset.image_schedule}
         given = {name: config for name, config in schedules.items() if config}
-        made = making.make(preset.name, parts, preset.settings, given)
+        made = bundle_builder.make(preset.name, parts, preset.settings, given)
         hub.forget(file for part in parts.values() for file in part.files.values())
         return made
 

@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eve_cli.errors import ModelError
-from eve_cli.models.folder import FOLDERS, PICKLES
-from eve_cli.models.making import Part, expected
-from eve_cli.perception.headers import shapes
+from eve_cli.models.bundle_builder import Part, expected
+from eve_cli.models.bundle_manifest import FOLDERS, PICKLES
+from eve_cli.storage.headers import shapes
 
 Configs = Callable[[str], Mapping[str, Any]]
 """The config.json of a part, by field name of `Parts`."""

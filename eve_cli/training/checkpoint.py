@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eve_cli.alignment.optimizers import load_optimizer, optimizer_tensors
 from eve_cli.errors import EveError, OutputError
+from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
 __all__ = ["load_optimizer", "optimizer_tensors"]
 FORMAT = 1

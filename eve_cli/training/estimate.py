@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from eve_cli.models.meter import META, Meter, attention
 from eve_cli.models.parts import Parts
+from eve_cli.runtime.meter import META, Meter, attention
 from eve_cli.training.recipe import Recipe, to_device
 from eve_cli.training.settings import LoopSettings
 

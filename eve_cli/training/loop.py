@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eve_cli.errors import EveError, OutputError, UsageError
 from eve_cli.training import checkpoint as checkpoints
-from eve_cli.training import feed, processes
+from eve_cli.training import distributed, feed
 from eve_cli.training.checkpoint import Checkpoint
 from eve_cli.training.ema import Average
 from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, Watchful, step_seed, to_device
@@ -92,7 +92,7 @@ class _Loop:
         self, recipe: Recipe, settings: LoopSettings, folder: Path, on_event: Callable[[Event], None], config: dict
     ) -> None:
         self.recipe, self.settings, self.folder, self.config = recipe, settings, folder, config
-        self.accelerator = processes.accelerator(settings)
+        self.accelerator = distributed.accelerator(settings)
         self.device = self.accelerator.device
         self.main = self.accelerator.is_main_process
         self.on_event = on_event if self.main else (lambda event: None)
@@ -123,7 +123,7 @@ class _Loop:
             module.to(self.device)
         if isinstance(self.recipe, Movable):
             self.recipe.to(self.device)
-        processes.share_start(self.recipe.modules)
+        distributed.share_start(self.recipe.modules)
         self.parameters = [p for p in self.recipe.parameters() if p.requires_grad]
         if not self.parameters:
             raise UsageError(f"Recipe {self.recipe.name!r} has nothing to train.")
@@ -196,7 +196,7 @@ class _Loop:
             self.accelerator.backward(total / s.accumulate)
             for name, value in (losses | {"loss": total}).items():
                 sums[name] = sums.get(name, 0) + value.detach().float() / s.accumulate
-        processes.average_gradients(self.parameters)
+        distributed.average_gradients(self.parameters)
         if s.clip:
             sums["gradient_norm"] = self.accelerator.clip_grad_norm_(self.parameters, s.clip).float()  # type: ignore
         self.optimizer.step()
@@ -221,7 +221,7 @@ class _Loop:
     def _over(self) -> bool:
         """Whether to stop, the same in every process; sets `fraction`, the share of the run that is done."""
         s = self.settings
-        now, signalled = processes.largest((self._seconds(), float(self.signalled)), self.device)
+        now, signalled = distributed.largest((self._seconds(), float(self.signalled)), self.device)
         shares = [self.step / s.steps] if s.steps is not None else []
         shares += [now / s.seconds] if s.seconds is not None else []
         self.fraction = min(1.0, max(shares))
@@ -268,7 +268,7 @@ class _Loop:
         if not self.window:
             return
         table = torch.stack([value.to(self.device) for row in self.window for value in row.values()])
-        values = iter(processes.mean(table).cpu())
+        values = iter(distributed.mean(table).cpu())
         self.window = [{name: next(values) for name in row} for row in self.window]
 
     def _save(self) -> Path | None:

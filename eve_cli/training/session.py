@@ -17,11 +17,11 @@ from safetensors import safe_open
 from eve_cli import registry
 from eve_cli.data import batches, photos
 from eve_cli.errors import OutputError, UsageError
-from eve_cli.models import bundle, folder
+from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.families import mini
-from eve_cli.models.meter import META
 from eve_cli.models.parts import Parts
+from eve_cli.runtime.meter import META
 from eve_cli.settings import from_mapping, to_mapping
 from eve_cli.training import estimate, loop
 from eve_cli.training.estimate import Estimate
@@ -151,7 +151,7 @@ def write_settings(part: str, settings: TrainSettings, out: Path) -> None:
 
 def record(part: str, settings: TrainSettings, outcome: Outcome, origin: Path | None) -> dict[str, Any]:
     """The model's training record with this run's row; rows of other parts stay."""
-    before = dict(folder.read(origin).training) if origin is not None else {}
+    before = dict(bundle_manifest.read(origin).training) if origin is not None else {}
     told = {k: v for k, v in to_mapping(settings).items() if k not in NOT_RECORDED}
     losses = {name: round(value, 6) for name, value in outcome.losses.items()}
     row = {"steps": outcome.step, "seconds": round(outcome.seconds), "losses": losses, "settings": told}
@@ -162,7 +162,7 @@ def stored_dtype(origin: Path | None) -> torch.dtype:
     """The type that a model's weights are stored in, so that saving it again changes no bit of the parts left alone."""
     if origin is None:
         return torch.float16
-    weights = next((origin / folder.FOLDERS["backbone"]).glob("*.safetensors"))
+    weights = next((origin / bundle_manifest.FOLDERS["backbone"]).glob("*.safetensors"))
     with safe_open(weights, framework="pt") as file:
         name = next(iter(file.keys()))
         return file.get_tensor(name).dtype

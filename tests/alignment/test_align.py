@@ -14,14 +14,15 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
+from eve_cli.alignment import pipeline
 from eve_cli.alignment.student import PictureStudent, Student
 from eve_cli.data import inputs, looks
 from eve_cli.data.world import edits, render
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
 from eve_cli.models import bundle, lora, low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.graft import image_tree
-from eve_cli.training import aligning, checkpoint
+from eve_cli.models.share_weights import image_tree
+from eve_cli.training import checkpoint
 from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
 from tests.tiny import tiny_bundle
 
@@ -62,7 +63,7 @@ def settings(home: Path, name: str, **changes: Any) -> AlignSettings:
 
 @pytest.fixture(scope="module")
 def run(home: Path) -> Path:
-    aligning.run(settings(home, "run"))
+    pipeline.run(settings(home, "run"))
     return home / "run"
 
 
@@ -100,7 +101,7 @@ def test_the_alignment_changes_what_the_student_makes_and_nothing_else(run: Path
 def test_an_alignment_is_trained_on_or_made_anew(home: Path, run: Path) -> None:
     have = learned(run)
     for anew in (False, True):
-        student = aligning.Alignment(settings(home, "x", model=str(run / "model"), anew=anew)).student
+        student = pipeline.Alignment(settings(home, "x", model=str(run / "model"), anew=anew)).student
         nothing = not any(v.any() for n, v in student.weights().items() if "lora_B" in n)
         assert nothing == anew and len(student.weights()) == len(have)
 
@@ -144,7 +145,7 @@ def test_no_true_edit_can_be_reached(home: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setitem(looks.LOOKS, name, type(look)(**{**vars(look), "function": never}))
     monkeypatch.setattr(inputs, "sample_edit", watched)
     monkeypatch.setattr(inputs, "render", drawn)
-    trained = aligning.run(settings(home, "blind", cache=home / "blind-points", preview_every=3, photo_share=0.5))
+    trained = pipeline.run(settings(home, "blind", cache=home / "blind-points", preview_every=3, photo_share=0.5))
     assert trained.model is not None and kept
 
 
@@ -158,7 +159,7 @@ def test_going_on_gives_what_an_unbroken_run_gives(home: Path, run: Path) -> Non
     for folder in checkpoint.folders(home / "broken")[2:]:
         shutil.rmtree(folder)
     shutil.rmtree(home / "broken" / "model")
-    aligning.run(settings(home, "broken", resume=True))
+    pipeline.run(settings(home, "broken", resume=True))
     for name, value in learned(run).items():
         assert torch.equal(value, learned(home / "broken")[name]), name
     one, other = (load_file(checkpoint.latest(f) / "recipe.safetensors") for f in (run, home / "broken"))  # type: ignore
@@ -166,10 +167,10 @@ def test_going_on_gives_what_an_unbroken_run_gives(home: Path, run: Path) -> Non
 
 
 def test_prepared_points_are_used_again(home: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eve_cli.alignment.points._base", None)
-    monkeypatch.setattr("eve_cli.alignment.points._real", None)
-    found = aligning.Alignment(settings(home, "again"))
-    prospect = aligning.Alignment(settings(home, "dry"), ghost=True).prospect()
+    monkeypatch.setattr("eve_cli.alignment.prepared._base", None)
+    monkeypatch.setattr("eve_cli.alignment.prepared._real", None)
+    found = pipeline.Alignment(settings(home, "again"))
+    prospect = pipeline.Alignment(settings(home, "dry"), ghost=True).prospect()
     assert dict(prospect.samples) == {"points": 0, "edit": 0, "video": 0}
     assert prospect.step.flops > 0 and prospect.step.learned == sum(
         p.numel() for p in found.student.module.parameters()
@@ -212,15 +213,15 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
 )
 def test_every_way_to_align_runs(home: Path, changes: dict[str, Any]) -> None:
     name = "-".join(changes)
-    outcome = aligning.run(settings(home, name, **{"steps": 2, **changes})).outcome
+    outcome = pipeline.run(settings(home, name, **{"steps": 2, **changes})).outcome
     assert outcome.step == 2 and outcome.losses["gradient_norm"] > 0
 
 
 def test_checkpointing_changes_no_gradient(home: Path) -> None:
     gradients = []
     for checkpointing in (False, True):
-        alignment = aligning.Alignment(settings(home, "x", checkpointing=checkpointing))
-        recipe = aligning.AlignRecipe(
+        alignment = pipeline.Alignment(settings(home, "x", checkpointing=checkpointing))
+        recipe = pipeline.AlignRecipe(
             alignment.student, alignment.teachers, alignment.prepare(print), alignment.settings
         )
         recipe.step(recipe.batch(0, 0))["fdd"].backward()
@@ -229,9 +230,9 @@ def test_checkpointing_changes_no_gradient(home: Path) -> None:
 
 
 def test_the_gradient_goes_through_all_steps_or_one(home: Path) -> None:
-    alignment = aligning.Alignment(settings(home, "x", random_init=False))
+    alignment = pipeline.Alignment(settings(home, "x", random_init=False))
     rows = alignment.prepare(lambda done, of: None)
-    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    recipe = pipeline.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
     batch = recipe.batch(0, 0)
     context = recipe.context(batch)
     noise = batch["noise"].requires_grad_()
@@ -242,13 +243,13 @@ def test_the_gradient_goes_through_all_steps_or_one(home: Path) -> None:
     assert noise.grad is None
 
 
-def recipe_of(home: Path, **changes: Any) -> aligning.AlignRecipe:
-    alignment = aligning.Alignment(settings(home, "x", **changes))
+def recipe_of(home: Path, **changes: Any) -> pipeline.AlignRecipe:
+    alignment = pipeline.Alignment(settings(home, "x", **changes))
     rows = alignment.prepare(lambda done, of: None)
-    return aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    return pipeline.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
 
 
-def gradients(recipe: aligning.AlignRecipe) -> list[torch.Tensor]:
+def gradients(recipe: pipeline.AlignRecipe) -> list[torch.Tensor]:
     recipe.step(recipe.batch(0, 0))["fdd"].backward()
     return [p.grad for p in recipe.parameters() if p.grad is not None]
 
@@ -273,9 +274,9 @@ def test_a_student_that_is_its_teacher_has_nothing_left_to_learn(home: Path) -> 
 
 
 def test_the_first_step_starts_from_pure_noise_and_every_bin_is_drawn_from(home: Path) -> None:
-    alignment = aligning.Alignment(settings(home, "x", batch=40))
+    alignment = pipeline.Alignment(settings(home, "x", batch=40))
     rows = alignment.prepare(lambda done, of: None)
-    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    recipe = pipeline.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
     times = recipe.batch(0, 0)["timesteps"]
     assert (times[0] == 999).all()
     assert times[1].min() >= 333 and times[1].max() < 667 and times[2].max() < 333
@@ -283,9 +284,9 @@ def test_the_first_step_starts_from_pure_noise_and_every_bin_is_drawn_from(home:
 
 
 def test_warnings_in_words(home: Path) -> None:
-    alignment = aligning.Alignment(settings(home, "x"))
+    alignment = pipeline.Alignment(settings(home, "x"))
     rows = alignment.prepare(lambda done, of: None)
-    recipe = aligning.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
+    recipe = pipeline.AlignRecipe(alignment.student, alignment.teachers, rows, alignment.settings)
     recipe.progress = 1.0
     told = recipe.warnings({"_moved": 0.01, "_spread": 2.0, "_drift": 1.0, "_right_edit": 1.0})
     assert [any(word in text for text in told) for word in ("copies", "saturate", "drift", "edit is always right")]
@@ -300,7 +301,7 @@ def test_inputs_from_a_file(home: Path, tmp_path: Path) -> None:
     assert found.frames.shape == (2, 4, 3, 32, 32) and found.instructions == ["make it snowy"] * 2
     again = inputs.open_inputs(str(tmp_path)).points([0, 5], 4, 32)
     assert torch.equal(found.frames, again.frames)
-    outcome = aligning.run(settings(home, "file", data=str(tmp_path), steps=1, teachers="edit")).outcome
+    outcome = pipeline.run(settings(home, "file", data=str(tmp_path), steps=1, teachers="edit")).outcome
     assert outcome.step == 1
 
 
@@ -340,18 +341,18 @@ def test_mistakes_are_told_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(bundle, "load", None)
     with pytest.raises(kind, match=words):
-        aligning.Alignment(settings(home, "wrong", **changes))
+        pipeline.Alignment(settings(home, "wrong", **changes))
 
 
 def test_a_missing_or_foreign_adapter_is_told(home: Path, tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "still", video=False)
     with pytest.raises(ModelError, match="has no video adapter"):
-        aligning.check(settings(home, "x", model=str(tmp_path / "still")))
+        pipeline.check(settings(home, "x", model=str(tmp_path / "still")))
     shutil.copytree(home / "tiny", tmp_path / "mixed")
     file = tmp_path / "mixed" / "controlnet" / "config.json"
     file.write_text(file.read_text().replace("32", "48"))
     with pytest.raises(ModelError, match="not made for each other"):
-        aligning.check(settings(home, "x", model=str(tmp_path / "mixed")))
+        pipeline.check(settings(home, "x", model=str(tmp_path / "mixed")))
 
 
 def test_the_papers_recipe_is_what_the_paper_prints() -> None:
@@ -383,7 +384,7 @@ def toy(home: Path) -> Path:
 @pytest.mark.parametrize("kind", ["subject", "style"])
 def test_a_lora_is_aligned_with_the_edit_adapter(home: Path, toy: Path, kind: Any) -> None:
     teacher = lora.save(replace(lora.load(toy), kind=kind), home / f"toy-{kind}")
-    trained = aligning.run(settings(home, f"aligned-{kind}", teachers=f"edit,lora:{teacher}", steps=2))
+    trained = pipeline.run(settings(home, f"aligned-{kind}", teachers=f"edit,lora:{teacher}", steps=2))
     assert trained.model == home / f"aligned-{kind}" / "lora"
     before, after = lora.load(teacher), lora.load(trained.model)
     assert after.rank == before.rank + SHORT["rank"] and after.token == "<toy>" and "align" in after.training
@@ -406,7 +407,7 @@ def test_one_lora_does_what_two_do(home: Path, toy: Path) -> None:
 @pytest.mark.parametrize("teachers", ["edit,lora", "edit,video,lora:x", "lora:a,lora:b"])
 def test_a_lora_teaches_with_the_edit_adapter_alone(home: Path, teachers: str) -> None:
     with pytest.raises(UsageError, match="edit,lora:FOLDER"):
-        aligning.check(settings(home, "x", teachers=teachers))
+        pipeline.check(settings(home, "x", teachers=teachers))
 
 
 def test_texts_of_a_subject_and_of_a_style_hold_its_token() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eve_cli.cli import checks
 from eve_cli.cli.app import run
+from eve_cli.cli.checks import CHECKS
 from eve_cli.cli.doctor import shortened
 from eve_cli.cli.options import command_line
-from eve_cli.editing import checkup
-from eve_cli.editing.checkup import CHECKS
 from eve_cli.editing.request import EditRequest
 from tests.clips import make_clip
 
@@ -63,7 +63,7 @@ def test_a_plan_that_cannot_be_is_the_edit_s_own_mistake(desk: Path, capsys: pyt
 def test_what_cannot_fit_has_its_own_code(
     desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eve_cli.editing import machine
+    from eve_cli.runtime import machine
 
     monkeypatch.setattr(machine, "free", lambda device: 1)
     assert run(["plan", "clip.mkv", "night", "--method", "copy", *SHORT]) == 5
@@ -138,9 +138,9 @@ def test_a_check_that_breaks_has_failed_and_stops_no_other(name: str, monkeypatc
 
     for other in CHECKS:
         monkeypatch.setitem(CHECKS, other, lambda: ("ok", "fine"))
-    monkeypatch.setattr(checkup, "model", lambda name: ("ok", "fine"))
-    monkeypatch.setattr(checkup, "model", broken) if name == "model" else monkeypatch.setitem(CHECKS, name, broken)
-    found = {each.name: each for each in checkup.examine()}
+    monkeypatch.setattr(checks, "model", lambda name: ("ok", "fine"))
+    monkeypatch.setattr(checks, "model", broken) if name == "model" else monkeypatch.setitem(CHECKS, name, broken)
+    found = {each.name: each for each in checks.examine()}
     assert [each.name for each in found.values() if each.state == "fail"] == [name]
     assert "RuntimeError: broken" in found[name].text
 

@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from eve_cli.cli.app import run
-from eve_cli.editing.method_options import options_class
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.captions import Captioned
+from eve_cli.methods.option_fields import options_class
+from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.registry import METHODS
 from tests.clips import make_clip, read_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ def test_a_config_file_fills_the_flags_and_flags_win(desk: Path, capsys: pytest.
 
 
 def test_no_change_is_said(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.editing.methods import copy, eve
+    from eve_cli.methods import copy, eve
 
     monkeypatch.setattr(eve.Eve, "edit", copy.Copy.edit)
     assert run(["edit", "clip.mkv", "night", "-o", "out.mp4"]) == 0
@@ -227,13 +227,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_result(desk: Path, capsy
 def test_a_stopped_edit_says_how_to_go_on(
     desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eve_cli.editing import session
+    from eve_cli.editing import pipeline
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "render", stop)
+        patch.setattr(pipeline, "render", stop)
         assert run(["edit", "clip.mkv", "night", "-o", "out.mp4", "-q", "--steps", "1"]) == 130
     assert "eve resume out.eve-run" in capsys.readouterr().err
     assert run(["edit", "clip.mkv", "night", "-o", "out.mp4", "-q"]) == 2

@@ -91,13 +91,13 @@ def test_the_name_follows_the_source(desk: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_json_and_resume(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.editing import session
+    from eve_cli.editing import pipeline
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "render", stop)
+        patch.setattr(pipeline, "render", stop)
         assert run(["edit", "scene.png", "night", "-o", "out.jpg", "-q", "--seed", "2"]) == 130
     assert run(["resume", "out.eve-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eve_cli.editing import batch, manifest, session
+from eve_cli.editing import batch, manifest, pipeline
 from eve_cli.editing.batch import Models
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
@@ -68,7 +68,7 @@ def test_an_interrupted_row_is_gone_on_with(desk: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(session, "render", stop)
+        patch.setattr(pipeline, "render", stop)
         with pytest.raises(KeyboardInterrupt):
             run(desk, asked)
     editor = FakeEditor(noisy=0.1)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.camera import VIEWS, View, glide, path, shot, transform
 from eve_cli.errors import InputError
+from eve_cli.generation.camera import VIEWS, View, glide, path, shot, transform
 
 
 def ramps(height: int = 32, width: int = 48) -> Tensor:

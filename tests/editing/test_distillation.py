@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from eve_cli.cli import describe
-from eve_cli.editing import distillation, session
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.assd import ASSD
-from eve_cli.editing.methods.dds import DDS
-from eve_cli.editing.options.assd import ASSDOptions
-from eve_cli.editing.options.base import MethodOptions
-from eve_cli.editing.options.dds import DDSOptions
+from eve_cli.editing import pipeline
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
+from eve_cli.methods import score_distillation
+from eve_cli.methods.assd import ASSD
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.dds import DDS
+from eve_cli.methods.options.assd import ASSDOptions
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options.dds import DDSOptions
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.clips import make_clip
@@ -103,25 +104,25 @@ def test_the_paper_s_rate_holds_for_its_updates_and_few_updates_go_no_faster_tog
 def test_a_frame_is_smoothed_with_its_neighbours() -> None:
     spike = torch.zeros(5, 1, 1, 1)
     spike[2] = 1
-    assert distillation.smoothed(spike).flatten().tolist() == [0, 0.25, 0.5, 0.25, 0]
-    assert torch.equal(distillation.smoothed(torch.ones(3, 2, 2, 2)), torch.ones(3, 2, 2, 2))
+    assert score_distillation.smoothed(spike).flatten().tolist() == [0, 0.25, 0.5, 0.25, 0]
+    assert torch.equal(score_distillation.smoothed(torch.ones(3, 2, 2, 2)), torch.ones(3, 2, 2, 2))
 
 
 @pytest.mark.parametrize(("sliding", "stays"), [("error", True), ("noise", False)])
 def test_noise_that_the_model_finds_rightly_is_smoothed_into_the_clip_unless_it_is_taken_out(
-    sliding: distillation.Sliding, stays: bool
+    sliding: score_distillation.Sliding, stays: bool
 ) -> None:
-    gradient = distillation.sliding_delta(lambda edited, t, noise: (noise, noise), sliding, "off", 0.0)
+    gradient = score_distillation.sliding_delta(lambda edited, t, noise: (noise, noise), sliding, "off", 0.0)
     noise = clip(seed=1).source
     assert torch.allclose(gradient(noise, torch.tensor(0), noise), torch.zeros_like(noise), atol=1e-6) == stays
 
 
 def test_the_two_readings_of_the_mask_are_opposites() -> None:
     change = torch.tensor([0.1, -0.8, 1.0]).view(3, 1, 1, 1)
-    as_said, as_printed = (distillation.change_mask(change, rule, 0.3) for rule in ("text", "printed"))
+    as_said, as_printed = (score_distillation.change_mask(change, rule, 0.3) for rule in ("text", "printed"))
     assert as_said.flatten().tolist() == [False, True, True] and torch.equal(as_printed, ~as_said)
-    tight, wide = (distillation.change_mask(change, "text", tau).sum() for tau in (0.1, 0.95))
-    assert tight < as_said.sum() < wide and distillation.change_mask(change, "off", 0.3).all()
+    tight, wide = (score_distillation.change_mask(change, "text", tau).sum() for tau in (0.1, 0.95))
+    assert tight < as_said.sum() < wide and score_distillation.change_mask(change, "off", 0.3).all()
 
 
 @pytest.mark.parametrize("pairs", [1, 2])
@@ -129,7 +130,7 @@ def test_an_edit_attends_to_its_own_source_s_frames(pairs: int) -> None:
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, pairs * 2 * 3, 2, 4, 5, generator=generator)
     for own in (1.0, 0.3):
-        out = distillation.fused(own, 3)(query, key, value)
+        out = score_distillation.fused(own, 3)(query, key, value)
         for row in range(len(query)):
             source = row if row // 3 % 2 else row + 3
             alone, lent = (attention.plain(query[row], key[i], value[i]) for i in (row, source))
@@ -156,7 +157,7 @@ def test_the_told_caption_is_in_the_record(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mkv", 2)
     values = {"method": "dds", "source_caption": "a car in a city", "steps": 2, "seed": 1, "output": tmp_path / "o.mkv"}
     request = EditRequest(input=str(source), instruction="let it snow", **values)  # type: ignore[arg-type]
-    made = session.edit(request, load=fake_load()).plan
+    made = pipeline.edit(request, load=fake_load()).plan
     assert made["record"]["settings"]["caption"] == "a car in a city in the snow"
     assert describe.plan(made).endswith('of "a car in a city in the snow"')
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing import tuning
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.loading import LoadedModel
-from eve_cli.editing.methods.dreamix import Dreamix, coarsened, filled_in, last
-from eve_cli.editing.options.dreamix import PRESETS, DreamixOptions
-from eve_cli.editing.plan import outlook
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.tuning import Tuning, learn, tune
 from eve_cli.errors import UsageError
+from eve_cli.estimate.report import outlook
+from eve_cli.methods import finetune
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.dreamix import Dreamix, coarsened, filled_in, last
+from eve_cli.methods.finetune import Tuning, learn, tune
+from eve_cli.methods.options.dreamix import PRESETS, DreamixOptions
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
+from eve_cli.models.finetuned import TunedEditor
+from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
-from eve_cli.models.tuned import TunedEditor
 from tests.clips import make_clip
 from tests.fakes import FakeEditor
 from tests.tiny import tiny_parts
@@ -85,7 +85,7 @@ def test_frames_alone_leave_the_temporal_layers_as_they_are_and_teach_the_video_
 
 
 def test_what_is_learned_is_the_clip(editor: Editor) -> None:
-    clip, words, t = frames(1).expand(4, -1, -1, -1), editor.embed([tuning.RARE]), torch.tensor([800])
+    clip, words, t = frames(1).expand(4, -1, -1, -1), editor.embed([finetune.RARE]), torch.tensor([800])
     noisy = editor.schedule.add_noise(clip, torch.randn(clip.shape, generator=torch.Generator().manual_seed(5)), t)
 
     def errors(model: Editor) -> tuple[float, float]:
@@ -106,7 +106,7 @@ def test_what_was_learned_is_read_again_unless_clip_model_or_settings_differ(
     words = editor.embed(["a red car"])
     first = learn(editor, frames(), settings).clean_video(x, t, words, None)
     made: list[int] = []
-    monkeypatch.setattr(tuning, "tune", lambda model, *rest: made.append(1) or model)
+    monkeypatch.setattr(finetune, "tune", lambda model, *rest: made.append(1) or model)
     assert torch.equal(learn(editor, frames(), settings).clean_video(x, t, words, None), first) and not made
     learn(editor, frames(seed=1), settings)
     learn(editor, frames(), replace(settings, alpha=1.0))
@@ -123,7 +123,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 ) -> None:
     kept_here.write_text("a file where the folder should be")
     assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
-    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("learned again for the next window"))
+    monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("learned again for the next window"))
     assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
 
 
@@ -203,7 +203,7 @@ def test_what_learning_costs_is_foretold_and_not_paid(tmp_path: Path, monkeypatc
         return told.forecast.total.calls
 
     make_clip(tmp_path / "clip.mkv", 2)
-    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
+    monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
     plain = calls(tune_steps=0)
     free = calls(tune_steps=5, alpha=1.0) - 3 * 5  # beginning with no picture of its own, unlike the others
     assert calls(tune_steps=5, alpha=0.0) == plain + 3 * 5

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from eve_cli.editing import detail, session
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.effect import effect
+from eve_cli.editing import detail, pipeline
 from eve_cli.errors import UsageError
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.effect import effect
 from tests.clips import make_clip, read_clip
 from tests.editing.test_session import edit, request
 from tests.fakes import FakeEditor, fake_load
@@ -65,6 +65,6 @@ def test_the_model_says_whether_and_the_run_keeps_it(clip: Path, tmp_path: Path)
     assert result.plan["record"]["settings"]["keep"] == "off"
     with pytest.raises(UsageError, match="--keep on goes with"):
         request(clip, tmp_path / "no.mkv", method="sdedit", keep="on")
-    keeped = session.edit(request(clip, tmp_path / "on.mp4", keep="on"), load=fake_load(noisy=0.05))
-    again = session.rerun(keeped.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.05))
+    keeped = pipeline.edit(request(clip, tmp_path / "on.mp4", keep="on"), load=fake_load(noisy=0.05))
+    again = pipeline.rerun(keeped.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.05))
     assert again.output.read_bytes() == keeped.output.read_bytes()

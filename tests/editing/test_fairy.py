@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.fairy import Fairy, anchored
-from eve_cli.editing.methods.per_frame import PerFrame
-from eve_cli.editing.options.base import MethodOptions
-from eve_cli.editing.options.fairy import FairyOptions
-from eve_cli.editing.options.per_frame import PerFrameOptions
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.fairy import Fairy, anchored
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options.fairy import FairyOptions
+from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake

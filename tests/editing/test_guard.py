@@ -14,16 +14,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eve_cli.editing import memory, session
-from eve_cli.editing.folder import RunFolder
-from eve_cli.editing.guard import precise
-from eve_cli.editing.loading import LoadedModel
-from eve_cli.editing.memory import LADDER, Rung, modules_of
+from eve_cli.editing import pipeline
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.watcher import Watcher
+from eve_cli.editing.run_dir import RunFolder
 from eve_cli.errors import EveError, OutOfMemory, is_out_of_memory
 from eve_cli.models.editor import Editor
+from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import Parts
+from eve_cli.runtime import oom
+from eve_cli.runtime.guard import precise
+from eve_cli.runtime.oom import LADDER, Rung, modules_of
 from tests.clips import make_clip, read_clip
 from tests.tiny import tiny_parts
 
@@ -64,7 +65,7 @@ def plain(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Plain:
     """What comes out where nothing goes wrong, by number format."""
     found, folder = {}, tmp_path_factory.mktemp("plain")
     for dtype in (torch.float32, torch.bfloat16):
-        result = session.edit(request(clip, folder / f"{dtype}.mkv"), load=load(dtype=dtype))
+        result = pipeline.edit(request(clip, folder / f"{dtype}.mkv"), load=load(dtype=dtype))
         assert json.loads(result.run.read_text())["events"] == []
         found[dtype] = read_clip(result.output).astype(int)
     return found
@@ -75,7 +76,7 @@ def request(clip: Path, output: Path, **values: Any) -> EditRequest:
     return EditRequest(**(settings | values))
 
 
-def load(fault: Fault = lambda editor: None, dtype: torch.dtype = torch.float32) -> session.Load:
+def load(fault: Fault = lambda editor: None, dtype: torch.dtype = torch.float32) -> pipeline.Load:
     """A loader of the tiny model with something wrong in it."""
 
     def loaded(asked: EditRequest) -> LoadedModel:
@@ -155,7 +156,7 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
     told = Told()
     late = range(1, 2) if stage == "decode" else range(0, 1) if stage == "encode" else range(1, 2)
     asked = request(clip, tmp_path / "out.mkv")
-    result = session.edit(asked, told, load=load(failing(PLACES[stage], ERRORS[error], late)))
+    result = pipeline.edit(asked, told, load=load(failing(PLACES[stage], ERRORS[error], late)))
     rung = rung_for(stage)
     assert saved == list(range(len(result.plan["windows"])))
     assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == [rung.name]
@@ -166,15 +167,15 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
 def test_at_the_end_of_the_ladder_finished_windows_stay(clip: Path, tmp_path: Path) -> None:
     broken = load(failing("clean_student", ERRORS["torch"], range(1, 999)))
     with pytest.raises(OutOfMemory, match=r"Memory ran out at window 2 with .*branches-in-turn already"):
-        session.edit(request(clip, tmp_path / "out.mkv"), load=broken)
+        pipeline.edit(request(clip, tmp_path / "out.mkv"), load=broken)
     folder = RunFolder.open(tmp_path / "out.eve-run")
     assert folder.has_window(0) and not folder.has_window(1)
-    assert session.resume(folder.path, load=load()).output.exists()
+    assert pipeline.resume(folder.path, load=load()).output.exists()
 
 
 def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(OutOfMemory):
-        session.edit(request(clip, tmp_path / "o.mkv"), load=load(failing("decode", ERRORS["cpu"], range(0, 99))))
+        pipeline.edit(request(clip, tmp_path / "o.mkv"), load=load(failing("decode", ERRORS["cpu"], range(0, 99))))
     editors: list[Editor] = []
 
     def keep(asked: EditRequest) -> LoadedModel:
@@ -182,7 +183,7 @@ def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) ->
         editors.append(model.editor)
         return model
 
-    result = session.resume(tmp_path / "o.eve-run", load=keep)
+    result = pipeline.resume(tmp_path / "o.eve-run", load=keep)
     codec: Any = editors[0].parts.codec
     assert codec.use_slicing and codec.use_tiling
     assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == ["vae-slices", "vae-tiles"]
@@ -190,7 +191,7 @@ def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) ->
 
 def test_on_oom_fail_stops_at_once(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(OutOfMemory, match=r"window 2 .*--on-oom fail"):
-        session.edit(
+        pipeline.edit(
             request(clip, tmp_path / "out.mkv", on_oom="fail"),
             load=load(failing("clean_student", ERRORS["torch"], range(1, 2))),
         )
@@ -207,7 +208,7 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 def test_numbers_that_blow_up_are_made_again_in_fp32(stage: str, clip: Path, plain: Plain, tmp_path: Path) -> None:
     told, late = Told(), range(0, 1) if stage == "encode" else range(1, 2)
     fault = blowing_up(PLACES[stage], late, (torch.bfloat16,))
-    result = session.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
+    result = pipeline.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
     events = json.loads(result.run.read_text())["events"]
     assert [(event["stage"], event["then"]) for event in events] == [(stage, "fp32")]
     assert len(told.notes) == 1 and "done again in fp32" in told.notes[0]
@@ -220,15 +221,15 @@ def test_where_fp32_does_not_help_it_is_one_error_and_nothing_is_lost(
 ) -> None:
     fault = blowing_up("clean_student", range(1, 999), (torch.float32, torch.bfloat16))
     with pytest.raises(EveError, match=r"window 2 came out with numbers that are not finite") as caught:
-        session.edit(request(clip, tmp_path / "out.mkv"), load=load(fault, dtype))
+        pipeline.edit(request(clip, tmp_path / "out.mkv"), load=load(fault, dtype))
     assert caught.value.exit_code == 1
-    assert session.resume(tmp_path / "out.eve-run", load=load(dtype=dtype)).output.exists()
+    assert pipeline.resume(tmp_path / "out.eve-run", load=load(dtype=dtype)).output.exists()
 
 
 def test_a_stage_that_keeps_blowing_up_stays_in_fp32(clip: Path, tmp_path: Path) -> None:
     told = Told()
     fault = blowing_up("decode", range(0, 999), (torch.bfloat16,))
-    session.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
+    pipeline.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
     assert len(told.notes) == 2 and "every decode is in fp32" in told.notes[1]
 
 
@@ -245,11 +246,11 @@ def test_fp32_is_given_back_to_the_bit() -> None:
 
 def test_idle_parts_leave_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     moves: list[tuple[nn.Module, str]] = []
-    monkeypatch.setattr(memory, "move", lambda module, device: moves.append((module, str(device))))
+    monkeypatch.setattr(oom, "move", lambda module, device: moves.append((module, str(device))))
     editor = Editor(parts())
-    assert not memory.offload(editor)
+    assert not oom.offload(editor)
     editor.device = torch.device("meta")  # any that is not the CPU
-    assert memory.offload(editor) and not memory.offload(editor)
+    assert oom.offload(editor) and not oom.offload(editor)
     editor.device = torch.device("cpu")
     codec: Any = editor.parts.codec
     with torch.no_grad():
@@ -264,7 +265,7 @@ LIMITED = """
 import resource, torch
 torch.set_num_threads(1)
 from eve_cli.editing import machine
-from eve_cli.editing.guard import Guard
+from eve_cli.runtime.guard import Guard
 from eve_cli.models.editor import Editor
 from tests.tiny import tiny_parts
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Guidance
-from eve_cli.editing.injection import of_source, residual
-from eve_cli.editing.methods.inversion import Inversion
-from eve_cli.editing.methods.pnp import PnP
-from eve_cli.editing.options.injecting import InjectingOptions
-from eve_cli.editing.options.inverting import InvertingOptions
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
+from eve_cli.methods.base import Guidance
+from eve_cli.methods.feature_injection import of_source, residual
+from eve_cli.methods.inversion import Inversion
+from eve_cli.methods.options.injecting import InjectingOptions
+from eve_cli.methods.options.inverting import InvertingOptions
+from eve_cli.methods.pnp import PnP
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake

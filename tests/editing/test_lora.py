@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eve_cli.cli.app import run
-from eve_cli.models import bundle, folder, lora
+from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Lora
 from tests.clips import make_clip
 from tests.models.test_lora import weights as low_rank_weights
@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     model = tiny_bundle(home / "mini")
     low_rank = low_rank_weights(bundle.load(model))
-    lora.save(Lora(low_rank, "<toy>", "subject", "mini", folder.read(model).backbone), home / "toy")
+    lora.save(Lora(low_rank, "<toy>", "subject", "mini", bundle_manifest.read(model).backbone), home / "toy")
     return home
 
 
@@ -46,11 +46,11 @@ def test_it_acts_and_its_token_is_known(method: str, desk: Path, capsys: pytest.
 
 
 def test_the_record_holds_it(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.editing import session
+    from eve_cli.editing import pipeline
 
     words = ["edit", "clip.mkv", "add a <toy>", "-o", "out.mp4", "--lora", "toy", "--steps", "2", "-q"]
     with monkeypatch.context() as patch:
-        patch.setattr(session, "render", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(pipeline, "render", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         assert run(words) == 130
     assert run(["resume", "out.eve-run", "-q"]) == 0
     kept = json.loads(Path("out.run.json").read_text())

@@ -6,14 +6,14 @@ from typing import get_args
 
 import pytest
 
-from eve_cli.editing.contract import Guidance
-from eve_cli.editing.method_options import options_class, owners
-from eve_cli.editing.methods import METHODS, NEEDS
-from eve_cli.editing.options import OPTIONS
-from eve_cli.editing.options.per_frame import PerFrameOptions
-from eve_cli.editing.options.sdedit import SDEditOptions
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
+from eve_cli.methods.base import Guidance
+from eve_cli.methods.option_fields import options_class, owners
+from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options.sdedit import SDEditOptions
+from eve_cli.methods.options.table import OPTIONS
+from eve_cli.methods.registry import METHODS, NEEDS
 from eve_cli.settings import field_types, from_mapping
 
 
@@ -66,10 +66,10 @@ def test_a_record_keeps_the_options_of_its_method_alone() -> None:
 
 
 def test_the_plan_says_the_defaults_too(tmp_path: Path) -> None:
-    from eve_cli.editing import session
+    from eve_cli.editing import pipeline
     from tests.clips import make_clip
     from tests.fakes import fake_load
 
     clip = make_clip(tmp_path / "clip.mkv", 2)
     made = request(input=str(clip), output=tmp_path / "out.mkv", seed=1, method="sdedit")
-    assert session.edit(made, load=fake_load()).plan["record"]["settings"]["strength"] == 0.75
+    assert pipeline.edit(made, load=fake_load()).plan["record"]["settings"]["strength"] == 0.75

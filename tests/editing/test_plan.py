@@ -10,17 +10,19 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eve_cli.editing import forecast, history, machine, session
-from eve_cli.editing.forecast import forecast_of, remember
-from eve_cli.editing.history import History, Run, rate_of
-from eve_cli.editing.loading import LoadedModel
-from eve_cli.editing.memory import LADDER
-from eve_cli.editing.plan import outlook
-from eve_cli.editing.prices import Prices
+from eve_cli.diffusion.windows import Window
+from eve_cli.editing import pipeline
+from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.watcher import Watcher
-from eve_cli.editing.windows import Window
+from eve_cli.estimate import estimator, history
+from eve_cli.estimate.cost_model import Prices
+from eve_cli.estimate.estimator import forecast_of, remember
+from eve_cli.estimate.history import History, Run, rate_of
+from eve_cli.estimate.report import outlook
 from eve_cli.models.editor import Editor
+from eve_cli.models.loading import LoadedModel
+from eve_cli.runtime import machine
+from eve_cli.runtime.oom import LADDER
 from tests.clips import make_clip
 from tests.tiny import tiny_parts
 
@@ -63,7 +65,7 @@ class Foreseeing(Watcher):
 def test_the_plan_is_that_of_the_edit_and_touches_nothing(clip: Path, places: Path, model: LoadedModel) -> None:
     found = outlook(request(clip, places), load=lambda r: model)
     assert not list(places.iterdir())
-    done = session.edit(request(clip, places), load=lambda r: model)
+    done = pipeline.edit(request(clip, places), load=lambda r: model)
     assert found.plan["windows"] == done.plan["windows"] and found.plan["record"] == done.plan["record"]
     assert found.output == done.output and found.fits and 0 < found.forecast.low < found.forecast.seconds
 
@@ -75,9 +77,9 @@ def test_calls_and_operations_are_counted_as_they_happen(
     values: dict[str, Any], clip: Path, places: Path, model: LoadedModel
 ) -> None:
     plan = outlook(request(clip, places, steps=2, **values), load=lambda r: model).plan
-    prices = Prices(model, plan)
+    cost_model = Prices(model, plan)
     window = Window(**plan["windows"][0])
-    foretold = prices.window(window)
+    foretold = cost_model.window(window)
     calls = 0
 
     def called(*_: Any) -> None:
@@ -87,9 +89,9 @@ def test_calls_and_operations_are_counted_as_they_happen(
     editor = model.editor
     networks = [each for each in (editor.backbone, editor.video, editor.student, editor.parts.edit) if each is not None]
     hooks = [network.register_forward_pre_hook(called) for network in networks]
-    prices.guidance.condition(editor), prices.guidance.idle().condition(editor)
+    cost_model.guidance.condition(editor), cost_model.guidance.idle().condition(editor)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=OWN) as counter:
-        prices.method.edit(editor, prices.clip(window, editor.device), prices.guidance)
+        cost_model.method.edit(editor, cost_model.clip(window, editor.device), cost_model.guidance)
     for hook in hooks:
         hook.remove()
     assert foretold.calls == calls > 0
@@ -97,7 +99,7 @@ def test_calls_and_operations_are_counted_as_they_happen(
 
 
 def test_the_bytes_that_live_at_once_are_counted(model: LoadedModel) -> None:
-    from eve_cli.editing.cost import META, count
+    from eve_cli.estimate.flops import META, count
 
     def work() -> torch.Tensor:
         one = torch.zeros(1000, device=META)
@@ -120,7 +122,7 @@ def test_less_memory_is_foretold_with_every_rung(clip: Path, places: Path, model
 def test_what_does_not_fit_is_said_with_what_would(
     clip: Path, places: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forecast, "SCRATCH", 1000)
+    monkeypatch.setattr(estimator, "SCRATCH", 1000)
     need = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model).forecast
     monkeypatch.setattr(machine, "free", lambda device: round((need.needs - machine.held(device)) * 0.8))
     found = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model)
@@ -134,7 +136,7 @@ def test_past_edits_say_how_long(clip: Path, places: Path, model: LoadedModel) -
     first = outlook(request(clip, places), load=lambda r: model)
     assert first.forecast.basis == "a short trial"
     watcher = Foreseeing()
-    done = session.edit(request(clip, places, output=places / "a.mp4"), watcher, load=lambda r: model)
+    done = pipeline.edit(request(clip, places, output=places / "a.mp4"), watcher, load=lambda r: model)
     runs = History().runs()
     assert len(runs) == 1 and {"window", "encode", "decode", "effect", "write", "scan"} <= runs[0].stages.keys()
     text = (places / "state" / history.FILE).read_text()
@@ -147,7 +149,7 @@ def test_past_edits_say_how_long(clip: Path, places: Path, model: LoadedModel) -
 
 
 def test_an_edit_that_was_not_whole_is_no_past_edit(clip: Path, places: Path, model: LoadedModel) -> None:
-    done = session.edit(request(clip, places), Foreseeing(), load=lambda r: model)
+    done = pipeline.edit(request(clip, places), Foreseeing(), load=lambda r: model)
     assert done.spent.windows == len(done.plan["windows"])
     done.spent.windows -= 1
     remember(done, model)
@@ -189,10 +191,10 @@ def test_rates_that_agree_are_surer_than_one_and_than_such_that_differ() -> None
 
 
 def test_costs_are_counted_once(clip: Path, places: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.editing import prices
+    from eve_cli.estimate import cost_model
 
     monkeypatch.setenv("EVE_CACHE", str(places / "cache"))
     outlook(request(clip, places), load=lambda r: model)
-    monkeypatch.setattr(prices, "count", lambda *_: pytest.fail("counted again"))
+    monkeypatch.setattr(cost_model, "count", lambda *_: pytest.fail("counted again"))
     outlook(request(clip, places, seed=2), load=lambda r: model)
-    assert json.loads((places / "cache" / prices.FILE).read_text())
+    assert json.loads((places / "cache" / cost_model.FILE).read_text())

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eve_cli.editing import preview, session, shelf
+from eve_cli.diffusion.windows import Window, plan_spans, plan_windows
+from eve_cli.editing import pipeline, preview, preview_cache
 from eve_cli.editing.preview import Piece, choose, combined
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.windows import Window, plan_spans, plan_windows
 from eve_cli.errors import EveError
 from eve_cli.media.compose import contact_sheet
 from tests.clips import make_clip, pictures, read_clip
@@ -29,9 +29,9 @@ def request(clip: Path, **values: Any) -> EditRequest:
     return EditRequest(**({"input": str(clip), "instruction": "darker", "seed": 3, "codec": "ffv1"} | values))
 
 
-def edit(clip: Path, name: str, editor: FakeEditor | None = None, **values: Any) -> session.Result:
+def edit(clip: Path, name: str, editor: FakeEditor | None = None, **values: Any) -> pipeline.Result:
     asked = request(clip, output=clip.with_name(name), **values)
-    return session.edit(asked, load=lambda r: fake_load(**FAKE)(r) if editor is None else loaded(editor, r))
+    return pipeline.edit(asked, load=lambda r: fake_load(**FAKE)(r) if editor is None else loaded(editor, r))
 
 
 def loaded(editor: FakeEditor, asked: EditRequest) -> Any:
@@ -153,12 +153,14 @@ def test_the_shelf_is_kept_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     import os
 
     monkeypatch.setenv("EVE_CACHE", str(tmp_path))
-    for number in range(shelf.MOST + 3):
-        place = tmp_path / shelf.SHELF / str(number)
+    for number in range(preview_cache.MOST + 3):
+        place = tmp_path / preview_cache.SHELF / str(number)
         place.mkdir(parents=True)
         os.utime(place, (1e9 + number, 1e9 + number))
-    shelf.tidy()
-    assert sorted(int(each.name) for each in (tmp_path / shelf.SHELF).iterdir()) == list(range(3, shelf.MOST + 3))
+    preview_cache.tidy()
+    assert sorted(int(each.name) for each in (tmp_path / preview_cache.SHELF).iterdir()) == list(
+        range(3, preview_cache.MOST + 3)
+    )
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

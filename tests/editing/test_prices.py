@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from eve_cli.editing import tuning
-from eve_cli.editing.loading import LoadedModel
-from eve_cli.editing.method_options import options_class
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.captions import Captioned
-from eve_cli.editing.plan import outlook
 from eve_cli.editing.request import EditRequest
+from eve_cli.estimate.report import outlook
+from eve_cli.methods import finetune
+from eve_cli.methods.option_fields import options_class
+from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.registry import METHODS
 from eve_cli.models.editor import Editor
+from eve_cli.models.loading import LoadedModel
 from tests.clips import make_clip
 from tests.tiny import tiny_parts
 
@@ -27,7 +27,7 @@ def model() -> LoadedModel:
 def test_every_method_is_foretold(
     method: str, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
+    monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
     source = make_clip(tmp_path / "clip.mkv", 4)
     words = {"source_caption": "a car", "caption": "a red car"} if issubclass(options_class(method), Captioned) else {}
 

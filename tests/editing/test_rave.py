@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eve_cli.editing.contract import Guidance
-from eve_cli.editing.methods.per_frame import PerFrame
-from eve_cli.editing.methods.rave import Rave, cut, shuffled, tiled
-from eve_cli.editing.options.base import MethodOptions
-from eve_cli.editing.options.per_frame import PerFrameOptions
-from eve_cli.editing.options.rave import RaveOptions
+from eve_cli.methods.base import Guidance
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options.rave import RaveOptions
+from eve_cli.methods.per_frame import PerFrame
+from eve_cli.methods.rave import Rave, cut, shuffled, tiled
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake
 from tests.tiny import tiny_clip, tiny_parts

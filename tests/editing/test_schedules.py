@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.distillation import image_scores
-from eve_cli.editing.methods.dds import DDS
-from eve_cli.editing.methods.dreamix import Dreamix
-from eve_cli.editing.options.base import MethodOptions
-from eve_cli.editing.options.dds import DDSOptions
-from eve_cli.editing.options.dreamix import DreamixOptions
-from eve_cli.editing.tuning import Tuning, tune
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.dds import DDS
+from eve_cli.methods.dreamix import Dreamix
+from eve_cli.methods.finetune import Tuning, tune
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options.dds import DDSOptions
+from eve_cli.methods.options.dreamix import DreamixOptions
+from eve_cli.methods.score_distillation import image_scores
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.tuned import TunedEditor
+from eve_cli.models.finetuned import TunedEditor
 from tests.tiny import tiny_parts
 
 FAINT = Schedule.from_diffusers({"beta_start": 1e-6, "beta_end": 3e-4, "prediction_type": "v_prediction"})

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from eve_cli.cli.app import run
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.eve import Eve
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.eve import Eve
 from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15

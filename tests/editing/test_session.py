@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from eve_cli.editing import session
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.method_options import options_class
-from eve_cli.editing.methods import METHODS
-from eve_cli.editing.options.captions import Captioned
+from eve_cli.diffusion.windows import plan_windows
+from eve_cli.editing import pipeline
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.windows import plan_windows
 from eve_cli.errors import EveError, InputError, ModelError, OutputError
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.option_fields import options_class
+from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.registry import METHODS
 from eve_cli.models.parts import TASKS, BundleSettings
 from eve_cli.registry import load
 from tests.clips import decibels, make_clip, pictures, read_clip
@@ -34,8 +34,8 @@ def request(source: Path, output: Path, **values: Any) -> EditRequest:
     return EditRequest(**({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values))
 
 
-def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> session.Result:
-    return session.edit(request(source, output, **values), load=fake_load(**(fake or {})))
+def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> pipeline.Result:
+    return pipeline.edit(request(source, output, **values), load=fake_load(**(fake or {})))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
         return part.source
 
     monkeypatch.setattr(load(METHODS["copy"]), "edit", look)
-    session.edit(request(clip, tmp_path / "out.mkv", method="copy"), load=fake_load(), find_cuts=lambda frames: [10])
+    pipeline.edit(request(clip, tmp_path / "out.mkv", method="copy"), load=fake_load(), find_cuts=lambda frames: [10])
     assert [len(shot) for _, shot in seen] == [10, 10, 9, 9]
     second = [shot for indices, shot in seen if indices.start >= 10]
     assert all(torch.equal(shot, second[0]) for shot in second) and not torch.equal(second[0][:9], seen[0][1][:9])
@@ -157,7 +157,7 @@ def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
         editors.append(model.editor)  # type: ignore[arg-type]
         return model
 
-    session.edit(request(clip, tmp_path / "out.mkv", codec="ffv1"), load=keep, find_cuts=lambda frames: [10])
+    pipeline.edit(request(clip, tmp_path / "out.mkv", codec="ffv1"), load=keep, find_cuts=lambda frames: [10])
     windows = plan_windows([range(10), range(10, 19)], 8, 2)
     assert editors[0].calls.count("edit") == 2
     assert editors[0].calls.count("student") == len(windows)
@@ -165,7 +165,7 @@ def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
 
 def test_run_json_makes_the_same_bytes_and_is_in_the_video(clip: Path, tmp_path: Path) -> None:
     result = edit(clip, tmp_path / "out.mp4", {"noisy": 0.1}, seed=None)
-    again = session.rerun(result.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.1))
+    again = pipeline.rerun(result.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.1))
     assert again.output.read_bytes() == result.output.read_bytes()
     kept = json.loads(result.run.read_text())
     with av.open(str(result.output)) as container:
@@ -190,12 +190,12 @@ def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
         return model
 
     with pytest.raises(OutputError, match="exists already"):
-        session.rerun(result.run, None, False, load=fake_load())
+        pipeline.rerun(result.run, None, False, load=fake_load())
     with pytest.raises(ModelError, match="weights changed"):
-        session.rerun(result.run, tmp_path / "b.mp4", False, load=other)
+        pipeline.rerun(result.run, tmp_path / "b.mp4", False, load=other)
     make_clip(source, 4)
     with pytest.raises(InputError, match="not the file that was edited"):
-        session.rerun(result.run, tmp_path / "b.mp4", False, load=fake_load())
+        pipeline.rerun(result.run, tmp_path / "b.mp4", False, load=fake_load())
 
 
 KILLED = """
@@ -214,7 +214,7 @@ folder.RunFolder.save_window = save_window
 request = EditRequest(
     input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3, long=sys.argv[3], span=16
 )
-session.edit(request, load=fake_load(noisy=0.1))
+pipeline.edit(request, load=fake_load(noisy=0.1))
 """
 
 
@@ -226,7 +226,7 @@ def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target), long], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL and not target.exists()
-    resumed = session.resume(tmp_path / "killed.eve-run", load=fake_load(noisy=0.1))
+    resumed = pipeline.resume(tmp_path / "killed.eve-run", load=fake_load(noisy=0.1))
     assert resumed.output.read_bytes() == unbroken.output.read_bytes()
     assert not (tmp_path / "killed.eve-run").exists()
 
@@ -247,7 +247,7 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
     model = fake_load()(request)
     model.editor.settings = BundleSettings(pixels=64, frames=8)
-    plan = session.draft(request, model, [range(21)])
+    plan = pipeline.draft(request, model, [range(21)])
     assert plan["request"]["long"] == found and plan["request"]["keyframes"] == 0
     assert [each["overlap"] for each in plan["windows"]] == ([0] if found == "together" else [0, 2, 2, 7])
 
@@ -264,11 +264,11 @@ def test_an_error_leaves_nothing_but_finished_windows(
             edit(clip, tmp_path / "early.mp4")
     assert not list(tmp_path.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(session, "render", fail)
+        patch.setattr(pipeline, "render", fail)
         with pytest.raises(EveError):
             edit(clip, tmp_path / "late.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["late.eve-run"]
-    assert session.resume(tmp_path / "late.eve-run", load=fake_load()).output.exists()
+    assert pipeline.resume(tmp_path / "late.eve-run", load=fake_load()).output.exists()
 
 
 def test_a_run_dir_is_kept_and_not_mixed_with_another(clip: Path, tmp_path: Path) -> None:

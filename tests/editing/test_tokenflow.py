@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Clip, Guidance
-from eve_cli.editing.methods.tokenflow import TokenFlow, flow, joint, keyframes, propagated
-from eve_cli.editing.options.tokenflow import TokenFlowOptions
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.options.tokenflow import TokenFlowOptions
+from eve_cli.methods.tokenflow import TokenFlow, flow, joint, keyframes, propagated
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from eve_cli.editing.contract import Guidance
-from eve_cli.editing.methods.tune_a_video import TuneAVideo
-from eve_cli.editing.options.tune_a_video import TuneAVideoOptions
-from eve_cli.editing.tuning import learn, sparsely
+from eve_cli.methods.base import Guidance
+from eve_cli.methods.finetune import learn, sparsely
+from eve_cli.methods.options.tune_a_video import TuneAVideoOptions
+from eve_cli.methods.tune_a_video import TuneAVideo
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.models.test_editor import awake

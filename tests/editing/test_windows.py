@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eve_cli.editing.windows import corrected_steps, hold_to, plan_spans, plan_windows, shots_between, split
+from eve_cli.diffusion.windows import corrected_steps, hold_to, plan_spans, plan_windows, shots_between, split
 
 
 @pytest.mark.parametrize("frames", [*range(1, 40), 100])

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from eve_cli.cli import app
-from eve_cli.editing.loading import LoadedModel
-from eve_cli.editing.methods import METHODS
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.evaluation import bench, run, sets
 from eve_cli.evaluation.pairs import Footage
 from eve_cli.evaluation.sets import COPIED
 from eve_cli.evaluation.settings import BenchSettings
+from eve_cli.methods.registry import METHODS
+from eve_cli.models.loading import LoadedModel
 from tests.evaluation.judged import grey, manifest
 from tests.fakes import FakeEditor
 from tests.tiny import tiny_bundle

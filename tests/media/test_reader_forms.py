@@ -213,14 +213,14 @@ def test_standard_input_is_spooled(tmp_path: Path) -> None:
 
 
 def test_ffmpeg_program_is_the_last_resort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.media import probe, sources
+    from eve_cli.media import input_resolver, probe
 
     clip = numbered(tmp_path / "odd.mp4", 5, *X264, *YUV)
     opened = probe.open_file
 
     def refuse(name: str, path: Path) -> object:
         if path == clip:
-            raise sources.UnknownFormat("unknown")
+            raise input_resolver.UnknownFormat("unknown")
         return opened(name, path)
 
     monkeypatch.setattr(probe, "open_file", refuse)

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from eve_cli.errors import OutputError
 from eve_cli.media.decode import VideoReader
-from eve_cli.media.sources import is_picture
+from eve_cli.media.input_resolver import is_picture
 from eve_cli.media.stills import DESCRIPTION, ORIENTATION, StillWriter, type_like
 
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)

@@ -22,7 +22,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.errors import ModelError, OutOfMemory, OutputError
-from eve_cli.models import align, bundle, folder
+from eve_cli.models import alignment_lora, bundle, bundle_manifest
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import BundleSettings, Parts
@@ -38,9 +38,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = tiny_parts(own_instruction_encoder=True)
     editor = Editor(parts)
     assert editor.student is not None
-    for parameter in align.add(editor.student, rank=2):
+    for parameter in alignment_lora.add(editor.student, rank=2):
         parameter.data = torch.full_like(parameter, 0.05)
-    parts.align = align.weights(editor.student)
+    parts.align = alignment_lora.weights(editor.student)
     path = tmp_path_factory.mktemp("bundles") / "whole"
     return bundle.save(parts, path, training={"steps": 5}, scores={"world": 0.5})
 
@@ -147,7 +147,11 @@ def test_the_folder_loads_as_a_pipeline_with_its_alignment(whole: Path) -> None:
 
 def test_the_manifest_tells_of_parts_training_and_scores(whole: Path) -> None:
     manifest = bundle.verify(whole)
-    assert set(folder.FOLDERS) - set(manifest.parts) == {"sparse", "domain", "image_schedule"}  # of larger models
+    assert set(bundle_manifest.FOLDERS) - set(manifest.parts) == {
+        "sparse",
+        "domain",
+        "image_schedule",
+    }  # of larger models
     assert manifest.training == {"steps": 5} and manifest.scores == {"world": 0.5}
     assert manifest.bytes == sum(file.stat().st_size for file in whole.rglob("*.*") if file.name != "bundle.json")
 
@@ -199,7 +203,7 @@ def test_damage_is_told_in_one_sentence(copied: Path, damage: str) -> None:
 def test_files_of_right_hash_but_wrong_content_are_told_too(copied: Path, part: str) -> None:
     config = next((copied / part).glob("*.json"))
     config.write_text(config.read_text().replace("{", "[", 1))
-    folder.write(copied, json.loads((copied / "bundle.json").read_text())["settings"], {}, {})
+    bundle_manifest.write(copied, json.loads((copied / "bundle.json").read_text())["settings"], {}, {})
     with pytest.raises(ModelError, match=f"{part} cannot be read") as caught:
         bundle.load(copied)
     assert "\n" not in str(caught.value)
@@ -207,7 +211,7 @@ def test_files_of_right_hash_but_wrong_content_are_told_too(copied: Path, part: 
 
 def test_weights_that_do_not_fit_their_config_are_told(copied: Path) -> None:
     shutil.copy(copied / "controlnet/diffusion_pytorch_model.safetensors", copied / WEIGHTS)
-    folder.write(copied, json.loads((copied / "bundle.json").read_text())["settings"], {}, {})
+    bundle_manifest.write(copied, json.loads((copied / "bundle.json").read_text())["settings"], {}, {})
     with pytest.raises(ModelError, match=r"unet (has|cannot)"):
         bundle.load(copied)
 
@@ -221,7 +225,7 @@ def test_a_part_that_the_bundle_lacks_cannot_be_asked_for(tmp_path: Path) -> Non
 
 
 def test_saving_is_whole_or_not_at_all(copied: Path, tmp_path: Path) -> None:
-    before = folder.read(copied).files
+    before = bundle_manifest.read(copied).files
     parts = tiny_parts()
     parts.backbone.conv_in.weight.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="not finite"):
@@ -262,7 +266,7 @@ def test_settings_survive_as_they_were(tmp_path: Path) -> None:
     loaded = bundle.load(bundle.save(parts, tmp_path / "other"))
     assert loaded.settings == parts.settings
     assert loaded.video is not None and loaded.video.form == "zero_pad"
-    assert {item.name for item in dataclasses.fields(Parts)} >= set(folder.FOLDERS)
+    assert {item.name for item in dataclasses.fields(Parts)} >= set(bundle_manifest.FOLDERS)
 
 
 def test_every_preset_has_a_name_of_its_own() -> None:

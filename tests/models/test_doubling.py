@@ -6,7 +6,7 @@ from diffusers.models.autoencoders.autoencoder_dc import DCUpBlock2d
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
-from eve_cli.models.forward.doubling import Doubling, doubled
+from eve_cli.models.inference.doubling import Doubling, doubled
 
 MODULES = {
     "upsampler": lambda: Upsample2D(6, use_conv=True, out_channels=4),

@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel, UNetMotionModel
 from torch import Tensor, nn
 
 from eve_cli.errors import ModelError
-from eve_cli.models import align
+from eve_cli.models import alignment_lora
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import UNKNOWN_TASK, BundleSettings, Parts
@@ -155,7 +155,7 @@ def test_gradients_reach_what_is_thawed_and_nothing_else(trained: str, inputs: d
     editor = Editor(awake(tiny_parts()))
     assert editor.student is not None
     if trained == "align":
-        thawed = align.add(editor.student, rank=2)
+        thawed = alignment_lora.add(editor.student, rank=2)
         for parameter in thawed:
             parameter.data = torch.full_like(parameter, 0.05)
     else:
@@ -176,14 +176,14 @@ def test_low_rank_layers_are_in_the_student_alone(inputs: dict[str, Tensor]) -> 
     arguments = (inputs["text"], inputs["instruction"], inputs["source"], inputs["first"], inputs["task"])
     video = editor.clean_video(inputs["clip"], T, inputs["text"], inputs["first"])
     before = editor.clean_student(inputs["clip"], T, *arguments)
-    thawed = align.add(editor.student, rank=2, where="attention+mlp")
+    thawed = alignment_lora.add(editor.student, rank=2, where="attention+mlp")
     assert torch.equal(editor.clean_student(inputs["clip"], T, *arguments), before)
     for parameter in thawed:
         parameter.data = normal(*parameter.shape, seed=9) * 0.1
     aligned = editor.clean_student(inputs["clip"], T, *arguments)
     assert not torch.allclose(aligned, before, atol=1e-3)
     assert torch.equal(editor.clean_video(inputs["clip"], T, inputs["text"], inputs["first"]), video)
-    again = Editor(Parts(**{**vars(parts), "align": align.weights(editor.student)}))
+    again = Editor(Parts(**{**vars(parts), "align": alignment_lora.weights(editor.student)}))
     assert torch.equal(again.clean_student(inputs["clip"], T, *arguments), aligned)
 
 

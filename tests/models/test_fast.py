@@ -8,8 +8,8 @@ from torch import Tensor
 
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
-from eve_cli.models.forward.fast import Fast
-from eve_cli.models.forward.run import Run
+from eve_cli.models.inference.fast import Fast
+from eve_cli.models.inference.run import Run
 from tests.models.awake import awake
 from tests.tiny import tiny_parts
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from eve_cli.cli.app import run
 from eve_cli.errors import ModelError, OutputError, UsageError
-from eve_cli.models import align, bundle, exporting, folder, importing, making
+from eve_cli.models import alignment_lora, bundle, bundle_builder, bundle_manifest, exporting, importing
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
@@ -41,9 +41,9 @@ def kept(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model as a bundle named sd15, with an alignment."""
     editor = Editor(parts)
     assert editor.student is not None
-    for parameter in align.add(editor.student, rank=2):
+    for parameter in alignment_lora.add(editor.student, rank=2):
         parameter.data = torch.full_like(parameter, 0.05)
-    parts.align = align.weights(editor.student)
+    parts.align = alignment_lora.weights(editor.student)
     return bundle.save(parts, tmp_path_factory.mktemp("kept") / "sd15")
 
 
@@ -88,7 +88,7 @@ def test_another_backbone_takes_the_place_of_the_base(
     assert same(loaded.text_encoder, other.text_encoder)
     assert loaded.edit is not None and parts.edit is not None and same(loaded.edit, parts.edit)
     assert loaded.align is not None and loaded.image_schedule is not None
-    assert folder.read(made).sources["backbone"] == {"file": "other.safetensors"} or form is pipeline
+    assert bundle_manifest.read(made).sources["backbone"] == {"file": "other.safetensors"} or form is pipeline
     assert importing.with_backbone("sd15", tmp_path / "other.safetensors") == importing.with_backbone(
         "sd15", tmp_path / "other.safetensors"
     )
@@ -126,8 +126,8 @@ def test_a_bundle_is_carried_to_another_machine(
     assert run(["models", "bundle", "sd15", "-o", str(tmp_path / out)]) == 0
     monkeypatch.delenv("EVE_WEIGHTS")
     assert run(["models", "import", str(tmp_path / out), "--name", "there"]) == 0
-    assert capsys.readouterr().out.split()[-1] == str(folder.home() / "there")
-    assert bundle.load(folder.resolve("there")).settings.first_frame == "sparse"
+    assert capsys.readouterr().out.split()[-1] == str(bundle_manifest.home() / "there")
+    assert bundle.load(bundle_manifest.resolve("there")).settings.first_frame == "sparse"
     assert run(["models", "import", str(tmp_path / out), "--name", "there"]) == 2
     assert run(["models", "list"]) == 0
     listed = capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_what_is_wrong_with_a_part_is_said(
         importing.parts_in("mine", {"backbone": place})
     capsys.readouterr()
     assert run(["models", "import", str(place), "--name", "mine"]) == 4
-    assert capsys.readouterr().err.count("\n") == 1 and not (folder.home() / "mine").exists()
+    assert capsys.readouterr().err.count("\n") == 1 and not (bundle_manifest.home() / "mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_an_exported_model_is_a_pipeline_of_diffusers(parts: Parts, tmp_path: Pa
     pipe: Any = AnimateDiffControlNetPipeline.from_pretrained(made.path)
     pipe.set_progress_bar_config(disable=True)
     assert pipe.scheduler.config["beta_schedule"] == "linear"
-    editor = Editor(bundle.load(folder.resolve("sd15")))
+    editor = Editor(bundle.load(bundle_manifest.resolve("sd15")))
     text, frames = editor.embed(["make it snowy"]), torch.rand(2, 3, 64, 64)
     noise = torch.randn(1, 2, 4, 8, 8)
 
@@ -304,7 +304,7 @@ def test_labels_are_folded_into_an_exported_controlnet(tmp_path: Path) -> None:
     made = exporting.export(place, tmp_path / "out", task="remove")
     assert not (made.path / "motion_adapter/first_frame.safetensors").exists()
     assert (place / "motion_adapter/first_frame.safetensors").exists()
-    folded = making.CLASSES["edit"].from_pretrained(made.path / "controlnet")
+    folded = bundle_builder.CLASSES["edit"].from_pretrained(made.path / "controlnet")
     assert same(folded, without_labels(parts.edit, 1))
     assert json.loads((made.path / "model_index.json").read_text())["_class_name"] == "AnimateDiffControlNetPipeline"
     with pytest.raises(UsageError, match="--task fly is unknown"):

@@ -8,10 +8,10 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
 from eve_cli.models.editor import Editor
-from eve_cli.models.forward.fast import Fast
-from eve_cli.models.forward.run import Run
-from eve_cli.models.forward.team import Team
-from eve_cli.models.forward.windows import Windows
+from eve_cli.models.inference.fast import Fast
+from eve_cli.models.inference.process_group import Team
+from eve_cli.models.inference.run import Run
+from eve_cli.models.inference.windows import Windows
 from tests.models.awake import awake
 from tests.tiny import tiny_parts
 

@@ -15,11 +15,11 @@ from torch import Tensor
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import diffusers_config
 from eve_cli.errors import ModelError, OutputError
-from eve_cli.models import align, bundle, folder, lora, low_rank
+from eve_cli.models import alignment_lora, bundle, bundle_manifest, lora, low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.graft import image_tree
 from eve_cli.models.lora import Lora
 from eve_cli.models.parts import Parts
+from eve_cli.models.share_weights import image_tree
 from tests.models.test_editor import B, C, F, S, T, awake, normal
 from tests.tiny import tiny_bundle, tiny_parts
 
@@ -89,7 +89,7 @@ def test_a_lora_and_the_alignment_act_together(parts: Parts, toy: Lora) -> None:
 def test_behind_a_lora_the_alignment_alone_can_learn(parts: Parts, toy: Lora) -> None:
     editor = Editor(parts, weights=toy.weights)
     assert editor.student is not None
-    thawed = {id(p) for p in align.add(editor.student, rank=2)}
+    thawed = {id(p) for p in alignment_lora.add(editor.student, rank=2)}
     learning = {id(p) for p in editor.student.parameters() if p.requires_grad}
     assert learning == thawed
     editor.student.train()
@@ -141,7 +141,7 @@ def test_a_folder_keeps_it(toy: Lora, tmp_path: Path) -> None:
     assert found.weights.keys() == toy.weights.keys() and found.rank == 2
     assert all(torch.equal(found.weights[name], tensor) for name, tensor in toy.weights.items())
     assert dataclasses.replace(found, weights=toy.weights, sha256="") == toy
-    assert found.sha256 == folder.sha256(path / lora.WEIGHTS)
+    assert found.sha256 == bundle_manifest.sha256(path / lora.WEIGHTS)
     assert json.loads((path / lora.CARD).read_text())["rank"] == 2
     lora.save(dataclasses.replace(toy, token="<car>"), path)
     assert lora.load(path).token == "<car>" and [p.name for p in tmp_path.iterdir()] == ["toy"]
@@ -186,9 +186,9 @@ def test_what_is_wrong_is_one_sentence(harm: Callable[[Path], object], text: str
 
 
 def test_another_backbone_is_refused_and_both_are_named(toy: Lora, tmp_path: Path) -> None:
-    manifest = folder.read(tiny_bundle(tmp_path / "model"))
+    manifest = bundle_manifest.read(tiny_bundle(tmp_path / "model"))
     file = tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors"
-    assert manifest.backbone == folder.sha256(file)
+    assert manifest.backbone == bundle_manifest.sha256(file)
     dataclasses.replace(toy, backbone=manifest.backbone).check_fits(Path("toy"), "model", manifest)
     with pytest.raises(ModelError, match=r"made for tiny \(backbone 000000000000….*, and other has another"):
         toy.check_fits(Path("toy"), "other", manifest)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from eve_cli.models import codec as codecs
+from eve_cli.models import vae as codecs
 from eve_cli.models.editor import Editor
 from eve_cli.models.families.mini import TINY, MiniSizes, build
-from eve_cli.models.words import byte_symbols, word_tokenizer
+from eve_cli.models.tokenizer import byte_symbols, word_tokenizer
 from tests.tiny import WORDS, tiny_parts
 
 HARD = ("banana", "ban", "nana", "an", "a", "snow", "snowy", "snowman", "now", "w", "mississippi", "café")

@@ -17,7 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from eve_cli.cli.app import run
 from eve_cli.errors import ModelError
-from eve_cli.models import bundle, folder, hub, making, pulling
+from eve_cli.models import bundle, bundle_builder, bundle_manifest, hub, pulling
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.models.parts import Parts
@@ -159,21 +159,21 @@ def test_the_true_sizes() -> None:
         module = getattr(parts, part)
         assert sum(p.numel() for p in module.parameters()) / 1e6 == pytest.approx(millions, abs=0.05), part
         names = {n: tuple(v.shape) for n, v in (module.motion if part == "video" else module).state_dict().items()}
-        assert making.expected(part, sd15.config(part)) == names
+        assert bundle_builder.expected(part, sd15.config(part)) == names
 
 
 def test_rows_name_parts_commits_and_licences() -> None:
     fields = {item.name for item in dataclasses.fields(Parts)}
     for name in PULLED:
         for part, source in PRESETS[name].sources.items():
-            assert part in fields and part in folder.FOLDERS and source.licence and source.megabytes
+            assert part in fields and part in bundle_manifest.FOLDERS and source.licence and source.megabytes
             assert re.fullmatch("[0-9a-f]{40}", source.revision), source
-            assert not any(Path(path).suffix in folder.PICKLES for path in source.files.values())
+            assert not any(Path(path).suffix in bundle_manifest.PICKLES for path in source.files.values())
 
 
 def test_pulling_writes_down_commits_and_hashes(served: Hub) -> None:
     made = pulling.Pull(narrow(PRESETS["sd15"])).run()
-    kept = json.loads((made / folder.MANIFEST).read_text(encoding="utf-8"))
+    kept = json.loads((made / bundle_manifest.MANIFEST).read_text(encoding="utf-8"))
     for part, source in PRESETS["sd15"].sources.items():
         assert kept["sources"][part] == {
             "repository": source.repository,
@@ -182,9 +182,9 @@ def test_pulling_writes_down_commits_and_hashes(served: Hub) -> None:
         }
     unet = kept["files"]["unet/diffusion_pytorch_model.safetensors"]
     stored = served.repositories["stable-diffusion-v1-5/stable-diffusion-v1-5"] / "unet"
-    assert unet["sha256"] == folder.sha256(stored / "diffusion_pytorch_model.fp16.safetensors")
-    assert not list((folder.home() / hub.PARTIAL).iterdir())
-    assert folder.verify(made) and pulling.have(PRESETS["sd15"]) is not None
+    assert unet["sha256"] == bundle_manifest.sha256(stored / "diffusion_pytorch_model.fp16.safetensors")
+    assert not list((bundle_manifest.home() / hub.PARTIAL).iterdir())
+    assert bundle_manifest.verify(made) and pulling.have(PRESETS["sd15"]) is not None
 
 
 def test_a_pull_goes_on_where_it_was_broken_off(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +202,13 @@ def test_a_pull_goes_on_where_it_was_broken_off(served: Hub, monkeypatch: pytest
     preset = narrow(PRESETS["sd15"])
     with pytest.raises(ModelError, match="pull again to go on where it stopped"):
         pulling.Pull(preset).run()
-    assert not (folder.home() / "sd15").exists()
+    assert not (bundle_manifest.home() / "sd15").exists()
     monkeypatch.setattr(hub, "http_get", whole)
     served.asked.clear()
     going = pulling.Pull(preset)
     here = {row.part: row.here for row in going.rows()}
     assert here["backbone"] and not here["edit"]
-    folder.verify(going.run())
+    bundle_manifest.verify(going.run())
     asked = {path: span for path, span in served.asked if "/resolve/" in path}
     assert not any(path in url for url in fetched for path in asked)
     file = next(path for path in asked if "control_v11e" in path and path.endswith(".safetensors"))
@@ -220,7 +220,7 @@ def test_what_comes_damaged_is_not_taken(served: Hub) -> None:
     with pytest.raises(ModelError, match="came damaged"):
         pulling.Pull(narrow(PRESETS["sd15"])).run()
     served.damage = ""
-    folder.verify(pulling.Pull(narrow(PRESETS["sd15"])).run())
+    bundle_manifest.verify(pulling.Pull(narrow(PRESETS["sd15"])).run())
 
 
 def test_offline_nothing_is_asked(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,12 +239,12 @@ def test_the_command_asks_before_it_fetches(
     assert "give --yes" in told and "creativeml-openrail-m" in told and "unet" in told
     assert not any("/resolve/" in path for path, _ in served.asked)
     assert run(["models", "pull", "sd15", "--yes"]) == 0
-    assert capsys.readouterr().out.strip() == str(folder.home() / "sd15")
+    assert capsys.readouterr().out.strip() == str(bundle_manifest.home() / "sd15")
     served.asked.clear()
     assert run(["models", "pull", "sd15", "--yes"]) == 0
     assert not served.asked and "is on this machine" in capsys.readouterr().err
     assert run(["models", "verify", "sd15"]) == 0
-    (folder.home() / "sd15/unet/config.json").write_text("{}", encoding="utf-8")
+    (bundle_manifest.home() / "sd15/unet/config.json").write_text("{}", encoding="utf-8")
     assert run(["models", "verify", "sd15"]) == 7
     assert run(["models", "show", "sd15"]) == 0
 
@@ -253,7 +253,7 @@ def test_another_backbone_of_the_hub_is_pinned_when_it_is_first_pulled(served: H
     base = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     preset = pulling.with_backbone(narrow(PRESETS["sd15"]), base)
     made = pulling.Pull(preset).run()
-    manifest = folder.read(made)
+    manifest = bundle_manifest.read(made)
     assert made.name == "sd15+stable-diffusion-v1-5--stable-diffusion-v1-5"
     assert manifest.sources["backbone"]["revision"] == served.commit
     assert pulling.have(preset) is not None
@@ -262,4 +262,4 @@ def test_another_backbone_of_the_hub_is_pinned_when_it_is_first_pulled(served: H
 def test_a_model_that_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EVE_MODELS", str(tmp_path))
     with pytest.raises(ModelError, match=r"eve models pull sd15 \(5\.6 GB\)"):
-        folder.resolve("sd15")
+        bundle_manifest.resolve("sd15")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eve_cli.models import align
+from eve_cli.models import alignment_lora
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini, sd15
-from eve_cli.models.forward.dense import LEAST, Dense, gated
-from eve_cli.models.forward.fast import Fast
+from eve_cli.models.inference.dense import LEAST, Dense, gated
+from eve_cli.models.inference.fast import Fast
 from eve_cli.models.parts import Parts
 from tests.models.awake import awake
 from tests.tiny import WORDS, tiny_parts
@@ -26,9 +26,9 @@ def aligned() -> Parts:
     assert student is not None
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        for parameter in align.add(student, 2, "all"):
+        for parameter in alignment_lora.add(student, 2, "all"):
             nn.init.normal_(parameter, std=0.05)
-    parts.align = align.weights(student)
+    parts.align = alignment_lora.weights(student)
     return parts
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError
 from eve_cli.perception import viclip_inputs as inputs
 from eve_cli.perception.viclip import B16, L14, Viclip, file_shapes, from_file, to_file
-from eve_cli.perception.viclip_eyes import ViclipEyes, sizes_of
+from eve_cli.perception.viclip_encoders import ViclipEyes, sizes_of
 from tests.eyes import sized, viclip_folder
 
 

@@ -15,7 +15,7 @@ from eve_cli.cli import app
 from eve_cli.data import folders
 from eve_cli.data.world.language import vocabulary
 from eve_cli.errors import InputError, UsageError
-from eve_cli.models import bundle, folder, lora
+from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini
 from eve_cli.training import record, session
@@ -69,7 +69,7 @@ def test_a_folder_with_a_lora_comes_out(model: Path, images: Path, tmp_path: Pat
     assert len(list((tmp_path / "run" / "previews").iterdir())) == 3
     found = lora.load(trained.model)
     assert (found.token, found.kind, found.rank, found.model) == ("<toy>", "subject", 2, "mini")
-    found.check_fits(trained.model, str(model), folder.read(model))
+    found.check_fits(trained.model, str(model), bundle_manifest.read(model))
     assert found.training["steps"] == 4 and found.training["settings"]["rank"] == 2
     assert str(tmp_path) not in json.dumps(dict(found.training)) and str(images) not in json.dumps(dict(found.training))
     editor = Editor(bundle.load(model), weights=found.weights)

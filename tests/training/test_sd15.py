@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eve_cli.models import bundle, folder
+from eve_cli.alignment import pipeline
+from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
-from eve_cli.training import aligning, session
+from eve_cli.training import session
 from eve_cli.training.settings import ALIGN_RECIPES, SETTINGS, AlignSettings
 
 FEW: dict[str, Any] = {"steps": 2, "batch": 1, "preview_every": 0, "log_every": 1, "quiet": True, "device": "cpu"}
@@ -33,12 +34,12 @@ def same_file(one: Path, other: Path, name: str) -> bool:
 def test_the_papers_recipe_aligns(model: Path, tmp_path: Path) -> None:
     given = {**ALIGN_RECIPES["paper"], **SHORT, "adversarial_from": 0.5, "model": str(model)}
     settings = AlignSettings(**given, out=tmp_path / "run", cache=tmp_path / "points")
-    trained = aligning.run(settings)
+    trained = pipeline.run(settings)
     assert trained.model is not None and all(torch.isfinite(torch.tensor(list(trained.outcome.losses.values()))))
     parts = bundle.load(trained.model)
     assert parts.align is not None and any(float(v.abs().max()) > 0 for n, v in parts.align.items() if "lora_B" in n)
     for part in ("codec", "backbone", "edit", "video", "sparse"):  # the very files, not written again
-        assert same_file(model, trained.model, f"{folder.FOLDERS[part]}/diffusion_pytorch_model.safetensors")
+        assert same_file(model, trained.model, f"{bundle_manifest.FOLDERS[part]}/diffusion_pytorch_model.safetensors")
     editor, noise = Editor(parts), torch.randn(1, 2, 4, 8, 8)
     with torch.no_grad():
         text, frames = editor.embed(["night"]), torch.rand(1, 2, 3, 64, 64)
@@ -67,7 +68,7 @@ def test_a_steps_cost_is_counted_without_weights(part: str, model: Path) -> None
 
 def test_the_true_size_takes_what_the_shapes_say() -> None:
     """Forward passes of eight frames at 512x512: the numbers of an independent count (TFLOP)."""
-    from eve_cli.models.meter import META, Meter, attention
+    from eve_cli.runtime.meter import META, Meter, attention
 
     editor = Editor(sd15.random_parts("full", device="meta"), "meta")
     with torch.device(META):

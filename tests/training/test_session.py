@@ -13,7 +13,7 @@ from PIL import Image
 from eve_cli.cli import app
 from eve_cli.data.world.language import vocabulary
 from eve_cli.errors import ModelError, UsageError
-from eve_cli.models import bundle, folder
+from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.families import mini
 from eve_cli.training import record, session
 from eve_cli.training.loop import Outcome
@@ -58,7 +58,11 @@ def settings(part: str, model: Path, out: Path, **changes: Any) -> TrainSettings
 
 
 def digests(path: Path) -> dict[str, str]:
-    return {name: entry["sha256"] for name, entry in folder.read(path).files.items() if name.endswith("safetensors")}
+    return {
+        name: entry["sha256"]
+        for name, entry in bundle_manifest.read(path).files.items()
+        if name.endswith("safetensors")
+    }
 
 
 def test_every_recipe_has_settings() -> None:
@@ -73,9 +77,9 @@ def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> 
     assert before.keys() == after.keys()
     changed = {name.split("/")[0] for name in before if before[name] != after[name]}
     assert changed and changed <= FOLDERS[part]
-    assert folder.read(trained.model).training[part]["steps"] == 2
-    assert "codec" in folder.read(trained.model).training
-    folder.verify(trained.model)
+    assert bundle_manifest.read(trained.model).training[part]["steps"] == 2
+    assert "codec" in bundle_manifest.read(trained.model).training
+    bundle_manifest.verify(trained.model)
 
 
 @pytest.mark.parametrize("part", [part for part in WHOLE if part != "codec"])  # the decoder's is the codec's
@@ -95,7 +99,7 @@ def test_a_missing_adapter_is_made(tmp_path: Path) -> None:
     for part, fresh in (("video", {"video"}), ("edit", {"edit", "instruction_encoder"})):
         trained = session.train(part, settings(part, bare, tmp_path / part))
         assert trained.model is not None
-        assert set(folder.read(trained.model).parts) - set(folder.read(bare).parts) == fresh
+        assert set(bundle_manifest.read(trained.model).parts) - set(bundle_manifest.read(bare).parts) == fresh
 
 
 def test_weights_stored_in_full_stay_in_full(tmp_path: Path) -> None:
@@ -126,7 +130,7 @@ def test_the_decoder_is_trained_for_the_latents_that_there_are(model: Path, tmp_
     before, after = (bundle.load(path).codec.state_dict() for path in (model, trained.model))
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"decoder"}
-    assert folder.read(trained.model).settings == folder.read(model).settings
+    assert bundle_manifest.read(trained.model).settings == bundle_manifest.read(model).settings
 
 
 def test_training_lowers_the_loss(model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eve_cli.media.atomic import AtomicFile
+from eve_cli.storage.atomic import AtomicFile
 
 if TYPE_CHECKING:
     from eve_cli.evaluation.pairs import Pair

@@ -13,7 +13,7 @@ from eve_cli.errors import ModelError
 from eve_cli.evaluation.metrics.base import Judged
 from eve_cli.perception import viclip
 from eve_cli.perception.clip import Clip
-from eve_cli.perception.viclip_eyes import ViclipEyes, sizes_of
+from eve_cli.perception.viclip_encoders import ViclipEyes, sizes_of
 
 if TYPE_CHECKING:
     from eve_cli.evaluation.weights import Weights

@@ -10,7 +10,7 @@ from fractions import Fraction
 from html import escape
 from pathlib import Path
 
-from eve_cli.editing.folder import write_atomically
+from eve_cli.editing.run_dir import write_atomically
 from eve_cli.evaluation.report.page import as_script, boxes, filled
 from eve_cli.media.clip import Picture
 

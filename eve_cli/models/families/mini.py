@@ -13,9 +13,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import fresh_edit, fresh_video
-from eve_cli.models.codec import Codec
 from eve_cli.models.parts import BundleSettings, Parts
-from eve_cli.models.words import WORD, word_tokenizer
+from eve_cli.models.tokenizer import WORD, word_tokenizer
+from eve_cli.models.vae import Codec
 
 
 @dataclass(frozen=True)

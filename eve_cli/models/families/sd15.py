@@ -19,7 +19,7 @@ from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import PIXEL_HINT_CHANNELS, VideoAdapter
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.presets import LINEAR, SCALED_LINEAR, SD15, Preset
-from eve_cli.models.words import word_tokenizer
+from eve_cli.models.tokenizer import word_tokenizer
 
 
 @dataclass(frozen=True)

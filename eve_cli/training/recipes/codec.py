@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
-from eve_cli.models import codec as codecs
+from eve_cli.models import vae as codecs
 from eve_cli.models.parts import Parts
 from eve_cli.training.recipe import Batch, step_seed
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
-from eve_cli.models import codec as codecs
+from eve_cli.models import vae as codecs
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
 

@@ -17,10 +17,10 @@ from transformers import CLIPConfig, CLIPModel
 from eve_cli.data.batches import Source
 from eve_cli.data.world.variants import ATTRIBUTES, FRAMES, draw, retrieval, variants
 from eve_cli.models.parts import Parts
-from eve_cli.perception import viclip_eyes
+from eve_cli.perception import viclip_encoders
 from eve_cli.perception.clip import Clip, features
 from eve_cli.perception.viclip import Viclip, ViclipSizes
-from eve_cli.perception.viclip_eyes import ViclipEyes
+from eve_cli.perception.viclip_encoders import ViclipEyes
 from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -123,7 +123,7 @@ class EyesRecipe:
         """Writes both as released ones lie there, and how well each tells every attribute apart on clips never seen."""
         out = path / "eyes"
         save_clip(self.clip, self.words, self.parts.settings.text_tokens, out / "clip")
-        viclip_eyes.save(self.viclip.float(), self.words, out / "viclip")
+        viclip_encoders.save(self.viclip.float(), self.words, out / "viclip")
         for name, score in scorers(out).items():
             found = {attribute: retrieval(score, attribute, TRIALS) for attribute in ATTRIBUTES}
             rows = {
@@ -137,7 +137,7 @@ class EyesRecipe:
 def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
     """By name, what gives a value for each text about uint8 frames, with eyes loaded as any user loads them."""
     clip = Clip.load(out / "clip")
-    sizes = viclip_eyes.sizes_of(out / "viclip")
+    sizes = viclip_encoders.sizes_of(out / "viclip")
     assert sizes is not None
     viclip = ViclipEyes.load(out / "viclip" / "model.safetensors", sizes)
     return {

@@ -14,10 +14,10 @@ from eve_cli.data import folders, frames
 from eve_cli.data.batches import Source
 from eve_cli.data.sample import Item
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models import bundle, folder, lora
-from eve_cli.models.graft import image_tree
+from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Kind, Lora
 from eve_cli.models.parts import Parts
+from eve_cli.models.share_weights import image_tree
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -119,7 +119,7 @@ class LoraRecipe(common.LatentRecipe):
 
     def save(self, path: Path, record: Mapping[str, Any]) -> Path:
         """Writes the LoRA into a run's folder."""
-        base = folder.read(bundle.resolve(self.model))
+        base = bundle_manifest.read(bundle.resolve(self.model))
         name = str(base.settings.get("name", self.model))
         weights = {key: tensor.detach() for key, tensor in lora.weights(self.editor.styled).items()}
         return lora.save(Lora(weights, self.token, self.kind, name, base.backbone, record), path / "lora")

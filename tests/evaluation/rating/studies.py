@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eve_cli.evaluation.rating import clips, make, study
-from eve_cli.evaluation.rating.settings import MakeSettings
-from eve_cli.evaluation.rating.study import Plan
+from eve_cli.rating import clips, create, study
+from eve_cli.rating.settings import MakeSettings
+from eve_cli.rating.study import Plan
 from tests.clips import make_clip, pictures
 
 TASKS = ("style", "object")
@@ -68,7 +68,7 @@ def made(folder: Path, systems: Sequence[str], videos: int, real: bool = False, 
     """The folder of a study of these systems."""
     words = manifests(folder, systems, videos, real)
     chosen = MakeSettings(words, out=folder / "study", **settings)  # type: ignore[arg-type]
-    make.Writer(chosen, make.draft(chosen)).write(lambda done: None)
+    create.Writer(chosen, create.draft(chosen)).write(lambda done: None)
     return folder / "study"
 
 

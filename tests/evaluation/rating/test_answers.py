@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from eve_cli.errors import InputError, UsageError
-from eve_cli.evaluation.rating import answers, study
-from eve_cli.evaluation.rating.desk import Conflict, Desk
-from eve_cli.evaluation.rating.settings import TallySettings
-from eve_cli.evaluation.rating.tally import count
+from eve_cli.rating import answers, study
+from eve_cli.rating.analyze import count
+from eve_cli.rating.session import Conflict, Desk
+from eve_cli.rating.settings import TallySettings
 from tests.evaluation.rating.studies import made, no_videos  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("no_videos")

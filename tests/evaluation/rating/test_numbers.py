@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from eve_cli.evaluation.rating import power
-from eve_cli.evaluation.rating.agreement import krippendorff
-from eve_cli.evaluation.rating.bradley_terry import strengths
+from eve_cli.rating import power
+from eve_cli.rating.agreement import krippendorff
+from eve_cli.rating.bradley_terry import strengths
 
 # Krippendorff (2011): three coders, fifteen units.
 CODERS = (

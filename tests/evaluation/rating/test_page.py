@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from eve_cli.cli.app import run
-from eve_cli.evaluation.rating import answers
-from eve_cli.evaluation.rating.server import Server
+from eve_cli.rating import answers
+from eve_cli.rating.server import Server
 from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, made
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")

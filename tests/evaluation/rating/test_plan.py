@@ -9,9 +9,9 @@ import pytest
 
 from eve_cli.cli.app import run
 from eve_cli.errors import InputError, OutputError, UsageError
-from eve_cli.evaluation.rating import make, study
-from eve_cli.evaluation.rating.settings import MakeSettings
 from eve_cli.media.probe import probe
+from eve_cli.rating import create, study
+from eve_cli.rating.settings import MakeSettings
 from tests.evaluation.rating.studies import made, manifests, no_videos  # noqa: F401
 
 SYSTEMS = {"pairwise": ("ours", "theirs"), "scores": ("ours", "theirs"), "best": ("ours", "theirs", "third")}
@@ -103,12 +103,12 @@ def test_videos_are_h264_of_even_size_without_names(tmp_path: Path, capsys: pyte
 def test_edits_that_a_system_lacks_are_left_out_and_counted(tmp_path: Path) -> None:
     words = manifests(tmp_path, SYSTEMS["pairwise"], 3)
     (tmp_path / "theirs" / "v0.style.mkv").unlink()
-    drafted = make.draft(MakeSettings(words, out=tmp_path / "study"))
+    drafted = create.draft(MakeSettings(words, out=tmp_path / "study"))
     assert (len(drafted.items), drafted.left_out) == (5, 1)
     for file in (tmp_path / "theirs").iterdir():
         file.unlink()
     with pytest.raises(InputError, match="No edit has a source and results of 2 systems"):
-        make.draft(MakeSettings(words, out=tmp_path / "study"))
+        create.draft(MakeSettings(words, out=tmp_path / "study"))
 
 
 @fast
@@ -117,7 +117,7 @@ def test_folders_of_results_belong_to_a_manifest(tmp_path: Path) -> None:
     folders = [f"{name}={tmp_path / name}" for name in SYSTEMS["pairwise"]]
     settings = MakeSettings(folders, data=Path(words[0].partition("=")[2]))
     (tmp_path / "theirs" / "v1.style.mkv").unlink()
-    drafted = make.draft(settings)
+    drafted = create.draft(settings)
     assert (drafted.systems, len(drafted.items), drafted.left_out) == (SYSTEMS["pairwise"], 3, 1)
     assert drafted.items[0].edits == {name: tmp_path / name / "v0.style.mkv" for name in drafted.systems}
 
@@ -156,4 +156,4 @@ def test_systems_that_cannot_be_compared_are_told(words: list[str], reason: str,
     found = manifests(tmp_path, ("ours",), 1)
     given = [word.format(*found, folder=tmp_path) for word in words]
     with pytest.raises((UsageError, InputError), match=reason):
-        make.draft(MakeSettings(given))
+        create.draft(MakeSettings(given))

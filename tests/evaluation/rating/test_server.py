@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from eve_cli.evaluation.rating import study
-from eve_cli.evaluation.rating.server import Server, page
+from eve_cli.rating import study
+from eve_cli.rating.server import Server, page
 from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, made
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from eve_cli.cli.app import run
-from eve_cli.evaluation.rating import results, study
-from eve_cli.evaluation.rating.settings import TallySettings
-from eve_cli.evaluation.rating.tally import count
+from eve_cli.rating import results, study
+from eve_cli.rating.analyze import count
+from eve_cli.rating.settings import TallySettings
 from tests.evaluation.rating.studies import Mind, made, no_videos, simulate  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("no_videos")

@@ -1,0 +1,211 @@
+"""How long an edit will take and how much memory, from what it has to compute and what past edits here took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from eve_cli.errors import Unforeseen
+from eve_cli.estimate.cost_model import Prices
+from eve_cli.estimate.flops import Cost, weight_bytes
+from eve_cli.estimate.history import History, Rate, Run
+from eve_cli.media.clip import VideoInfo
+from eve_cli.models.loading import LoadedModel
+from eve_cli.runtime import machine
+from eve_cli.runtime.guard import Guard
+from eve_cli.runtime.oom import Rung, groups_of, modules_of
+
+if TYPE_CHECKING:
+    from eve_cli.editing.pipeline import Result
+
+GUESSES = {
+    "start": Rate(0.2, 0.5, 0),
+    "load": Rate(1e8, 0.7, 0),
+    "scan": Rate(40.0, 0.7, 0),
+    "write": Rate(4.0, 0.7, 0),
+}
+"""Where no run was seen yet: starts, bytes of weights, and megapixels a second. The units of all other stages are
+floating point operations."""
+CHIEF = 0.1
+"""Stages with less than this share of the time do not say how many runs a forecast rests on."""
+OTHER_MODEL, PROBED = 0.35, 0.8
+"""How far a rate may be off (relative, one deviation) that another model had, or that one convolution had."""
+SCRATCH = 1.4
+"""Bytes taken by bytes counted where no run was seen yet: what libraries take for themselves, and holes."""
+NINE_OF_TEN = 1.645
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is foretold of an edit; nine of ten should take between `low` and `high` seconds.
+
+    `units` are how much there is to do in each stage, `stages` the seconds that it should take.
+    """
+
+    costs: Mapping[str, Cost]
+    units: Mapping[str, float]
+    stages: Mapping[str, float]
+    low: float
+    high: float
+    basis: str
+    """What it rests on."""
+    needs: int
+    """Bytes of memory that the whole process will hold on its device."""
+    has: int
+    """Bytes that it could hold; 0 where nobody knows."""
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return sum(self.stages.values())
+
+    @property
+    def total(self) -> Cost:
+        """All stages together."""
+        return sum(self.costs.values(), Cost())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory is enough."""
+        return not self.has or self.needs <= self.has
+
+
+class Spent:
+    """What an edit took: seconds by stage, and the most memory beyond the model's own, in bytes; and its forecast."""
+
+    def __init__(self, started: float | None = None) -> None:
+        now = time.monotonic()
+        self.stages: dict[str, float] = {} if started is None else {"start": now - started}
+        self.fresh = started is not None
+        """Whether the program began with this edit; if not, its model may be there already."""
+        self.bytes = self.windows = 0
+        self.fallbacks: list[str] = []
+        self.forecast: Forecast | None = None
+
+    @contextmanager
+    def on(self, stage: str) -> Iterator[None]:
+        """Counts the time of a block."""
+        started = time.monotonic()
+        yield
+        self.stages[stage] = self.stages.get(stage, 0.0) + time.monotonic() - started
+
+    def add(self, guard: Guard, windows: int, taken: int) -> None:
+        """What a guard measured, of which the decoding was inside of the writing; `windows` were finished."""
+        self.stages |= guard.seconds
+        self.stages["write"] -= guard.seconds["decode"]
+        self.bytes, self.windows, self.fallbacks = taken, windows, guard.taken
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return sum(self.stages.values())
+
+
+def forecast_of(
+    plan: Mapping[str, Any],
+    model: LoadedModel,
+    info: VideoInfo,
+    *,
+    rungs: Sequence[Rung] = (),
+    rates: Mapping[str, Rate] | None = None,
+) -> Forecast:
+    """The forecast of a plan; Unforeseen for a method that looks at the numbers that it computes.
+
+    `rungs` are ways to need less that are taken from the start; `rates` were just measured, and stand in where there is
+    no past run.
+    """
+    editor, history = model.editor, History()
+    weights = weight_bytes(modules_of(editor))
+    try:
+        costs = Prices(model, plan, rungs).stages(plan, (info.width, info.height))
+    except NotImplementedError as error:  # counting goes without numbers
+        method = plan["request"]["method"]
+        raise Unforeseen(f"What {method} does depends on the clip, so its cost cannot be told beforehand.") from error
+    megapixels = info.width * info.height / 1e6 * plan["record"]["frames"]
+    units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
+    units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}
+    machine_key, model_key = machine.key(editor.device, editor.dtype), _key(model, plan)
+    known = {stage: _rate(stage, machine_key, model_key, history, rates or {}) for stage in units}
+    if None in known.values():
+        guess = Rate(probe(editor.device, editor.dtype), PROBED, 0)
+        known = {stage: rate or guess for stage, rate in known.items()}
+    found = {stage: rate for stage, rate in known.items() if rate is not None}
+    stages = {stage: units[stage] / rate.value for stage, rate in found.items()}
+    seconds = sum(stages.values())
+    spread = sum(stages[stage] * rate.spread for stage, rate in found.items()) / seconds
+    runs = min(rate.runs for stage, rate in found.items() if stages[stage] > CHIEF * seconds)
+    scratch = history.memory(machine_key, model_key)
+    held, left = machine.held(editor.device), machine.free(editor.device)
+    idle = weights - max(map(weight_bytes, groups_of(editor))) if any(rung.gpu for rung in rungs) else 0
+    most = max(cost.bytes for cost in costs.values())
+    return Forecast(
+        costs=costs,
+        units=units,
+        stages=stages,
+        low=seconds * math.exp(-NINE_OF_TEN * spread),
+        high=seconds * math.exp(NINE_OF_TEN * spread),
+        basis=f"{runs} past run{'s' * (runs > 1)} here" if runs else "a short trial" if rates else "no past run here",
+        needs=held - idle + round(most * (scratch.value if scratch else SCRATCH)),
+        has=held + left if left else 0,
+    )
+
+
+def knows(plan: Mapping[str, Any], model: LoadedModel, stage: str) -> bool:
+    """Whether a past run here says how quick a stage is."""
+    key = machine.key(model.editor.device, model.editor.dtype)
+    return History().rate(stage, key, _key(model, plan)) is not None
+
+
+def remember(result: Result, model: LoadedModel) -> None:
+    """Keeps what an edit took, if it ran as foretold: from its start to its end, in no way that needs less."""
+    spent, forecast = result.spent, result.spent.forecast
+    if forecast is None or spent.fallbacks or spent.windows != len(result.plan["windows"]):
+        return
+    stages = {name: (forecast.units[name], seconds) for name, seconds in spent.stages.items() if name in forecast.units}
+    if not spent.fresh:
+        stages.pop("load", None)
+    taken = (float(forecast.total.bytes), float(spent.bytes))
+    key = machine.key(model.editor.device, model.editor.dtype)
+    History().add(Run(key, _key(model, result.plan), stages, taken, spent.seconds / forecast.seconds))
+
+
+def _key(model: LoadedModel, plan: Mapping[str, Any]) -> str:
+    """What past runs must share besides the machine: the weights and the method."""
+    weights = hashlib.sha256(json.dumps(model.hashes, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{model.editor.settings.name} {weights} {plan['request']['method']}"
+
+
+def _rate(stage: str, key: str, model: str, history: History, rates: Mapping[str, Rate]) -> Rate | None:
+    own = history.rate(stage, key, model)
+    if own is not None:
+        return own
+    if stage in rates:
+        return rates[stage]
+    other = history.rate(stage, key, None)
+    if other is not None:
+        return replace(other, spread=other.spread + OTHER_MODEL, runs=0)
+    return GUESSES.get(stage)
+
+
+def probe(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of one convolution of a usual shape, about a tenth of a second long."""
+    picture = torch.zeros(2, 64, 32, 32, device=device, dtype=dtype)
+    kernel = torch.zeros(64, 64, 3, 3, device=device, dtype=dtype)
+    done, started = 0, 0.0
+    with torch.inference_mode():
+        for number in range(2):
+            done, started = 0, time.perf_counter()
+            while time.perf_counter() - started < 0.1 * number or not done:
+                float(functional.conv2d(picture, kernel, padding=1).sum())
+                done += 1
+    operations = 2 * picture.numel() * 64 * 9
+    return operations * done / (time.perf_counter() - started)

@@ -1,0 +1,106 @@
+"""What past edits on this machine took, so that the next one can be foretold; no texts, no file names, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eve_cli.storage.paths import state
+
+FILE = "history.jsonl"
+KEPT, LOOKED_AT = 400, 20
+"""Runs in the file, and how many of the last alike ones count."""
+SURE = 0.08
+"""The least relative deviation of a rate; two runs are never as sure as they look."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Units a second, its relative deviation, and how many past runs say so."""
+
+    value: float
+    spread: float
+    runs: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One past edit: where it ran, with which model, and what each stage took.
+
+    `stages` are (units, seconds): bytes of weights to load, megapixels to read and to write, floating point operations
+    for all between. `bytes` are those of activations as counted, and those that were really taken.
+    """
+
+    machine: str
+    model: str
+    stages: Mapping[str, tuple[float, float]]
+    bytes: tuple[float, float] = (0.0, 0.0)
+    ratio: float | None = None
+    """Seconds taken by seconds foretold."""
+
+
+@dataclass
+class History:
+    """The runs in a file, oldest first."""
+
+    path: Path = field(default_factory=lambda: state() / FILE)
+
+    def runs(self) -> list[Run]:
+        """All runs; what cannot be read is left out."""
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return []
+        return [run for line in lines if (run := _run(line)) is not None]
+
+    def add(self, run: Run) -> None:
+        """Keeps a run; a folder that cannot be written is no reason to fail."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(run)) + "\n")
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            if len(lines) > 2 * KEPT:
+                short = self.path.with_suffix(f".{os.getpid()}.part")
+                short.write_text("\n".join(lines[-KEPT:]) + "\n", encoding="utf-8")
+                os.replace(short, self.path)
+        except OSError:
+            pass
+
+    def rate(self, stage: str, machine: str, model: str | None) -> Rate | None:
+        """How quick a stage was here, with this model, or with any; None if it never ran."""
+        alike = [run for run in self.runs() if run.machine == machine and model in (None, run.model)]
+        found = [run.stages[stage] for run in alike if stage in run.stages]
+        return rate_of([units / seconds for units, seconds in found if units > 0 and seconds > 0])
+
+    def memory(self, machine: str, model: str) -> Rate | None:
+        """Bytes really taken by bytes of activations counted."""
+        alike = [run.bytes for run in self.runs() if (run.machine, run.model) == (machine, model)]
+        return rate_of([taken / counted for counted, taken in alike if counted > 0 and taken > 0])
+
+
+def rate_of(values: Iterable[float]) -> Rate | None:
+    """The median of the last values, and how far two thirds of them lie from it at most, in logs."""
+    logs = [math.log(value) for value in list(values)[-LOOKED_AT:]]
+    if not logs:
+        return None
+    middle = statistics.median(logs)
+    apart = sorted(abs(each - middle) for each in logs)
+    spread = apart[min(len(apart) - 1, round(len(apart) * 2 / 3))]
+    return Rate(math.exp(middle), max(spread, SURE) * (1 + 1 / len(logs)), len(logs))
+
+
+def _run(line: str) -> Run | None:
+    try:
+        read: Any = json.loads(line)
+        stages = {str(name): (float(units), float(seconds)) for name, (units, seconds) in read["stages"].items()}
+        counted, taken = read["bytes"]
+        return Run(read["machine"], read["model"], stages, (float(counted), float(taken)), read.get("ratio"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,152 @@
+"""What an editing method is given and what it gives back.
+
+A method is a class in a file of its own in `methods/`, with a row in METHODS. If it has options of its own, they
+are the fields of a frozen dataclass in a light file of the same name in `methods/options`, with a row in OPTIONS: they
+become options of `eve edit` in a panel named after the method, are kept in run.json, are refused for other methods, and
+reach the method as `guidance.own(ItsOptions)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from eve_cli.diffusion.noise import frame_noise
+from eve_cli.editing.request import EditRequest
+from eve_cli.errors import EveError
+from eve_cli.methods.options.base import MethodOptions
+from eve_cli.models.inference.process_group import Team
+from eve_cli.models.inference.run import Run
+from eve_cli.models.inference.windows import Windows
+from eve_cli.models.parts import TASKS
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Condition, Editor
+
+Own = TypeVar("Own", bound=MethodOptions)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """The resolved settings of a method: nothing is left to a default."""
+
+    instruction: str
+    caption: str | None
+    task: str | None
+    steps: int
+    text_cfg: float
+    video_cfg: float
+    seed: int
+    options: MethodOptions | None = None
+    window: int | None = None
+    """Frames that temporal layers see at once, in windows with `overlap`; None if they see a clip whole."""
+    overlap: int = 0
+    keyframes: int = 0
+    """One of so many frames of such a clip is edited alone, for the others to follow; 0: the first."""
+    reuse: int = 1
+    guided: float = 1.0
+    shared: bool = False
+    """Whether all processes edit this clip, each its own frames of it."""
+
+    def own(self, kind: type[Own]) -> Own:
+        """The method's own options; as they are by themselves if none were given."""
+        if self.options is None:
+            return kind()
+        if not isinstance(self.options, kind):
+            raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
+        return self.options
+
+    @classmethod
+    def of(cls, request: EditRequest) -> Guidance:
+        """The settings of a request in which everything is resolved; EveError if something is not."""
+        if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
+            raise EveError("This run's plan is incomplete; start it again with eve edit.")
+        return cls(
+            instruction=request.instruction,
+            caption=request.caption,
+            task=request.task,
+            steps=request.steps,
+            text_cfg=request.text_cfg,
+            video_cfg=request.video_cfg,
+            seed=request.seed,
+            options=request.options,
+            window=request.window if request.long == "together" else None,
+            overlap=request.overlap or 0,
+            keyframes=request.keyframes,
+            reuse=request.reuse,
+            guided=request.guided,
+        )
+
+    def run(self, frames: int, keys: bool = True) -> Run:
+        """How a clip of so many frames is sampled, with keyframes or without."""
+        run = Run(refresh=self.reuse, guided=round(self.guided * self.steps))
+        if self.window is None or frames <= self.window:
+            return run
+        run.windows = Windows(self.window, self.overlap)
+        run.team = Team.of(frames, self.window) if self.shared else None
+        run.keys = tuple(range(0, frames, self.keyframes or frames)) if keys else (0,)
+        return run
+
+    def condition(self, editor: Editor) -> Condition:
+        """What the networks read, in one row for all frames."""
+        return editor.condition([self.instruction], None if self.caption is None else [self.caption])
+
+    def idle(self) -> Guidance:
+        """The same with nothing asked for."""
+        return replace(self, instruction="", caption=None, task=None)
+
+    def labels(self, editor: Editor, rows: int) -> Tensor | None:
+        """The task's label number for `rows` frames or clips; None if no task was named."""
+        return None if self.task is None else torch.full((rows,), TASKS.index(self.task), device=editor.device)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One window of source latents (frames, channels, height, width), and what is known of it.
+
+    `hint` is what the edit adapter is shown of the source: the same latents, or frames (frames, 3, height, width).
+    `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
+    latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
+    steps. `shot` reads the source latents of the whole shot, which are those of the window where it is not given: for
+    methods that learn a clip before they edit it, whose steps `learning` counts.
+    """
+
+    source: Tensor
+    hint: Tensor
+    indices: range
+    reference: Tensor
+    progress: Callable[[int, int], None] | None = None
+    shot: Callable[[], Tensor] | None = None
+    learning: Callable[[int, int], None] | None = None
+
+    def whole(self) -> Tensor:
+        """The source latents of the whole shot."""
+        return self.source if self.shot is None else self.shot()
+
+    def report(self, done: int, of: int) -> None:
+        """Counts steps, where somebody listens."""
+        if self.progress is not None:
+            self.progress(done, of)
+
+    def part(self, start: int, stop: int) -> Clip:
+        """Some of its frames, with nothing known of how they were edited."""
+        part = slice(start, stop)
+        return Clip(self.source[part], self.hint[part], self.indices[part], self.source[:0])
+
+    def noise(self, seed: int, stream: int = 0) -> Tensor:
+        """Noise for every frame, by its absolute index."""
+        _, channels, height, width = self.source.shape
+        noise = frame_noise(seed, self.indices, (channels, height, width), stream)
+        return noise.to(self.source.device, torch.float32)
+
+
+class EditMethod(Protocol):
+    """A way to edit: a class without state, in a file of its own, with a row in METHODS."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents of all frames of the clip, in the shape of its source."""
+        ...

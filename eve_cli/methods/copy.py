@@ -1,0 +1,20 @@
+"""The source as it is: what any edit should be compared with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from eve_cli.methods.base import Clip, Guidance
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class Copy:
+    """Changes nothing."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The source latents."""
+        return clip.source

@@ -1,0 +1,68 @@
+"""The method of EVE: the edit adapter makes the first frame, edit and video adapters together make the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from eve_cli.diffusion.samplers import ddim
+from eve_cli.diffusion.windows import hold_to
+from eve_cli.methods.base import Clip, Guidance
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class Eve:
+    """Edits a shot's first frame alone, then window by window conditioned on what is edited already."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; a shot's first frame is the edit adapter's, later windows hold to their overlap.
+
+        Where a clip is longer than the temporal layers see at once, more frames are the edit adapter's.
+
+        A lone frame, or a picture, is the edit adapter's alone.
+        """
+        run = guidance.run(len(clip.source))
+        keys = run.keys[1:] if len(clip.reference) else run.keys
+        known = torch.cat([clip.reference[:1], *([self.edit_alone(editor, clip, guidance, keys)] if keys else [])])
+        if len(clip.source) == 1:
+            return known
+        condition = guidance.condition(editor)
+        denoise = editor.guided_student(
+            condition.text,
+            condition.instruction,
+            clip.hint[None],
+            known[None],
+            guidance.labels(editor, 1),
+            text_cfg=guidance.text_cfg,
+            video_cfg=guidance.video_cfg,
+            run=run,
+        )
+        return ddim(
+            denoise,
+            editor.schedule,
+            clip.noise(guidance.seed)[None],
+            editor.schedule.trailing(guidance.steps),
+            correct=hold_to(clip.reference[None], guidance.steps) if len(clip.reference) else None,
+            progress=clip.progress,
+        )[0]
+
+    def edit_alone(self, editor: Editor, clip: Clip, guidance: Guidance, keys: Sequence[int] = (0,)) -> Tensor:
+        """Frames (keys, channels, height, width), each edited as a picture."""
+        condition, frames = guidance.condition(editor), list(keys)
+        denoise = editor.guided_edit(
+            condition.text,
+            condition.instruction,
+            clip.hint[frames],
+            guidance.labels(editor, len(frames)),
+            text_cfg=editor.settings.image_text_cfg or guidance.text_cfg,
+            video_cfg=guidance.video_cfg,
+            styled=True,
+        )
+        noise = clip.noise(guidance.seed)[frames]
+        steps = editor.settings.image_steps or guidance.steps
+        return ddim(denoise, editor.image_schedule, noise, editor.image_schedule.trailing(steps))

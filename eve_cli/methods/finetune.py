@@ -1,0 +1,158 @@
+"""Teaches a model one clip before it is edited: mixed fine-tuning (Molad et al. 2023, Dreamix, section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from eve_cli.diffusion.schedule import Schedule
+from eve_cli.estimate.flops import Cost, count
+from eve_cli.methods.base import Guidance
+from eve_cli.models import attention
+from eve_cli.models.editor import Editor
+from eve_cli.models.finetuned import TunedEditor, fingerprint
+from eve_cli.storage.cache import remembered
+
+RARE = "sks"
+"""The text that stands for the clip while it is learned: a rare string (there t*)."""
+LEAST_SIGMA = 0.05
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a clip is learned: `alpha` weighs the clip in motion against its frames alone (equation 4)."""
+
+    steps: int
+    alpha: float
+    lr: float = 1e-4
+    rank: int = 16
+    seed: int = 0
+    sparse: bool = False
+    """Whether the frames of the clip attend `sparsely`."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A method that learns a shot before it edits it."""
+
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How."""
+        ...
+
+
+def learn(
+    editor: Editor,
+    frames: Tensor,
+    tuning: Tuning,
+    texts: Sequence[str] = (RARE,),
+    progress: Progress | None = None,
+) -> Editor:
+    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
+
+    Latents without content teach nothing; what learning costs is counted apart (`cost`).
+    """
+    if frames.is_meta:
+        return editor
+    digest = hashlib.sha256(frames.cpu().float().contiguous().numpy().tobytes())
+    digest.update(json.dumps([fingerprint(editor), asdict(tuning), *texts], sort_keys=True).encode())
+
+    def make() -> dict[str, Tensor]:
+        return tune(TunedEditor(editor, tuning.rank), frames, tuning, texts, progress).weights()
+
+    with torch.inference_mode(False):
+        return TunedEditor(editor, tuning.rank, remembered("learned", digest.hexdigest(), make))
+
+
+def tune(
+    editor: TunedEditor,
+    frames: Tensor,
+    tuning: Tuning,
+    texts: Sequence[str] = (RARE,),
+    progress: Progress | None = None,
+) -> TunedEditor:
+    """Teaches the editor's low-rank layers the clean latents (frames, c, h, w), and returns it.
+
+    `texts` is one for all frames or one for each. The clip's loss (equation 2) goes through the video model, over
+    windows of its length; the frames' loss (equation 3) through the backbone, which has no temporal layers that it
+    could touch. Both are errors of the velocity.
+    """
+    g = torch.Generator().manual_seed(tuning.seed)
+    with torch.inference_mode(False), torch.enable_grad():
+        frames = frames.clone()
+        with torch.no_grad():
+            words = editor.embed(texts)
+        optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
+        for step in range(tuning.steps):
+            loss = lesson(editor, frames, words, tuning, g)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if progress is not None:
+                progress(step + 1, tuning.steps)
+    return editor
+
+
+def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
+    """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
+    length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
+    alpha = tuning.alpha if len(frames) > 1 else 0.0
+    if alpha > 0:
+        start = int(torch.randint(len(frames) - length + 1, (), generator=g))
+        clip = frames[None, start : start + length]
+        with sparsely(editor.video, length) if tuning.sparse else nullcontext():
+            moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
+        loss = alpha * moving
+    if alpha < 1:
+        some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
+        text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
+        alone = _error(editor.image_schedule, frames[some], lambda x, t: editor.clean_image(x, t, text), g)
+        loss = loss + (1 - alpha) * alone
+    return loss
+
+
+@contextmanager
+def sparsely(tree: nn.Module | None, frames: int) -> Iterator[None]:
+    """In a video model places attend to those of the first frame and of the one before (Wu et al. 2023, equation 3)."""
+    names = [] if tree is None else attention.named(tree, attention.SELF)
+    before = [0, *range(frames - 1)]
+
+    def seen(part: Tensor) -> Tensor:
+        clips = part.unflatten(0, (-1, frames))
+        return torch.cat([clips[:, :1].expand_as(clips), clips[:, before]], 3).flatten(0, 1)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention.plain(query, seen(key), seen(value))
+
+    with attention.attending(tree, dict.fromkeys(names, attend)) if tree is not None else nullcontext():
+        yield
+
+
+def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
+    """What it costs to learn latents, where they and the editor are without content: backward is twice forward."""
+    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
+
+    def work() -> None:
+        words = tuned.embed([RARE])
+        with torch.enable_grad():
+            lesson(tuned, frames, words, tuning, g)
+
+    return count(tuned, work).times(3 * tuning.steps)
+
+
+def _error(
+    schedule: Schedule, clean: Tensor, denoise: Callable[[Tensor, Tensor], Tensor], g: torch.Generator
+) -> Tensor:
+    """Mean squared error of the velocity of rows (n, ...) at chance times, each with its own."""
+    t = torch.randint(schedule.steps, (len(clean),), generator=g).to(clean.device)
+    noise = torch.randn(clean.shape, generator=g).to(clean)
+    sigma = schedule.at(t, clean)[1].clamp_min(LEAST_SIGMA)
+    return ((denoise(schedule.add_noise(clean, noise, t), t).float() - clean) / sigma).square().mean()

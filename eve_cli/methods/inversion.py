@@ -1,0 +1,27 @@
+"""DDIM inversion: the clip back to noise, and from that noise to the caption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.ddim_inversion import resampled
+from eve_cli.methods.options.inverting import InvertingOptions
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class Inversion:
+    """The video model's own way back and forth; what the captions do not differ in comes back."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; a lone frame goes through the backbone, and a clip begins with what becomes of its first
+        frame alone, or with what the window before made of it."""
+        options, first = guidance.own(InvertingOptions), None
+        if len(clip.source) > 1:
+            first = clip.reference[:1] if len(clip.reference) else self.edit(editor, clip.part(0, 1), guidance)
+        captions = options.captions(guidance.instruction, guidance.caption)
+        return resampled(editor, clip, guidance, captions, options.corrections, first)

@@ -1,0 +1,31 @@
+"""Plug-and-play (Tumanyan et al. 2023), frame by frame: where the source's places attend to, the edit's do too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.feature_injection import injected, of_source
+from eve_cli.methods.options.injecting import InjectingOptions
+from eve_cli.models.attention import Attend, plain
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class PnP:
+    """Inverts every frame, and samples it anew to the caption with the layout of the source."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; a frame knows nothing of the others."""
+        source = of_source(len(clip.source))
+
+        def shared(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            return plain(source(query), source(key), value)
+
+        def way(step: int, shares: bool) -> Attend:
+            return shared if shares else plain
+
+        return injected(editor, clip, guidance, guidance.own(InjectingOptions), way)

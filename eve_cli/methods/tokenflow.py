@@ -1,0 +1,86 @@
+"""TokenFlow (Geyer et al. 2023): keyframes edited together, whose tokens the other frames take as the source says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.feature_injection import injected
+from eve_cli.methods.options.tokenflow import TokenFlowOptions
+from eve_cli.models.attention import Attend, plain
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class TokenFlow:
+    """Plug-and-play in which a place takes what attention gives to the nearest places of the nearest keyframes."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; later windows hold to their overlap."""
+        options, frames = guidance.own(TokenFlowOptions), len(clip.source)
+
+        def way(step: int, shares: bool) -> Attend:
+            return propagated(keyframes(frames, options.stride, f"{guidance.seed} {step}"), frames, shares)
+
+        return injected(editor, clip, guidance, options, way, hold=True)
+
+
+def keyframes(frames: int, stride: int, seed: str) -> list[int]:
+    """One frame by chance of each `stride`."""
+    rng = random.Random(seed)
+    return [rng.randrange(start, min(start + stride, frames)) for start in range(0, frames, stride)]
+
+
+def propagated(keys: Sequence[int], frames: int, shares: bool) -> Attend:
+    """Attention for the frames of a source, followed by those of edits of it (sections 4.1 and 4.2).
+
+    The keyframes of an edit attend to the places of all keyframes; the outputs of its other frames are theirs, each
+    place's that of the place that is nearest in what attention gives to the source.
+    """
+    keys = list(keys)
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key, value = (part.unflatten(0, (-1, frames)) for part in (query, key, value))
+        source = plain(query[0], key[0], value[0])
+        if shares:
+            query, key = (part[:1].expand_as(part) for part in (query, key))
+        made = [joint(*(part[edit, keys] for part in (query, key, value))) for edit in range(1, len(value))]
+        edits = flow(source, torch.stack(made), keys)
+        return torch.cat([source[None], edits]).flatten(0, 1)
+
+    return attend
+
+
+def joint(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of frames (frames, heads, places, dim) to the places of them all."""
+    key, value = (part.transpose(0, 1).flatten(1, 2).expand(len(query), -1, -1, -1) for part in (key, value))
+    return plain(query, key, value)
+
+
+def flow(source: Tensor, made: Tensor, keys: Sequence[int]) -> Tensor:
+    """What keyframes have, `made` (edits, keys, heads, places, dim), for all frames: (edits, frames, ...).
+
+    `source` (frames, heads, places, dim) says which place of a keyframe is nearest to one of another frame. Between
+    two keyframes both count, by a sigmoid of how much nearer one is in time than the other.
+    """
+    tokens = functional.normalize(source.transpose(1, 2).flatten(2), dim=-1)
+    out = []
+    for frame in range(len(source)):
+        if frame in keys:
+            out.append(made[:, keys.index(frame)])
+            continue
+        around = [*[k for k in keys if k < frame][-1:], *[k for k in keys if k > frame][:1]]
+        weights = torch.tensor([-float(abs(frame - k)) for k in around]).softmax(0).tolist()
+        mixed = torch.zeros_like(made[:, 0])
+        for k, weight in zip(around, weights, strict=True):
+            nearest = (tokens[frame] @ tokens[k].T).argmax(-1)
+            mixed += weight * made[:, keys.index(k), :, nearest]
+        out.append(mixed)
+    return torch.stack(out, 1)

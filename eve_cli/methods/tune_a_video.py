@@ -1,0 +1,34 @@
+"""Tune-A-Video (Wu et al. 2023): the model learns the clip with its caption, then resamples its noise to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from eve_cli.methods.base import Clip, Guidance
+from eve_cli.methods.ddim_inversion import resampled
+from eve_cli.methods.finetune import Tuning, learn, sparsely
+from eve_cli.methods.options.tune_a_video import TuneAVideoOptions
+
+if TYPE_CHECKING:
+    from eve_cli.models.editor import Editor
+
+
+class TuneAVideo:
+    """Places attend to the first frame and to the one before; the video model learns the shot that way."""
+
+    def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+        """The edited latents; behind the first window the clip goes on from the overlap."""
+        options, how = guidance.own(TuneAVideoOptions), self.tuning(guidance)
+        captions = options.captions(guidance.instruction, guidance.caption)
+        if how.steps:
+            editor = learn(editor, clip.whole(), how, captions[:1], clip.learning)
+        first = clip.reference[:1] if len(clip.reference) else None
+        with sparsely(editor.video, len(clip.source)):
+            return resampled(editor, clip, guidance, captions, options.corrections, first)
+
+    def tuning(self, guidance: Guidance) -> Tuning:
+        """How it learns the clip: as a video alone."""
+        options = guidance.own(TuneAVideoOptions)
+        return Tuning(options.tune_steps, alpha=1.0, lr=options.tune_lr, sparse=True)

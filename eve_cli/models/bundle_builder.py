@@ -1,0 +1,145 @@
+"""Bundles made of files that lie elsewhere: linked or converted, checked by their headers, and written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from eve_cli.errors import ModelError
+from eve_cli.models import bundle, bundle_manifest
+from eve_cli.models.bundle import CLASSES
+from eve_cli.models.bundle_manifest import FOLDERS, PICKLES
+from eve_cli.models.presets import CONFIG, LANGUAGE_MODEL, NETWORK
+from eve_cli.storage.headers import Shapes, compare, shapes
+
+OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+"""Names of the codec's attention in files older than diffusers 0.14, which diffusers still reads."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of a new bundle is made of: files to take as they are, by their new names, or tensors to store."""
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] | None = None
+    config: Mapping[str, Any] | None = None
+    """What `config.json` holds, where no file says it."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """For the record: repository, commit and licence, or the name of the file that it was."""
+
+
+def make(
+    name: str,
+    parts: Mapping[str, Part],
+    settings: Mapping[str, Any],
+    schedules: Mapping[str, Mapping[str, Any]],
+    training: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a bundle among the models of this machine; it appears whole and checked, or not at all.
+
+    `schedules` are diffusers scheduler configs by field of `Parts`. ModelError, in one sentence, if a part's names or
+    shapes are not those of its class.
+    """
+    target = bundle_manifest.home() / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with bundle_manifest.appearing(target, bundle_manifest.MANIFEST, "model") as fresh:
+        for part, made in parts.items():
+            _write(part, made, fresh / FOLDERS[part])
+        for part, config in schedules.items():
+            (fresh / FOLDERS[part]).mkdir()
+            told = {"_class_name": "DDIMScheduler", **config}
+            bundle_manifest.write_json(told, fresh / FOLDERS[part] / "scheduler_config.json")
+        codec = json.loads((fresh / FOLDERS["codec"] / CONFIG).read_text(encoding="utf-8"))
+        bundle_manifest.write_json(
+            bundle_manifest.model_index(parts.keys(), codec.get("_class_name")), fresh / "model_index.json"
+        )
+        for part in parts:
+            check(part, fresh / FOLDERS[part])
+        check_joint(fresh, parts)
+        sources = {part: dict(made.source) for part, made in parts.items() if made.source}
+        bundle_manifest.write(fresh, {"name": name, **settings}, training, sources=sources)
+    return target
+
+
+def of_bundle(manifest: bundle_manifest.Manifest, part: str) -> Part:
+    """A part of another bundle."""
+    prefix = f"{FOLDERS[part]}/"
+    files = {n.removeprefix(prefix): manifest.path / n for n in manifest.files if n.startswith(prefix)}
+    return Part(files, source=manifest.sources.get(part, {}))
+
+
+def _write(part: str, made: Part, target: Path) -> None:
+    target.mkdir()
+    for name, file in made.files.items():
+        if file.suffix in PICKLES:
+            raise ModelError(f"{file} is a pickle file, which can run code when it is read: eve takes safetensors.")
+        bundle_manifest.link(file, target / name)
+    if made.config is not None:
+        bundle_manifest.write_json(dict(made.config), target / CONFIG)
+    if made.tensors is not None:
+        name = LANGUAGE_MODEL if CLASSES.get(part) is CLIPTextModel else NETWORK
+        stored = {key: value.contiguous() for key, value in made.tensors.items()}
+        save_file(stored, target / name, metadata={"format": "pt"})
+
+
+def expected(part: str, config: Mapping[str, Any]) -> Shapes:
+    """The names and shapes of a part with this config, found without memory."""
+    with torch.device("meta"):
+        made = bundle.empty(part, config)
+    return {name: tuple(value.shape) for name, value in made.state_dict().items()}
+
+
+def check(part: str, place: Path) -> None:
+    """ModelError, in one sentence, unless the weights in a folder are those that its config.json asks for."""
+    if part not in CLASSES:
+        for file in place.glob("*.safetensors"):
+            shapes(file)
+        return
+    found: Shapes = {}
+    for file in sorted(place.glob("*.safetensors")):
+        if file.name != bundle.FIRST_FRAME:
+            found |= shapes(file)
+    if not found:
+        raise ModelError(f"{place} holds no weights (.safetensors): the {FOLDERS[part]} is missing.")
+    try:
+        config = json.loads((place / CONFIG).read_text(encoding="utf-8"))
+        wanted = expected(part, config)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{place / CONFIG} is missing or no config of a {FOLDERS[part]} ({error}).") from error
+    plain = {_today(part, name): shape for name, shape in found.items() if not name.endswith("position_ids")}
+    if said := compare(wanted, plain):
+        raise ModelError(f"The {FOLDERS[part]} does not fit its config.json: {said[0]}")
+
+
+def _today(part: str, name: str) -> str:
+    """The name that a tensor of an older file has now."""
+    if CLASSES[part] is CLIPTextModel:
+        return name.removeprefix("text_model.")
+    if part == "codec" and ".attentions." in name:
+        for old, new in OLD_ATTENTION.items():
+            name = name.replace(old, new)
+    return name
+
+
+def check_joint(place: Path, parts: Mapping[str, Part]) -> None:
+    """ModelError if adapters are for backbones of another width."""
+    read = {
+        part: json.loads((place / FOLDERS[part] / CONFIG).read_text(encoding="utf-8"))
+        for part in ("backbone", "edit", "video", "sparse")
+        if part in parts
+    }
+    wide = list(read["backbone"].get("block_out_channels", ()))
+    for part, config in read.items():
+        own = list(config.get("block_out_channels", wide))
+        if own != wide:
+            raise ModelError(
+                f"The {FOLDERS[part]} has channels {own} and the unet {wide}: they were not made for each other."
+            )
