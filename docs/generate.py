@@ -1,4 +1,4 @@
-"""Writes the reference of the command line and of the Python API from the code: python -m docs.generate (`make docs`)."""
+"""Writes the references of the command line and the Python API from the code: python -m docs.generate (`make docs`)."""
 
 from __future__ import annotations
 
