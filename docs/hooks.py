@@ -5,6 +5,7 @@
   `losses.weight`. The page shows their present source. A name that is not in the code, or is there twice, is a warning
   and so, with --strict, an error.
 - A block in the language `modules` becomes the list of all modules with the first sentence of their docstrings.
+- Pages that are alone in their tab have no list of pages beside them, which leaves wide tables more room.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             log.warning("%s: %s", page.file.src_uri, error)
             return match[0]
 
+    if "/" not in page.file.src_uri:
+        page.meta["hide"] = ["navigation"]
     return FENCE.sub(replaced, markdown)
 
 
