@@ -1,6 +1,7 @@
 """The parts of ASSD, one after the other, on held-out edits of the world: figure 5 of its paper as numbers.
 
-    python benchmarks/assd.py [--each 2] [--steps 25] [--text-cfg 4] [--captions true|told] [--strips 7] [--out DIR]
+    python benchmarks/assd.py [--each 2] [--steps 25] [--guidance-scale 4] [--captions true|told] [--strips 7]
+        [--out DIR]
 
 Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
 noise smoothed as in the paper, the mask as its formula is printed, parts alone, DDS of the backbone, frame by frame,
@@ -93,15 +94,15 @@ def edited(
         asked.caption if options.captions == "true" else None,
         None,
         steps=steps,
-        text_cfg=usual["text_cfg"] if options.text_cfg is None else options.text_cfg,
-        video_cfg=1.0,
+        guidance_scale=usual["guidance_scale"] if options.guidance_scale is None else options.guidance_scale,
+        image_guidance_scale=1.0,
         seed=seed,
         options=own,
     )
     clip = Clip(source, source, range(len(source)), source[:0])
     if row.frame_by_frame:
         captions = own.captions(guidance.instruction, guidance.caption)
-        gradient = delta(image_scores(editor, source, captions, guidance.text_cfg))
+        gradient = delta(image_scores(editor, source, captions, guidance.guidance_scale))
         return optimise(editor, clip, gradient, seed, steps, own.rate_of(steps))
     return registry.pick(METHODS, row.method, "method")().edit(editor, clip, guidance)
 
@@ -145,7 +146,7 @@ def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, 
 def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
     """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
     have = {(line["edit"], line["row"]) for line in lines(file)}
-    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).quicken()
+    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).optimize_for_inference()
     for number, asked in enumerate(Test(each=options.each, seed=options.seed).edits()):
         drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
         source = editor.encode(drawn.source[0]).float()
@@ -208,7 +209,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=2, help="edits of each of seven tasks")
     parser.add_argument("--seed", type=int, default=0, help="which held-out edits")
     parser.add_argument("--steps", type=int, help="updates (default: the method's for the model)")
-    parser.add_argument("--text-cfg", type=float, help="guidance (default: the method's for the model)")
+    parser.add_argument("--guidance-scale", type=float, help="guidance (default: the method's for the model)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--captions", choices=("true", "told"), default="true")
     parser.add_argument("--rows", default="", help="some rows, with commas")

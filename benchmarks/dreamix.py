@@ -90,11 +90,11 @@ def edits(number: int) -> dict[str, WorldEdit]:
 class Scene:
     """A scene, its edits drawn, and the editor that edits it."""
 
-    def __init__(self, editor: Editor, number: int, steps: int, text_cfg: float) -> None:
+    def __init__(self, editor: Editor, number: int, steps: int, guidance_scale: float) -> None:
         self.editor, self.number, self.edits = editor, number, edits(number)
         self.drawn: RenderedEdit = render_edit(list(self.edits.values()), FRAMES, SIDE, truth=True)
         self.source = editor.encode(self.drawn.source[0]).float()
-        self.guidance = Guidance("", None, None, steps, text_cfg, 1.0, seed=number)
+        self.guidance = Guidance("", None, None, steps, guidance_scale, 1.0, seed=number)
 
     def by(self, name: str, edit: WorldEdit) -> Tensor:
         """The frames (frames, 3, side, side) that a row of the tables makes of an edit."""
@@ -102,12 +102,12 @@ class Scene:
         clip = Clip(self.source, self.source, range(FRAMES), self.source[:0])
         if own := (VARIANTS | CONTROLS).get(name):
             return editor.decode(Dreamix().edit(editor, clip, replace(guidance, options=own)))
-        how = {"seed": guidance.seed, "steps": guidance.steps, "text_cfg": guidance.text_cfg}
+        how = {"seed": guidance.seed, "steps": guidance.steps, "guidance_scale": guidance.guidance_scale}
         if name == "text alone":
             return editor.decode(text_to_video(editor, edit.caption, FRAMES, **how))
         options = replace(VARIANTS["no fine-tuning"], tune_steps=0)
         alone = [
-            replace(clip, source=row[None], hint=row[None], indices=range(i, i + 1))
+            replace(clip, source=row[None], control_image=row[None], indices=range(i, i + 1))
             for i, row in enumerate(self.source)
         ]
         made = [Dreamix().edit(editor, each, replace(guidance, options=options)) for each in alone]
@@ -144,7 +144,7 @@ def run(
     wanted = [*BASE, *VARIANTS, *CONTROLS]
     if all(name in rows for rows in found.values() for name in wanted) and found:
         return found
-    scene = Scene(editor, number, options.steps, options.text_cfg)
+    scene = Scene(editor, number, options.steps, options.guidance_scale)
     for row, (kind, edit) in enumerate(scene.edits.items()):
         have = found.setdefault(kind, {})
         answers = drawings.draw(edit, range(FRAMES), SIDE)
@@ -164,7 +164,7 @@ def run(
     return found
 
 
-def hears(editor: Editor, count: int, text_cfg: float = 4.0, steps: int = 10) -> None:
+def hears(editor: Editor, count: int, guidance_scale: float = 4.0, steps: int = 10) -> None:
     """Prints how the video model moves true first frames, told of the asked motion and of the source's."""
     right, same, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
     for number in range(count):
@@ -174,7 +174,9 @@ def hears(editor: Editor, count: int, text_cfg: float = 4.0, steps: int = 10) ->
         noise = frame_noise(number, range(FRAMES), (channels, height, width))
         seen = {}
         for name in right:
-            denoise = editor.guided_video(editor.embed([getattr(edit, name)]), editor.encode(first), text_cfg=text_cfg)
+            denoise = editor.guided_video(
+                editor.embed([getattr(edit, name)]), editor.encode(first), guidance_scale=guidance_scale
+            )
             made = editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
             seen[name] = answers.closest(made.float())
             right[name] += seen[name] == answers.asked
@@ -221,13 +223,13 @@ def main() -> None:
     parser.add_argument("--probe", type=Path, help="without it the column of the probe is empty")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--text-cfg", type=float, default=2.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--hears", type=int, default=0, help="only see whether the model hears of motion, in so many")
     parser.add_argument("--strips", type=int, default=4, help="scenes of which pictures are written")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
-    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).quicken()
+    editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).optimize_for_inference()
     if options.hears:
         with torch.no_grad():
             return hears(editor, options.hears)

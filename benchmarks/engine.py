@@ -91,7 +91,7 @@ def pipeline(kind: type, size: str, editor: Editor, freenoise: bool = False) -> 
     parts = parts_of(size)
     assert parts.video is not None
     made: Any = kind(
-        vae=parts.codec,
+        vae=parts.vae,
         text_encoder=parts.text_encoder,
         tokenizer=parts.tokenizer,
         unet=parts.backbone,
@@ -130,7 +130,13 @@ def ours(editor: Editor, work: Work, run: Run | None = None, start: Tensor | Non
         times = times[work.steps - int(work.steps * STRENGTH) :]
     condition = editor.condition(TEXT)
     denoise = editor.guided_student(
-        condition.text, condition.instruction, work.source[None], None, text_cfg=work.scale, video_cfg=1.0, run=run
+        condition.text,
+        condition.instruction,
+        work.source[None],
+        None,
+        guidance_scale=work.scale,
+        image_guidance_scale=1.0,
+        run=run,
     )
     latents = ddim(denoise, schedule, work.noise if start is None else start, times)[0]
     return torch.cat([editor.decode(part) for part in latents.split(16)])  # as the pipelines do
@@ -201,7 +207,7 @@ def pairs(editor: Editor, size: str, steps: int, frames: int) -> list[Pair]:
             EXACT_BAR,
         ),
         Pair(
-            "AnimateDiffControlNet; ours with --reuse 3",
+            "AnimateDiffControlNet; ours with --cache-interval 3",
             plain,
             peer,
             lambda: ours(editor, work, Run(refresh=3)),
@@ -235,7 +241,7 @@ def cost(job: Job, editor: Editor, pipe: Any | None = None) -> Cost:
     owner: Any = editor
     if pipe is not None:
         parts = SimpleNamespace(edit=pipe.controlnet)
-        owner = SimpleNamespace(backbone=pipe.unet, styled=None, video=None, student=None, parts=parts)
+        owner = SimpleNamespace(backbone=pipe.unet, with_lora=None, video=None, student=None, parts=parts)
     return count(owner, job)
 
 
@@ -244,7 +250,7 @@ def peers(options: argparse.Namespace) -> bool:
     """The table, a row for each pair."""
     device = torch.device(options.device)
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    editor = Editor(parts_of(options.size), device, dtype).quicken()
+    editor = Editor(parts_of(options.size), device, dtype).optimize_for_inference()
     side = editor.settings.pixels
     print(
         f"\npeers: sd15 layout, {options.size} width, {side} pixels, {options.frames} frames, {options.steps} steps, "
@@ -290,17 +296,17 @@ def peak(device: torch.device) -> float:
 
 SAVINGS = {
     "exact": {},
-    **{f"--reuse {n}": {"reuse": n} for n in (2, 3, 4, 5)},
-    **{f"--guided {share:g}": {"guided": share} for share in (0.75, 0.5, 0.25)},
-    "--reuse 3 --guided 0.5": {"reuse": 3, "guided": 0.5},
+    **{f"--cache-interval {n}": {"cache_interval": n} for n in (2, 3, 4, 5)},
+    **{f"--cfg-end {share:g}": {"cfg_end": share} for share in (0.75, 0.5, 0.25)},
+    "--cache-interval 3 --cfg-end 0.5": {"cache_interval": 3, "cfg_end": 0.5},
 }
 
 
 @torch.inference_mode()
 def savings(options: argparse.Namespace) -> bool:
     """What approximations change, by mini."""
-    editor = Editor.load("mini").quicken()
-    base = Guidance("", None, None, options.steps, options.text_cfg, 1.0, 0)
+    editor = Editor.load("mini").optimize_for_inference()
+    base = Guidance("", None, None, options.steps, options.guidance_scale, 1.0, 0)
     edits = Test(each=options.edits, frames=editor.settings.frames, seed=7).edits()
     found: dict[str, list[list[float]]] = {name: [] for name in SAVINGS}
     for number, asked in enumerate(edits):
@@ -317,7 +323,7 @@ def savings(options: argparse.Namespace) -> bool:
             found[name].append([float(truth.psnr(made, frames)), right, seconds])
     print(
         f"\nsavings: mini, {len(edits)} edits of {editor.settings.frames} frames, {options.steps} steps, text guidance "
-        f"{options.text_cfg:g}\n| | PSNR to exact, dB: mean | worst | edit_acc less exact's | times |\n"
+        f"{options.guidance_scale:g}\n| | PSNR to exact, dB: mean | worst | edit_acc less exact's | times |\n"
         "|---|---|---|---|---|"
     )
     exact = torch.tensor(found["exact"])
@@ -343,7 +349,7 @@ def main() -> None:
     parser.add_argument("--rows", default="", help="peers: rows whose name holds this")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--edits", type=int, default=2, help="savings: edits of each task")
-    parser.add_argument("--text-cfg", type=float, default=1.25, help="savings: how strongly texts are followed")
+    parser.add_argument("--guidance-scale", type=float, default=1.25, help="savings: how strongly texts are followed")
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := set(names) - set(PARTS):

@@ -54,7 +54,7 @@ def main() -> None:
     for number, asked in list(enumerate(test.edits()))[len(lines) :]:
         drawn, found = render_edit([asked], test.frames, test.side, truth=True), {}
         for name, (aligned, steps, scale) in ways(options).items():
-            guide = {"steps": steps, "text_cfg": scale, "video_cfg": 1.0}
+            guide = {"steps": steps, "guidance_scale": scale, "image_guidance_scale": 1.0}
             started = time.process_time()
             made = edit(editors[aligned], Row(name), drawn, [asked], number, guide)
             took = {"calls": sum(seen), "cpu": time.process_time() - started}

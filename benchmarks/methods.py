@@ -37,7 +37,7 @@ from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.editing.request import ADAPTER_METHODS
-from eve_cli.estimate.flops import Cost, count, ghost
+from eve_cli.estimate.flops import Cost, count, meta_copy
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
 from eve_cli.methods import finetune
@@ -76,8 +76,8 @@ class Row:
             caption=edit.caption if captions else None,
             task=None,
             steps=usual["steps"],
-            text_cfg=usual["text_cfg"],
-            video_cfg=usual["video_cfg"],
+            guidance_scale=usual["guidance_scale"],
+            image_guidance_scale=usual["image_guidance_scale"],
             seed=seed,
             options=options,
         )
@@ -174,9 +174,9 @@ def change(by: dict[tuple[int, str], dict[str, Any]], name: str, other: str, c: 
 
 def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, Cost]:
     """What learning and editing a clip costs, counted without content."""
-    empty, method = ghost(editor), row.made
+    empty, method = meta_copy(editor), row.made
     guidance, side = row.guidance(editor, edit, 0), editor.settings.pixels
-    channels: Any = editor.parts.codec.config["latent_channels"]
+    channels: Any = editor.parts.vae.config["latent_channels"]
     source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=empty.device)
     learned = Cost()
     if isinstance(method, finetune.Learner) and (how := method.tuning(guidance)).steps:
@@ -229,7 +229,9 @@ def returns(editor: Editor, test: Test, clips: int) -> str:
                 for edit, source in zip(edits, sources, strict=True):
                     text, times = editor.embed([edit.source_caption]), schedule.trailing(steps)
                     video = name != "backbone"
-                    denoise = editor.guided_video(text, None, text_cfg=1.0) if video else editor.guided_image(text, 1.0)
+                    denoise = (
+                        editor.guided_video(text, None, guidance_scale=1.0) if video else editor.guided_image(text, 1.0)
+                    )
                     clean = source[None] if video else source
                     path = invert(denoise, schedule, clean, times, corrections=corrections)
                     off = float((ddim(denoise, schedule, path[0], times) - clean).square().mean().sqrt())
@@ -255,7 +257,7 @@ def main() -> None:
     rows = [row for row in ROWS if not options.rows or row.name in options.rows.split(";")]
     some = {name: int(number) for name, number in (item.split("=") for item in filter(None, options.some.split(";")))}
     torch.set_flush_denormal(True)
-    editor = Editor.load(options.model).quicken()
+    editor = Editor.load(options.model).optimize_for_inference()
     test = Test(each=options.each, frames=editor.settings.frames, side=editor.settings.pixels, seed=options.seed)
     if options.returns:
         with torch.inference_mode():

@@ -57,8 +57,8 @@ def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
     on_things = -10 * torch.log10(
         ((back - frames).square() * things).flatten(1).sum(1) / (3 * things.flatten(1).sum(1))
     )
-    rows = [row("codec PSNR, dB", truth.psnr(back, frames), "bar 30"), row("codec PSNR on things, dB", on_things)]
-    for name, pictures in (("true frames", frames), ("through the codec", back)):
+    rows = [row("vae PSNR, dB", truth.psnr(back, frames), "bar 30"), row("vae PSNR on things, dB", on_things)]
+    for name, pictures in (("true frames", frames), ("through the vae", back)):
         share = right(probe.ask(pictures), scenes)["thing in its colour"]
         rows.append((f"probe right on {name}", share, float("nan"), float("nan"), "bar .97"))
     return rows
@@ -114,7 +114,9 @@ def edit_frames(
     source = editor.encode(drawn.source[:, 0])
     captions = None if how == "instruction" else [e.caption for e in edits]
     condition = editor.condition([e.instruction for e in edits], captions)
-    denoise = editor.guided_edit(condition.text, condition.instruction, source, text_cfg=cfg[0], video_cfg=cfg[1])
+    denoise = editor.guided_edit(
+        condition.text, condition.instruction, source, guidance_scale=cfg[0], image_guidance_scale=cfg[1]
+    )
     noise = noise_of(editor, len(edits), 7)
     return editor.decode(ddim(denoise, editor.schedule, noise, editor.schedule.trailing(editor.settings.steps)))
 
@@ -185,18 +187,18 @@ def video_rows(editor: Editor, held: int, count: int, keep: dict) -> list[Row]:
         texts = editor.embed(captions[i : i + 16])
         noise = noise_of(editor, len(texts), 100 + i, frames)
         schedule = editor.schedule
-        denoise = editor.guided_video(texts, first[i : i + 16], text_cfg=1.0)
+        denoise = editor.guided_video(texts, first[i : i + 16], guidance_scale=1.0)
         out = ddim(denoise, schedule, noise, schedule.trailing(editor.settings.steps))
         made.append(editor.decode(out.flatten(0, 1)).view(-1, *drawn.frames.shape[1:]))
     clips = torch.cat(made)
     through = torch.cat([editor.decode(editor.encode(c)) for c in drawn.frames]).view_as(drawn.frames)
     keep["video"] = (drawn.frames[:3], clips[:3])
-    errors = {n: truth.matched_warp_error(c) for n, c in (("true", drawn.frames), ("codec", through), ("made", clips))}
+    errors = {n: truth.matched_warp_error(c) for n, c in (("true", drawn.frames), ("vae", through), ("made", clips))}
     moved = [(c[:, 1:] - c[:, :-1]).abs().flatten(1).mean(1) for c in (drawn.frames, clips)]
     ratio = errors["made"].mean() / errors["true"].mean()
     return [
         row("warp error of true clips x1000", errors["true"] * 1000),
-        row("  of true clips through the codec x1000", errors["codec"] * 1000),
+        row("  of true clips through the vae x1000", errors["vae"] * 1000),
         row("  of generated clips x1000", errors["made"] * 1000, f"{ratio:.2f} x true; bar 3"),
         row("motion of generated clips / of true ones", moved[1] / moved[0], "1 is as lively"),
     ]
@@ -215,11 +217,11 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=280)
     parser.add_argument("--captions", type=int, default=200)
     parser.add_argument("--clips", type=int, default=32)
-    parser.add_argument("--text-cfg", type=float, default=None)
-    parser.add_argument("--video-cfg", type=float, default=None)
+    parser.add_argument("--guidance-scale", type=float, default=None)
+    parser.add_argument("--image-guidance-scale", type=float, default=None)
     parser.add_argument("--image-cfg", type=float, default=3.0)
     parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--only", default="codec,image,edit,video")
+    parser.add_argument("--only", default="vae,image,edit,video")
     parser.add_argument("--probe", type=Path, default=Path("runs/probe.safetensors"))
     parser.add_argument("--write", action="store_true", help="put the scores into the model's bundle.json")
     parser.add_argument("--strips", type=Path, default=None, help="folder for pictures of the results")
@@ -228,13 +230,13 @@ def main() -> None:
     if args.steps:
         editor.settings = replace(editor.settings, steps=args.steps)
     cfg = (
-        editor.settings.text_cfg if args.text_cfg is None else args.text_cfg,
-        editor.settings.video_cfg if args.video_cfg is None else args.video_cfg,
+        editor.settings.guidance_scale if args.guidance_scale is None else args.guidance_scale,
+        editor.settings.image_guidance_scale if args.image_guidance_scale is None else args.image_guidance_scale,
     )
     probe, keep, started, rows = probe_at(args.probe), {}, time.time(), []
     held = HELD + args.draw * DRAW
     jobs = {
-        "codec": lambda: codec_rows(editor, probe, held),
+        "vae": lambda: codec_rows(editor, probe, held),
         "image": lambda: image_rows(editor, probe, held, args.captions, args.image_cfg, keep),
         "edit": lambda: edit_rows(editor, probe, held, args.edits, cfg, keep),
         "video": lambda: video_rows(editor, held, args.clips, keep),

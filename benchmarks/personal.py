@@ -84,9 +84,11 @@ def edited(weights: lora.Lora, pictures: Tensor, asked: list[str], steps: int) -
     made = []
     for i, (picture, instruction) in enumerate(zip(pictures, asked, strict=True)):
         source = editor.encode(picture[None])
-        hint = source if editor.settings.hint == "latents" else picture[None]
+        control_image = source if editor.settings.control_image == "latents" else picture[None]
         guidance = Guidance(instruction, None, None, steps, 1.0, 1.0, seed=i)
-        made.append(editor.decode(PerFrame().edit(editor, Clip(source, hint, range(1), source[:0]), guidance))[0])
+        made.append(
+            editor.decode(PerFrame().edit(editor, Clip(source, control_image, range(1), source[:0]), guidance))[0]
+        )
     return torch.stack(made).float()
 
 

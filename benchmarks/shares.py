@@ -74,7 +74,7 @@ class Watched:
         return call
 
 
-def window(editor: Editor, frames: Tensor, text_cfg: float) -> dict[str, float]:
+def window(editor: Editor, frames: Tensor, guidance_scale: float) -> dict[str, float]:
     """Seconds by stage of one window of frames (f, 3, h, w)."""
     clock, networks = Clock(editor.device), editor.networks
     editor.networks = Watched(networks, clock)  # pyright: ignore
@@ -83,9 +83,14 @@ def window(editor: Editor, frames: Tensor, text_cfg: float) -> dict[str, float]:
         condition = editor.condition(engine.TEXT)
     with clock.on("encode"):
         source = editor.encode(frames)
-    hint = frames if editor.settings.hint == "pixels" else source
+    control_image = frames if editor.settings.control_image == "pixels" else source
     denoise = editor.guided_student(
-        condition.text, condition.instruction, hint[None], source[None, 0], text_cfg=text_cfg, video_cfg=1.0
+        condition.text,
+        condition.instruction,
+        control_image[None],
+        source[None, 0],
+        guidance_scale=guidance_scale,
+        image_guidance_scale=1.0,
     )
     with clock.on("sampler and guidance"):
         made = ddim(denoise, editor.schedule, torch.randn_like(source)[None], editor.schedule.trailing(STEPS))[0]
@@ -115,7 +120,7 @@ def main() -> None:
     editors, found = {}, defaultdict[str, list[dict[str, float]]](list)
     for name, (make, scale) in makers.items():
         editors[f"{name}: diffusers' networks"] = Editor(make(), device), scale
-        editors[f"{name}: the engine"] = Editor(make(), device).quicken(), scale
+        editors[f"{name}: the engine"] = Editor(make(), device).optimize_for_inference(), scale
     for _ in range(options.repeats + 1):
         for name, (editor, scale) in editors.items():
             side, frames = editor.settings.pixels, editor.settings.frames

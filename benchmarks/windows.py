@@ -97,9 +97,11 @@ def main() -> None:
     wanted = options.modes.split(";") if options.modes else [""]
     modes = {name: mode for name, mode in MODES.items() if any(part in name for part in wanted)}
     torch.set_flush_denormal(True)
-    editor = Editor.load(options.model).quicken()
+    editor = Editor.load(options.model).optimize_for_inference()
     settings = editor.settings
-    guidance = Guidance("", None, None, options.steps or settings.steps, settings.text_cfg, settings.video_cfg, 0)
+    guidance = Guidance(
+        "", None, None, options.steps or settings.steps, settings.guidance_scale, settings.image_guidance_scale, 0
+    )
     edits = Test(each=options.each, frames=options.frames, seed=options.seed).edits()
     facts = [options.model, options.frames, guidance.steps, options.seed]
     kept = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []

@@ -6,7 +6,7 @@
 #
 # CLIP       what to edit (default examples/car.mp4)
 # ASK        what to change (default "make it snowy")
-# STRENGTHS  values of --text-cfg to look at (default 1,1.5,2)
+# STRENGTHS  values of --guidance-scale to look at (default 1,1.5,2)
 # CHOICE     the one to take (default 1.5); its windows in the preview are not made again
 # OUT        folder of the results (default runs/careful)
 # MORE       further options of eve edit, such as --steps 2
@@ -21,8 +21,8 @@ mkdir -p "$OUT"
 $EVE plan "$CLIP" "$ASK" --seed 7 $MORE >&2
 
 # shellcheck disable=SC2086
-page=$($EVE preview "$CLIP" "$ASK" --seed 7 --text-cfg "$STRENGTHS" $MORE --output "$OUT/preview.png")
+page=$($EVE preview "$CLIP" "$ASK" --seed 7 --guidance-scale "$STRENGTHS" $MORE --output "$OUT/preview.png")
 echo "look at $page and $OUT/preview.png" >&2
 
 # shellcheck disable=SC2086
-$EVE edit "$CLIP" "$ASK" --seed 7 --text-cfg "$CHOICE" $MORE --output "$OUT/result.mp4" --overwrite
+$EVE edit "$CLIP" "$ASK" --seed 7 --guidance-scale "$CHOICE" $MORE --output "$OUT/result.mp4" --overwrite

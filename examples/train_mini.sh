@@ -19,10 +19,10 @@ photos=${PHOTOS:+--photos "$PHOTOS"}
 
 ends() { [ -n "${QUICK:-}" ] && echo "--steps 2" || awk "BEGIN { print \"--minutes\", $1 * $SCALE }"; }
 
-# What a quick run changes, by part; the codec's latents are measured on hundreds of pictures, drawn a batch at a time.
+# What a quick run changes, by part; the vae's latents are measured on hundreds of pictures, drawn a batch at a time.
 small() {
     [ -n "${QUICK:-}" ] || return 0
-    case $1 in codec | decoder) batch=32 ;; *) batch=2 ;; esac
+    case $1 in vae | decoder) batch=32 ;; *) batch=2 ;; esac
     echo "--batch $batch --warmup 1 --ema 0 --preview-every 0 --prefetch 0 --keep 1"
 }
 
@@ -40,8 +40,8 @@ stage() {
     fi
 }
 
-stage codec    new                     12 --batch 16 --lr 1.5e-3 --ema 0.998 --photo-share 0.25
-stage backbone "$OUT/codec/model"      75 --batch 64 --lr 1.2e-3 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.1
+stage vae    new                     12 --batch 16 --lr 1.5e-3 --ema 0.998 --photo-share 0.25
+stage backbone "$OUT/vae/model"      75 --batch 64 --lr 1.2e-3 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.1
 stage edit     "$OUT/backbone/model"   60 --batch 32 --lr 8e-4 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.22
 stage joint    "$OUT/edit/model"       60 --batch 32 --lr 7e-4 --warmup 150 --clip 0.4 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.5 --photo-share 0.2
 stage video    "$OUT/joint/model"      30 --batch 4 --lr 6e-4 --warmup 100 --ema 0.998 --weight-decay 0.01 --decay-fraction 0.35 --photo-share 0.15

@@ -1,4 +1,4 @@
-"""Editors without weights: the codec is an area average, an edit is arithmetic."""
+"""Editors without weights: the vae is an area average, an edit is arithmetic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,14 +24,16 @@ class FakeEditor:
 
     gain: float = 1.0
     noisy: float = 0.0
-    settings: BundleSettings = field(default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4, long="chain"))
+    settings: BundleSettings = field(
+        default_factory=lambda: BundleSettings(pixels=64, frames=8, steps=4, long="sequential")
+    )
     schedule: Schedule = field(default_factory=Schedule.zero_snr)
     image_schedule: Schedule = field(default_factory=Schedule.zero_snr)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     calls: list[str] = field(default_factory=list)
     video: None = None
     backbone: nn.Module = field(default_factory=nn.Module)
-    styled: nn.Module = field(default_factory=nn.Module)
+    lora_unet: nn.Module = field(default_factory=nn.Module)
     parts: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(edit=nn.Module()))
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -53,18 +55,29 @@ class FakeEditor:
     def edited(self, source: Tensor, noisy: Tensor) -> Tensor:
         return source * self.gain + noisy * self.noisy
 
-    def clean_edit(self, noisy, t, text, instruction, source, task=None, *, styled=False):
+    def clean_edit(self, noisy, t, text, instruction, source, task=None, *, with_lora=False):
         self.calls.append("asked")
         told = instruction.repeat_interleave(len(noisy) // len(instruction), 0).view(-1, 1, 1, 1)
         return torch.where(told > 0, self.edited(source, noisy), source)
 
     def guided_edit(
-        self, text, instruction, source, task=None, *, text_cfg=None, video_cfg=None, styled=False, run=None
+        self,
+        text,
+        instruction,
+        source,
+        task=None,
+        *,
+        guidance_scale=None,
+        image_guidance_scale=None,
+        with_lora=False,
+        run=None,
     ):
         self.calls.append("edit")
         return lambda noisy, t: self.edited(source, noisy)
 
-    def guided_student(self, text, instruction, source, first, task=None, *, text_cfg=None, video_cfg=None, run=None):
+    def guided_student(
+        self, text, instruction, source, first, task=None, *, guidance_scale=None, image_guidance_scale=None, run=None
+    ):
         self.calls.append("student")
         return lambda noisy, t: self.edited(source, noisy)
 
@@ -74,11 +87,11 @@ class FakeEditor:
     def clean_video(self, noisy, t, text, first):
         return self.edited(noisy, noisy)
 
-    def guided_image(self, text, text_cfg=None, *, styled=False, run=None):
+    def guided_image(self, text, guidance_scale=None, *, with_lora=False, run=None):
         self.calls.append("image")
         return lambda noisy, t: self.edited(noisy, noisy)
 
-    def guided_video(self, text, first, *, text_cfg=None, first_cfg=1.0, run=None):
+    def guided_video(self, text, first, *, guidance_scale=None, first_cfg=1.0, run=None):
         self.calls.append("video")
         return lambda noisy, t: self.edited(noisy, noisy)
 

@@ -94,7 +94,7 @@ def tiny_repositories(home: Path, seed: int = 0) -> dict[str, Path]:
     found = {source.repository: home / source.repository for p in PRESETS.values() for source in p.sources.values()}
     base = found["stable-diffusion-v1-5/stable-diffusion-v1-5"]
     diffusers_folder(parts.backbone, base / "unet", name="diffusion_pytorch_model.fp16.safetensors")
-    diffusers_folder(parts.codec, base / "vae", name="diffusion_pytorch_model.fp16.safetensors")
+    diffusers_folder(parts.vae, base / "vae", name="diffusion_pytorch_model.fp16.safetensors")
     rename(base / "vae/diffusion_pytorch_model.fp16.safetensors", old_codec)
     words = base / "text_encoder/model.fp16.safetensors"
     diffusers_folder(parts.text_encoder, base / "text_encoder", name=words.name)

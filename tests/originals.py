@@ -61,7 +61,7 @@ def _inner(kind: str, rest: str) -> str:
     return rest if kind == "attentions" else f"{RESNET[head]}.{tail}"
 
 
-def codec(tensors: Mapping[str, Tensor], prefix: str = "first_stage_model.") -> dict[str, Tensor]:
+def vae(tensors: Mapping[str, Tensor], prefix: str = "first_stage_model.") -> dict[str, Tensor]:
     """An AutoencoderKL by the names of latent diffusion, its attention as convolutions."""
     made = {}
     for name, value in tensors.items():

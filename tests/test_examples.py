@@ -23,7 +23,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What makes the scripts of edits quick: a tiny model, few steps."""
     weights = tmp_path_factory.mktemp("weights")
     tiny_bundle(weights / "mini")
-    return {"EVE_WEIGHTS": weights, "MORE": "--steps 1 --keep off"}
+    return {"EVE_WEIGHTS": weights, "MORE": "--steps 1 --preserve off"}
 
 
 def run(script: str, *words: object, **variables: object) -> subprocess.CompletedProcess[str]:

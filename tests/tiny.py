@@ -15,7 +15,7 @@ WORDS = ("add", "remove", "make", "it", "the", "a", "red", "car", "snowy", "nigh
 
 def tiny_parts(**options: Any) -> Parts:
     """Fresh tiny parts; `options` are those of `mini.build`."""
-    settings = options.pop("settings", BundleSettings(name="tiny", steps=3, frames=4, long="chain"))
+    settings = options.pop("settings", BundleSettings(name="tiny", steps=3, frames=4, long="sequential"))
     return mini.build(WORDS, mini.TINY, settings, **options)
 
 

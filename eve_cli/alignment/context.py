@@ -22,7 +22,7 @@ class Context:
 
     source: Tensor
     """Latents of the input clips (b, f, c, h, w)."""
-    hint: Tensor
+    control_image: Tensor
     """What the edit adapter is shown of them: the same, or frames (b, f, 3, height, width)."""
     first: Tensor
     """Latents of the first frames as the edit teacher edits them (b, c, h, w); they condition the video adapter."""
@@ -52,7 +52,7 @@ class Context:
             source = rows["source"]
             return cls(
                 source=source,
-                hint=editor.hint(source.flatten(0, 1)).unflatten(0, source.shape[:2]),
+                control_image=editor.control_image(source.flatten(0, 1)).unflatten(0, source.shape[:2]),
                 first=rows["first"],
                 text=encoder(rows["caption"]).last_hidden_state,
                 instruction=reader(rows["instruction"]).last_hidden_state,

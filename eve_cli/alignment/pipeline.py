@@ -52,20 +52,20 @@ class Prospect:
 class Alignment:
     """A run of `eve align`: who takes part, and the data points; `settings` are checked before anything is loaded.
 
-    With `ghost` no weights are read: all is there in its true size, on the meta device, to see what a run takes. Then
-    the model may be a preset that is not on this machine.
+    With `meta_copy` no weights are read: all is there in its true size, on the meta device, to see what a run
+    takes. Then the model may be a preset that is not on this machine.
     """
 
-    def __init__(self, settings: AlignSettings, ghost: bool = False) -> None:
+    def __init__(self, settings: AlignSettings, meta_copy: bool = False) -> None:
         self.settings = settings
-        self.origin = None if ghost and bundle_manifest.here(settings.model) is None else check(settings)
-        self.parts = bundle.ghost(settings.model) if ghost else bundle.load(_known(self.origin))
+        self.origin = None if meta_copy and bundle_manifest.here(settings.model) is None else check(settings)
+        self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_known(self.origin))
         self.parts.channels_last()
         self.lora = _lora(settings, self.origin)
         if settings.random_init or settings.anew or self.lora:
             self.parts.align = None
         device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
-        device = "meta" if ghost else device
+        device = "meta" if meta_copy else device
         self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)
         torch.manual_seed(settings.seed)
         make = PictureStudent if self.lora else Student.fresh if settings.random_init else Student
@@ -97,7 +97,7 @@ class Alignment:
         self.cache = settings.cache or POINTS
 
     def prospect(self) -> Prospect:
-        """What is yet to be made, and what a step takes; of a ghost."""
+        """What is yet to be made, and what a step takes; of a meta_copy."""
         s, plan = self.settings, self.plan
         teachers = tuple(self.teachers) if s.samples else ()
         samples = dict(prepared.missing(plan, teachers, self.first, self.cache))

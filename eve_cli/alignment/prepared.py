@@ -24,7 +24,7 @@ from eve_cli.alignment.teachers.lora import LoraTeacher
 from eve_cli.data.inputs import Inputs
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.errors import OutputError
-from eve_cli.models import vae as codecs
+from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
 
@@ -96,7 +96,7 @@ def _base(
     numbers = range(start, start + PIECE)
     drawn = inputs.points(numbers, plan.frames, plan.side)
     with editor.making():
-        pieces = codecs.pieces(drawn.frames.flatten(0, 1), at_once=PIECE * plan.frames)
+        pieces = vae.pieces(drawn.frames.flatten(0, 1), at_once=PIECE * plan.frames)
         source = torch.cat([editor.encode(piece).float() for piece in pieces])
         source = source.view(PIECE, plan.frames, -1, *_grid(editor, plan))
         if painter is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eve_cli.alignment.context import Context
 from eve_cli.alignment.teachers.base import Teacher
 from eve_cli.models import lora, low_rank
-from eve_cli.models.share_weights import image_tree
+from eve_cli.models.share_weights import shared_unet
 from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
 NAME = "score"
@@ -36,12 +36,12 @@ class Scores:
         torch.manual_seed(seed)
         editor = copy.copy(teacher.editor)
         if teacher.tree == "backbone":
-            tree = editor.backbone = image_tree(editor.parts.backbone)
-        elif teacher.tree == "styled":
-            tree = editor.styled = image_tree(editor.parts.backbone)
-            lora.attach(tree, lora.weights(teacher.editor.styled))
+            tree = editor.backbone = shared_unet(editor.parts.backbone)
+        elif teacher.tree == "lora_unet":
+            tree = editor.lora_unet = shared_unet(editor.parts.backbone)
+            lora.attach(tree, lora.weights(teacher.editor.lora_unet))
         else:
-            tree = editor.video = editor.video_tree()
+            tree = editor.video = editor.shared_motion_unet()
         self.layers = low_rank.add(tree, NAME, rank)
         self.teacher = copy.copy(teacher)
         self.teacher.editor, self.teacher.guidance = editor, 1.0

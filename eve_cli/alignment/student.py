@@ -20,7 +20,7 @@ from eve_cli.models import alignment_lora, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
 from eve_cli.models.low_rank import Tree, Where
-from eve_cli.models.share_weights import image_tree
+from eve_cli.models.share_weights import shared_unet
 
 Visit = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -50,7 +50,7 @@ class Student:
     def fresh(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
         """The paper's ablation: the same backbone with untrained adapters, which learn too (EVE, section 4.3)."""
         parts = editor.parts
-        edit = fresh_edit(parts.backbone, parts.settings.hint)
+        edit = fresh_edit(parts.backbone, parts.settings.control_image)
         video = fresh_video(parts.backbone, parts.settings.first_frame)
         untrained = replace(parts, edit=edit, video=video, align=None, domain=None)
         student = cls(Editor(untrained, editor.device), rank, where)
@@ -84,7 +84,7 @@ class Student:
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         """Clean latents of noisy ones (b, f, c, h, w) at timesteps (b,)."""
         return self.editor.clean_student(
-            noisy, t, context.asked, context.instruction, context.hint, context.first, context.label
+            noisy, t, context.asked, context.instruction, context.control_image, context.first, context.label
         )
 
     def make(
@@ -130,8 +130,8 @@ class PictureStudent(Student):
         """`editor` has a LoRA."""
         self.plain = editor
         self.editor = copy.copy(editor)
-        self.tree = self.editor.styled = image_tree(editor.parts.backbone)
-        lora.attach(self.tree, lora.weights(editor.styled))
+        self.tree = self.editor.lora_unet = shared_unet(editor.parts.backbone)
+        lora.attach(self.tree, lora.weights(editor.lora_unet))
         self._learn(rank, where, fresh=True)
 
     @property
@@ -140,12 +140,12 @@ class PictureStudent(Student):
 
     @contextmanager
     def without(self) -> Iterator[None]:
-        self.editor.styled = self.plain.styled
+        self.editor.lora_unet = self.plain.lora_unet
         try:
             yield
         finally:
             assert not isinstance(self.tree, UNetMotionModel)
-            self.editor.styled = self.tree
+            self.editor.lora_unet = self.tree
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         made = self.editor.clean_edit(
@@ -153,8 +153,8 @@ class PictureStudent(Student):
             per_frame(t, context.frames),
             per_frame(context.asked, context.frames),
             per_frame(context.instruction, context.frames),
-            context.hint.flatten(0, 1),
+            context.control_image.flatten(0, 1),
             per_frame(context.label, context.frames),
-            styled=True,
+            with_lora=True,
         )
         return made.view(noisy.shape)

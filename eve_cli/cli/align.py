@@ -41,7 +41,7 @@ def _prospect(settings: AlignSettings) -> None:
     from eve_cli.alignment.pipeline import Alignment
     from eve_cli.settings import to_mapping
 
-    found = Alignment(settings, ghost=True).prospect()
+    found = Alignment(settings, meta_copy=True).prospect()
     for name, value in to_mapping(settings).items():
         console.result(f"{name} = {value}")
     made = ", ".join(

@@ -59,7 +59,7 @@ def alignment(settings: AlignmentBenchSettings) -> None:
 
     own = bundle.read(bundle.resolve(settings.model))
     tasks = tuple(filter(None, settings.tasks.split(","))) or bench.ALIGNED_TASKS
-    scales = {} if settings.text_cfg is None else {"text_cfg": settings.text_cfg}
+    scales = {} if settings.guidance_scale is None else {"guidance_scale": settings.guidance_scale}
     test = bench.Test(
         tasks, settings.each, int(own.settings["frames"]), int(own.settings["pixels"]), settings.seed, scales
     )

@@ -40,7 +40,7 @@ def plan(planned: Mapping[str, Any], picture: bool = False) -> str:
         f"method {request['method']}",
         *([] if picture else [_windows(request, planned["windows"])]),
         f"{request['steps']} steps",
-        f"guidance {request['text_cfg']:g} text, {request['video_cfg']:g} video",
+        f"guidance {request['guidance_scale']:g} text, {request['image_guidance_scale']:g} video",
         f"seed {request['seed']}",
         *([f'of "{request["caption"]}"'] if request["caption"] else []),
     ]
@@ -51,7 +51,7 @@ def _windows(request: Mapping[str, Any], planned: Sequence[Mapping[str, int]]) -
     """`5 windows of 8, overlap 2`, or `2 stretches, each in step in windows of 8, overlap 4`."""
     count, size = len(planned), f"of {request['window']}, overlap {request['overlap']}"
     longest = max(each["stop"] - each["start"] for each in planned)
-    if request["long"] == "chain" or longest <= request["window"]:
+    if request["long"] == "sequential" or longest <= request["window"]:
         return f"{count} window{'s' * (count > 1)} {size}"
     return f"all in step in windows {size}" if count == 1 else f"{count} stretches, each in step in windows {size}"
 

@@ -153,7 +153,9 @@ class Shown(Watcher):
     def _report(self, result: "Result") -> None:
         frames, method = self.plan["record"]["frames"], self.plan["request"]["method"]
         if method != "copy" and result.change < UNCHANGED:
-            self.note("almost nothing changed; try a higher --text-cfg, another --seed, or a --caption of the result")
+            self.note(
+                "almost nothing changed; try a higher --guidance-scale, another --seed, or a --caption of the result"
+            )
         for text in result.notes:
             self.note(text)
         size = f"{result.output.stat().st_size / 1e6:.1f} MB"

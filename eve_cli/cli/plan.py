@@ -59,7 +59,7 @@ def _fit(found: Outlook) -> str:
     if found.forecast.fits:
         return describe.memory(found.forecast)
     how = "fits with" if found.fits else "does not fit, even with"
-    return f"{describe.memory(found.forecast)}: {how} {', '.join(found.rungs)}"
+    return f"{describe.memory(found.forecast)}: {how} {', '.join(found.fallbacks)}"
 
 
 def _disk(found: Outlook) -> str:
@@ -87,7 +87,7 @@ def _as_json(found: Outlook) -> dict[str, Any]:
         "memory_bytes": forecast.needs,
         "memory_limit_bytes": forecast.has,
         "fits": found.fits,
-        "fallbacks": list(found.rungs),
+        "fallbacks": list(found.fallbacks),
         "disk_bytes": found.disk,
         "disk_free_bytes": found.disk_free,
         "unknown_words": found.unknown,

@@ -43,8 +43,8 @@ VARIED = {
 HELP = """Show a few windows of an edit at several settings, before all of it.
 
 The first, the middle and the last window (of the longest shots, if there are cuts) on one contact sheet, at three
-strengths. A list of values, like --text-cfg 3,5,7.5 or --seed 1..4, shows those; several lists show all combinations,
-on a page with videos, each with the command that makes it. Numbers as --steps take lists: {names}.
+strengths. A list of values, like --guidance-scale 3,5,7.5 or --seed 1..4, shows those; several lists show all
+combinations, on a page with videos, each with the command that makes it. Numbers as --steps take lists: {names}.
 The clip is encoded once, and eve edit of the same settings goes on with what is made here."""
 
 PreviewSettings = like(

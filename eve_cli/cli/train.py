@@ -1,4 +1,4 @@
-"""`eve train codec|decoder|backbone|edit|joint|video|lora`: what people see of a training."""
+"""`eve train vae|decoder|backbone|edit|joint|video|lora`: what people see of a training."""
 
 from __future__ import annotations
 

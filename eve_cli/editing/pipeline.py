@@ -143,17 +143,17 @@ def rerun(
 def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
     """The plan of an edit of these shots, in windows; everything is resolved in it."""
     settings = model.editor.settings
-    usual_long = settings.long if request.method == "eve" else "chain"  # the others were not compared
-    together = request.method in LONG_METHODS and (usual_long if request.long == "auto" else request.long) == "together"
-    keeps = settings.keep and request.size == "source" and request.method in ADAPTER_METHODS
+    usual_long = settings.long if request.method == "eve" else "sequential"  # the others were not compared
+    together = request.method in LONG_METHODS and (usual_long if request.long == "auto" else request.long) == "joint"
+    keeps = settings.preserve and request.size == "source" and request.method in ADAPTER_METHODS
     usual = request.options.usual(settings)
     usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
     overlap = request.overlap or (window // 2 if together else min(2, window - 1))
     request = request.changed(
         **{name: value for name, value in usual.items() if getattr(request, name) is None},
         overlap=overlap,
-        long="together" if together else "chain",
-        keep=request.keep if request.keep != "auto" else "on" if keeps else "off",
+        long="joint" if together else "sequential",
+        preserve=request.preserve if request.preserve != "auto" else "on" if keeps else "off",
         **request.options.settled(request),
     )
     kept = {
@@ -223,7 +223,7 @@ def edited(
     clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress, learning=learning)
     at, count = window.name, len(window.frames)
     latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
-    if request.keep != "on":
+    if request.preserve != "on":
         return latents, None
     new = clip.part(window.overlap, count)
     return latents, to_bytes(guard("effect", at, partial(effect, guard.editor, new, guidance)))
@@ -239,13 +239,13 @@ def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, referenc
         return folder.source(shot).to(editor.device)
 
     source = folder.source(window.frames).to(editor.device)
-    hint = source
-    if editor.settings.hint == "pixels":
-        hint = to_floats(folder.source(window.frames, "pixels")).to(editor.device)
+    control_image = source
+    if editor.settings.control_image == "pixels":
+        control_image = to_floats(folder.source(window.frames, "pixels")).to(editor.device)
     missing = max(length - len(source), 0) if len(source) > 1 else 0
     return Clip(
         source=torch.cat([source, *[source[-1:]] * missing]),
-        hint=torch.cat([hint, *[hint[-1:]] * missing]),
+        control_image=torch.cat([control_image, *[control_image[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
         reference=source[:0] if reference is None else reference.to(editor.device),
         shot=whole,

@@ -121,8 +121,8 @@ def strengths(request: EditRequest, model: LoadedModel) -> dict[str, list[float]
     if isinstance(own := request.options, SDEditOptions):
         shares = (own.strength + more for more in (-0.25, 0.0, 0.2))
         return {"strength": [round(share, 2) for share in shares if 0 < share <= 1]}
-    scale = model.editor.settings.text_cfg if request.text_cfg is None else request.text_cfg
-    return {"text_cfg": [float(f"{scale * factor:.2g}") for factor in (0.7, 1.0, 1.5)]}
+    scale = model.editor.settings.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    return {"guidance_scale": [float(f"{scale * factor:.2g}") for factor in (0.7, 1.0, 1.5)]}
 
 
 def combined(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -171,7 +171,7 @@ def choose(plan: Mapping[str, Any], show: Show) -> list[Piece]:
 
 def as_shown(request: Mapping[str, Any], window: Window, part: float) -> Piece:
     """A window whole, where the full edit needs nothing before it; else one at this part of it that starts anew."""
-    length, together = request["window"], request["long"] == "together"
+    length, together = request["window"], request["long"] == "joint"
     if request["method"] in FRAMEWISE or (
         not window.overlap and len(window.frames) <= (WHOLE if together else 1) * length
     ):

@@ -80,15 +80,15 @@ class EditRequest:
     steps: int | None = setting(
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"
     )
-    text_cfg: float | None = setting(
+    guidance_scale: float | None = setting(
         None, "How strongly to follow the instruction (default: the model's).", metavar="X", min=0, panel="Edit"
     )
-    video_cfg: float | None = setting(
+    image_guidance_scale: float | None = setting(
         None, "How strongly to follow the source (default: the model's).", metavar="X", min=0, panel="Edit"
     )
     caption: str | None = setting(None, "What the result shows, in words; can help.", metavar="TEXT", panel="Edit")
     task: str | None = setting(None, f"Kind of edit: {', '.join(TASKS)} (default: none).", panel="Edit")
-    keep: Literal["auto", "on", "off"] = setting(
+    preserve: Literal["auto", "on", "off"] = setting(
         "auto", "Keep of the source what the instruction leaves alone (default: the model's).", panel="Edit"
     )
     window: int | None = setting(
@@ -101,7 +101,7 @@ class EditRequest:
         min=1,
         panel="Edit",
     )
-    long: Literal["auto", "chain", "together"] = setting(
+    long: Literal["auto", "sequential", "joint"] = setting(
         "auto",
         "What is longer than a window: edited window by window, or denoised together (default: the model's).",
         panel="Edit",
@@ -114,12 +114,12 @@ class EditRequest:
         min=0,
         panel="Edit",
     )
-    reuse: int = setting(
+    cache_interval: int = setting(
         1, "Compute deep layers at every N-th step only: quicker, a little different.", metavar="N", min=1, panel="Edit"
     )
-    guided: float = setting(
+    cfg_end: float = setting(
         1.0,
-        "Share of the steps, from the first on, that follow --text-cfg and --video-cfg; less is quicker.",
+        "Share of the steps, from the first on, that use classifier-free guidance; less is faster.",
         metavar="X",
         min=0.0,
         max=1.0,
@@ -240,16 +240,16 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
             f"--lora goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
         ),
         (
-            r.keep == "on" and r.method not in ADAPTER_METHODS,
-            f"--keep on goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
+            r.preserve == "on" and r.method not in ADAPTER_METHODS,
+            f"--preserve on goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
         ),
         (
-            r.method in METHODS and r.long == "together" and r.method not in LONG_METHODS,
-            f"--long together goes with --method {_either(LONG_METHODS)}, not with {r.method}.",
+            r.method in METHODS and r.long == "joint" and r.method not in LONG_METHODS,
+            f"--long joint goes with --method {_either(LONG_METHODS)}, not with {r.method}.",
         ),
         (
-            r.method in METHODS and (r.reuse > 1 or r.guided < 1) and r.method not in LONG_METHODS,
-            f"--reuse and --guided go with --method {_either(LONG_METHODS)}, not with {r.method}.",
+            r.method in METHODS and (r.cache_interval > 1 or r.cfg_end < 1) and r.method not in LONG_METHODS,
+            f"--cache-interval and --cfg-end go with --method {_either(LONG_METHODS)}, not with {r.method}.",
         ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),

@@ -19,13 +19,13 @@ from eve_cli.editing import detail
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import BLOCK, write_atomically
 from eve_cli.errors import EveError
-from eve_cli.estimate.flops import META, Cost, count, ghost
+from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
 from eve_cli.methods.finetune import Learner, cost
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel
-from eve_cli.runtime.oom import Rung
+from eve_cli.runtime.oom import Fallback
 from eve_cli.settings import from_mapping, to_mapping
 from eve_cli.storage.paths import cache
 
@@ -33,26 +33,29 @@ if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
 FILE, KEPT = "costs.json", 200
-DECISIVE = ("method", "window", "overlap", "long", "keyframes", "reuse", "guided")
+DECISIVE = ("method", "window", "overlap", "long", "keyframes", "cache_interval", "cfg_end")
 """Settings that change what one step of a window costs."""
 ALIKE = 16
 """Windows whose lengths differ by less than so many frames are counted once."""
 
 
-class Prices:
+class CostModel:
     """What the pieces of an edit cost, counted once and kept in a file, since it never changes.
 
-    `rungs` are the ways to need less that are taken beforehand.
+    `fallbacks` are the ways to need less that are taken beforehand.
     """
 
-    def __init__(self, model: LoadedModel, plan: Mapping[str, Any], rungs: Sequence[Rung] = ()) -> None:
-        self.model, self.rungs = model, rungs
+    def __init__(self, model: LoadedModel, plan: Mapping[str, Any], fallbacks: Sequence[Fallback] = ()) -> None:
+        self.model, self.fallbacks = model, fallbacks
         self.request = from_mapping(EditRequest, plan["request"], "plan.json")
         self.guidance = Guidance.of(self.request)
         self.once = replace(self.guidance, steps=1)
         self.method: EditMethod = registry.pick(METHODS, self.request.method, "method")()
         settings = [getattr(self.request, name) for name in DECISIVE]
-        settings += [weight != 0 for weight in two_scale_weights(self.guidance.text_cfg, self.guidance.video_cfg)]
+        settings += [
+            weight != 0
+            for weight in two_scale_weights(self.guidance.guidance_scale, self.guidance.image_guidance_scale)
+        ]
         facts = [
             __version__,
             torch.__version__,
@@ -60,7 +63,7 @@ class Prices:
             settings,
             {name: value for name, value in to_mapping(self.request.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
-            [r.name for r in rungs],
+            [r.name for r in fallbacks],
         ]
         self.key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         self.path = cache() / FILE
@@ -68,12 +71,12 @@ class Prices:
         self.counted = len(self.known)
 
     @cached_property
-    def ghost(self) -> Editor:
-        """The editor without content, with the rungs taken."""
-        made = ghost(self.model.editor)
-        for rung in self.rungs:
-            if not rung.gpu:
-                rung.take(made)
+    def meta_copy(self) -> Editor:
+        """The editor without content, with the fallbacks taken."""
+        made = meta_copy(self.model.editor)
+        for fallback in self.fallbacks:
+            if not fallback.gpu:
+                fallback.take(made)
         with torch.inference_mode(False), torch.no_grad():  # an editor reads a text once, so no window is to pay for it
             for guidance in (self.guidance, self.guidance.idle()):
                 guidance.condition(made)
@@ -82,7 +85,7 @@ class Prices:
     def of(self, unit: str, work: Callable[[], Any]) -> Cost:
         """The cost of `work`, which is named `unit`."""
         if unit not in self.known:
-            self.known[unit] = count(self.ghost, work)
+            self.known[unit] = count(self.meta_copy, work)
         return self.known[unit]
 
     def stages(self, plan: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Cost]:
@@ -91,12 +94,12 @@ class Prices:
         total: dict[str, Cost] = dict.fromkeys(("encode", "window", "effect", "decode", "write"), Cost())
         for window, many in self._kinds(windows).items():
             total["window"] += self.window(window).times(many)
-            if self.request.keep == "on":
+            if self.request.preserve == "on":
                 total["effect"] += self.effect(window).times(many)
         total["window"] += self.learning().times(len(plan["record"]["shots"]))
         block, most = min(BLOCK, frames), max(len(window.new) for window in windows)
         new = min(self.model.editor.settings.frames, most)
-        encoded = self.of(f"encode {block}", lambda: self.ghost.encode(self._pixels(block)))
+        encoded = self.of(f"encode {block}", lambda: self.meta_copy.encode(self._pixels(block)))
         total["encode"] = encoded.times(frames / block)
         total["decode"] = self.decoding(new).times((1 if self.request.method == "copy" else 2) * frames / new)
         width, height = size
@@ -106,7 +109,7 @@ class Prices:
 
     def window(self, window: Window) -> Cost:
         """All steps of a window; where they are not alike, each is counted."""
-        if self.guidance.reuse > 1 or self.guidance.guided < 1:
+        if self.guidance.cache_interval > 1 or self.guidance.cfg_end < 1:
             return self.steps(window, self.guidance.steps)
         one, count = self.steps(window, 1), _steps(self.method, self.model.editor, self.guidance)
         if count == 1 or not self.model.editor.settings.image_steps:
@@ -121,24 +124,24 @@ class Prices:
             return Cost()
         name = f"learn {tuning.steps} {tuning.rank} {tuning.alpha > 0} {tuning.alpha < 1}"
         if name not in self.known:
-            self.known[name] = cost(self.ghost, self.clip(Window(0, 0, 0, 0)).source, tuning)
+            self.known[name] = cost(self.meta_copy, self.clip(Window(0, 0, 0, 0)).source, tuning)
         return self.known[name]
 
     def steps(self, window: Window, count: int) -> Cost:
         """So many steps of a window."""
         guidance = replace(self.guidance, steps=count)
         name = f"window {self.length(window)} {window.overlap} {count}"
-        return self.of(name, lambda: self.method.edit(self.ghost, self.clip(window), guidance))
+        return self.of(name, lambda: self.method.edit(self.meta_copy, self.clip(window), guidance))
 
     def effect(self, window: Window) -> Cost:
         """What the instruction does to a window."""
         new = len(window.new)
-        return self.of(f"effect {new}", lambda: effect(self.ghost, self.clip(window).part(0, new), self.once))
+        return self.of(f"effect {new}", lambda: effect(self.meta_copy, self.clip(window).part(0, new), self.once))
 
     def decoding(self, frames: int) -> Cost:
-        """Frames that come out of the codec."""
+        """Frames that come out of the vae."""
         whole = Window(0, 0, frames, 0)
-        return self.of(f"decode {frames}", lambda: self.ghost.decode(self.clip(whole).source[:frames]))
+        return self.of(f"decode {frames}", lambda: self.meta_copy.decode(self.clip(whole).source[:frames]))
 
     def length(self, window: Window) -> int:
         """How many frames the networks see of a window: a short one is filled up, but for a lone frame."""
@@ -156,20 +159,20 @@ class Prices:
 
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
         """A window without content, or one of zeros on a device; of a shot without content, which is not learned."""
-        editor, device, length = self.model.editor, device or self.ghost.device, self.length(window)
+        editor, device, length = self.model.editor, device or self.meta_copy.device, self.length(window)
         height, width = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
-        channels: Any = editor.parts.codec.config["latent_channels"]
+        channels: Any = editor.parts.vae.config["latent_channels"]
         source = torch.zeros(length, channels, height, width, device=device)
-        hint = self._pixels(length, device) if editor.settings.hint == "pixels" else source
-        return Clip(source, hint, range(length), source[: window.overlap], shot=lambda: source.to(META))
+        control_image = self._pixels(length, device) if editor.settings.control_image == "pixels" else source
+        return Clip(source, control_image, range(length), source[: window.overlap], shot=lambda: source.to(META))
 
     def _pixels(self, frames: int, device: torch.device | None = None) -> Tensor:
         side = self.model.editor.settings.pixels
-        return torch.zeros(frames, 3, side, side, device=device or self.ghost.device)
+        return torch.zeros(frames, 3, side, side, device=device or self.meta_copy.device)
 
     def _write(self, width: int, height: int, frames: int) -> Tensor:
         small = self._pixels(frames)
-        picture = torch.zeros(1, 3, height, width, device=self.ghost.device)
+        picture = torch.zeros(1, 3, height, width, device=self.meta_copy.device)
         return detail.apply(picture, detail.plan(small, small, small[None].expand(2, -1, -1, -1, -1)).frame(0))
 
     def _read(self) -> dict[str, Any]:

@@ -15,14 +15,14 @@ import torch
 from torch.nn import functional
 
 from eve_cli.errors import Unforeseen
-from eve_cli.estimate.cost_model import Prices
+from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.flops import Cost, weight_bytes
 from eve_cli.estimate.history import History, Rate, Run
 from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
 from eve_cli.runtime.guard import Guard
-from eve_cli.runtime.oom import Rung, groups_of, modules_of
+from eve_cli.runtime.oom import Fallback, groups_of, modules_of
 
 if TYPE_CHECKING:
     from eve_cli.editing.pipeline import Result
@@ -115,18 +115,18 @@ def forecast_of(
     model: LoadedModel,
     info: VideoInfo,
     *,
-    rungs: Sequence[Rung] = (),
+    fallbacks: Sequence[Fallback] = (),
     rates: Mapping[str, Rate] | None = None,
 ) -> Forecast:
     """The forecast of a plan; Unforeseen for a method that looks at the numbers that it computes.
 
-    `rungs` are ways to need less that are taken from the start; `rates` were just measured, and stand in where there is
-    no past run.
+    `fallbacks` are ways to need less that are taken from the start; `rates` were just measured, and stand in where
+    there is no past run.
     """
     editor, history = model.editor, History()
     weights = weight_bytes(modules_of(editor))
     try:
-        costs = Prices(model, plan, rungs).stages(plan, (info.width, info.height))
+        costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
         method = plan["request"]["method"]
         raise Unforeseen(f"What {method} does depends on the clip, so its cost cannot be told beforehand.") from error
@@ -145,7 +145,7 @@ def forecast_of(
     runs = min(rate.runs for stage, rate in found.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
     held, left = machine.held(editor.device), machine.free(editor.device)
-    idle = weights - max(map(weight_bytes, groups_of(editor))) if any(rung.gpu for rung in rungs) else 0
+    idle = weights - max(map(weight_bytes, groups_of(editor))) if any(fallback.gpu for fallback in fallbacks) else 0
     most = max(cost.bytes for cost in costs.values())
     return Forecast(
         costs=costs,

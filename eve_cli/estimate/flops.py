@@ -37,7 +37,7 @@ class Cost:
         return Cost(self.flops * count, round(self.calls * count), self.bytes)
 
 
-def ghost(editor: Editor) -> Editor:
+def meta_copy(editor: Editor) -> Editor:
     """A copy of an editor whose tensors have shapes and types but no content; computing with it is free."""
     memo: dict[int, Any] = {id(editor.parts.tokenizer): editor.parts.tokenizer}
     for module in modules_of(editor):
@@ -56,7 +56,7 @@ def weight_bytes(modules: Iterable[nn.Module]) -> int:
 
 
 def count(editor: Editor, work: Callable[[], Any]) -> Cost:
-    """What `work` costs, done with the ghost `editor`."""
+    """What `work` costs, done with the meta_copy `editor`."""
     calls = 0
 
     def called(*_: Any) -> None:

@@ -18,14 +18,14 @@ from eve_cli.editing import provenance
 from eve_cli.editing.pipeline import draft, unknown_words
 from eve_cli.editing.request import EditRequest, check_output, default_output
 from eve_cli.editing.source import find_shots, pictures
-from eve_cli.estimate.cost_model import Prices
+from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.estimator import Forecast, forecast_of, knows, probe
 from eve_cli.estimate.history import Rate
 from eve_cli.media.clip import VideoInfo
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.runtime import machine
-from eve_cli.runtime.oom import LADDER, Rung
+from eve_cli.runtime.oom import FALLBACKS, Fallback
 
 TRIAL_LIMIT, TRIAL_SPREAD = 10.0, 0.3
 """Seconds that one step may take to be tried, and how far off what it says may be (relative, one deviation)."""
@@ -39,7 +39,7 @@ class Outlook:
     info: VideoInfo
     forecast: Forecast
     output: Path
-    rungs: tuple[str, ...]
+    fallbacks: tuple[str, ...]
     """Ways to need less that it takes to fit; all there are if it does not fit even so."""
     fits: bool
     disk: int
@@ -59,19 +59,19 @@ def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] 
     plan = draft(request, model, find_shots(request, pictures(request, model.editor.settings)))
     rates = {} if knows(plan, model, "window") else trial(plan, model)
     forecast = forecast_of(plan, model, info, rates=rates)
-    rungs: list[Rung] = []
+    fallbacks: list[Fallback] = []
     fitting = forecast
-    for rung in LADDER:
-        if not fitting.fits and not (rung.gpu and model.editor.device.type == "cpu"):
-            rungs.append(rung)
-            fitting = forecast_of(plan, model, info, rungs=rungs, rates=rates)
+    for fallback in FALLBACKS:
+        if not fitting.fits and not (fallback.gpu and model.editor.device.type == "cpu"):
+            fallbacks.append(fallback)
+            fitting = forecast_of(plan, model, info, fallbacks=fallbacks, rates=rates)
     assert request.output is not None
     return Outlook(
         plan=plan,
         info=info,
         forecast=forecast,
         output=request.output,
-        rungs=tuple(rung.name for rung in rungs),
+        fallbacks=tuple(fallback.name for fallback in fallbacks),
         fits=fitting.fits,
         disk=disk_bytes(plan, model),
         disk_free=shutil.disk_usage((request.run_dir or request.output).absolute().parent).free,
@@ -83,7 +83,7 @@ def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] 
 @torch.inference_mode()
 def trial(plan: Mapping[str, Any], model: LoadedModel) -> dict[str, Rate]:
     """How quick this machine is: one step of one window and one decoding, timed, unless that would take long."""
-    editor, prices = model.editor, Prices(model, plan)
+    editor, prices = model.editor, CostModel(model, plan)
     window = Window(**plan["windows"][-1])
     step, decoding, clip = prices.steps(window, 1), prices.decoding(len(window.new)), prices.clip(window, editor.device)
     prices.save()
@@ -109,8 +109,8 @@ def disk_bytes(plan: Mapping[str, Any], model: LoadedModel) -> int:
     editor = model.editor
     side = editor.settings.pixels
     height, width = editor.latent_size(side, side)
-    channels: Any = editor.parts.codec.config["latent_channels"]
+    channels: Any = editor.parts.vae.config["latent_channels"]
     latent, picture = 4 * channels * height * width, 3 * side * side
     done = sum(window["stop"] - window["start"] for window in plan["windows"])
-    effects = 2 * picture * done if plan["request"]["keep"] == "on" else 0
+    effects = 2 * picture * done if plan["request"]["preserve"] == "on" else 0
     return plan["record"]["frames"] * (latent + picture) + done * latent + effects

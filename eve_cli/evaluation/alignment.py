@@ -138,9 +138,9 @@ def edit(editor: Editor, row: Row, drawn: RenderedEdit, edits: Sequence[WorldEdi
     made = []
     for i, asked in enumerate(edits):
         source = editor.encode(drawn.source[i])
-        hint = source if editor.settings.hint == "latents" else drawn.source[i]
+        control_image = source if editor.settings.control_image == "latents" else drawn.source[i]
         guidance = Guidance(asked.instruction, None, None, seed=first + i, options=row.options, **guide)
-        clip = Clip(source, hint, range(len(source)), source[:0])
+        clip = Clip(source, control_image, range(len(source)), source[:0])
         made.append(drawn.source[i] if row.method == "copy" else editor.decode(method.edit(editor, clip, guidance)))
     return torch.stack(made).float().cpu()
 
@@ -207,7 +207,10 @@ def drawings(edits: Sequence[WorldEdit], test: Test) -> Iterator[tuple[int, Rend
 
 
 def _guide(editor: Editor, steps: int, given: Mapping[str, float]) -> dict:
-    own = {"text_cfg": editor.settings.text_cfg, "video_cfg": editor.settings.video_cfg}
+    own = {
+        "guidance_scale": editor.settings.guidance_scale,
+        "image_guidance_scale": editor.settings.image_guidance_scale,
+    }
     return {"steps": steps} | own | dict(given)
 
 

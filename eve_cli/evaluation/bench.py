@@ -30,7 +30,7 @@ from eve_cli.settings import to_mapping
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
 # Settings by which an edit differs; a folder holds the edits of one choice of them.
-EDITING = ("data", "model", "steps", "text_cfg", "video_cfg", "captions", "max_frames", "edit_seed")
+EDITING = ("data", "model", "steps", "guidance_scale", "image_guidance_scale", "captions", "max_frames", "edit_seed")
 DRAWING = ("tasks", "each", "frames", "side")
 Progress = Callable[[str, int, int], None]
 
@@ -189,8 +189,8 @@ class Editing:
             method=entry.method,
             model=entry.model,
             steps=settings.steps,
-            text_cfg=settings.text_cfg,
-            video_cfg=settings.video_cfg,
+            guidance_scale=settings.guidance_scale,
+            image_guidance_scale=settings.image_guidance_scale,
             caption=(pair.output_caption or None) if settings.captions else None,
             device=settings.device,
             **{name: value for name, value in own.items() if name in kind.__dataclass_fields__},

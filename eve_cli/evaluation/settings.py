@@ -24,7 +24,7 @@ class AlignmentBenchSettings:
     each: int = setting(40, "Edits of each task.", min=1)
     tasks: str = setting("", "Tasks (default: the seven that alignment sees), as add,remove.")
     seed: int = setting(0, "Which held-out edits.", min=0)
-    text_cfg: float | None = setting(None, "Guidance on the texts (default: the model's own).")
+    guidance_scale: float | None = setting(None, "Guidance on the texts (default: the model's own).")
     controls: bool = setting(True, "Base lines and smoothed controls too.", flags=("--controls/--no-controls",))
     out: Path = setting(
         Path("runs/bench-alignment"), "Folder of values and tables.", flags=("--out", "-o"), metavar="DIR"
@@ -140,8 +140,8 @@ class BenchSettings(JudgeSettings):
     data: str = setting("world", "`world`, the folder or csv of TGVE, or a manifest.", metavar="world | PATH")
     model: str = setting("mini", "Model of the methods.", flags=("--model", "-m"))
     steps: int | None = setting(None, "Denoising steps (default: the model's).", min=1, max=1000)
-    text_cfg: float | None = setting(None, "Guidance on the texts (default: the model's).", min=0)
-    video_cfg: float | None = setting(None, "Guidance on the source (default: the model's).", min=0)
+    guidance_scale: float | None = setting(None, "Guidance on the texts (default: the model's).", min=0)
+    image_guidance_scale: float | None = setting(None, "Guidance on the source (default: the model's).", min=0)
     captions: bool = setting(
         True,
         "Tell the methods the captions of source and result, where they are known.",

@@ -46,7 +46,7 @@ def text_to_video(
     *,
     seed: int,
     steps: int,
-    text_cfg: float,
+    guidance_scale: float,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Tensor:
     """Clean latents (count, c, h, w): the backbone makes the first frame, the video adapter goes on from it.
@@ -61,10 +61,10 @@ def text_to_video(
     def noise(indices: Sequence[int]) -> Tensor:
         return frame_noise(seed, indices, (editor.parts.backbone.config["in_channels"], *size)).to(editor.device)
 
-    made = ddim(editor.guided_image(text, text_cfg, styled=True), lone, noise(range(1)), lone.trailing(steps))
+    made = ddim(editor.guided_image(text, guidance_scale, with_lora=True), lone, noise(range(1)), lone.trailing(steps))
     for number, (start, stop, shared) in enumerate(windows):
         held = made[start : start + shared]
-        denoise = editor.guided_video(text, made[start : start + 1], text_cfg=text_cfg)
+        denoise = editor.guided_video(text, made[start : start + 1], guidance_scale=guidance_scale)
         correct = hold_to(held[None], steps) if shared else None
         clip = ddim(denoise, schedule, noise(range(start, stop))[None], times, correct=correct)[0]
         made = torch.cat([made[: start + shared], clip[shared:]])
@@ -142,7 +142,7 @@ def _write(
     own = editor.settings
     if unknown := editor.unknown_words(" ".join(asked.prompt.replace(getattr(asked, "token", ""), " ").split())):
         watcher.note(f"the model {asked.model} never learned {', '.join(unknown)} and will guess")
-    text_cfg = asked.text_cfg if asked.text_cfg is not None else max(own.text_cfg, TEXT_CFG)
+    guidance_scale = asked.guidance_scale if asked.guidance_scale is not None else max(own.guidance_scale, TEXT_CFG)
     assert asked.seed is not None
     count = asked.frames or own.frames
     latents = text_to_video(
@@ -151,11 +151,15 @@ def _write(
         count,
         seed=asked.seed,
         steps=asked.steps,
-        text_cfg=text_cfg,
+        guidance_scale=guidance_scale,
         progress=lambda done, of: watcher.progress("edit", done, of),
     )
     settings = {name: value for name, value in to_mapping(asked).items() if name not in ("output", "images")}
-    told = kept | {"settings": settings | {"text_cfg": text_cfg}, "model": plan_model(model), "versions": versions()}
+    told = kept | {
+        "settings": settings | {"guidance_scale": guidance_scale},
+        "model": plan_model(model),
+        "versions": versions(),
+    }
     metadata = {METADATA_KEY: json.dumps(told, sort_keys=True)}
     with VideoWriter(
         target, codec=asked.codec, fps=asked.fps, audio="none", overwrite=asked.overwrite, metadata=metadata

@@ -31,7 +31,7 @@ class Making:
     codec: str = setting("h264", f"Video codec: {', '.join(codecs.CODECS)}.", panel="Result")
     seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Video")
     model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Video")
-    text_cfg: float | None = setting(
+    guidance_scale: float | None = setting(
         None, "How strongly to follow the prompt (default: the model's).", metavar="X", min=0, panel="Video"
     )
     device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")

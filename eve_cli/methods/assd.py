@@ -25,7 +25,7 @@ class ASSD:
 
     def gradient(self, editor: Editor, clip: Clip, guidance: Guidance, options: ASSDOptions) -> Gradient:
         """Equation 15."""
-        captions, scale = options.captions(guidance.instruction, guidance.caption), guidance.text_cfg
+        captions, scale = options.captions(guidance.instruction, guidance.caption), guidance.guidance_scale
         image = delta(image_scores(editor, clip.source, captions, scale))
         if len(clip.source) == 1:
             return image

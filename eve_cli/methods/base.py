@@ -38,8 +38,8 @@ class Guidance:
     caption: str | None
     task: str | None
     steps: int
-    text_cfg: float
-    video_cfg: float
+    guidance_scale: float
+    image_guidance_scale: float
     seed: int
     options: MethodOptions | None = None
     window: int | None = None
@@ -47,8 +47,8 @@ class Guidance:
     overlap: int = 0
     keyframes: int = 0
     """One of so many frames of such a clip is edited alone, for the others to follow; 0: the first."""
-    reuse: int = 1
-    guided: float = 1.0
+    cache_interval: int = 1
+    cfg_end: float = 1.0
     shared: bool = False
     """Whether all processes edit this clip, each its own frames of it."""
 
@@ -63,27 +63,32 @@ class Guidance:
     @classmethod
     def of(cls, request: EditRequest) -> Guidance:
         """The settings of a request in which everything is resolved; EveError if something is not."""
-        if request.seed is None or request.steps is None or request.text_cfg is None or request.video_cfg is None:
+        if (
+            request.seed is None
+            or request.steps is None
+            or request.guidance_scale is None
+            or request.image_guidance_scale is None
+        ):
             raise EveError("This run's plan is incomplete; start it again with eve edit.")
         return cls(
             instruction=request.instruction,
             caption=request.caption,
             task=request.task,
             steps=request.steps,
-            text_cfg=request.text_cfg,
-            video_cfg=request.video_cfg,
+            guidance_scale=request.guidance_scale,
+            image_guidance_scale=request.image_guidance_scale,
             seed=request.seed,
             options=request.options,
-            window=request.window if request.long == "together" else None,
+            window=request.window if request.long == "joint" else None,
             overlap=request.overlap or 0,
             keyframes=request.keyframes,
-            reuse=request.reuse,
-            guided=request.guided,
+            cache_interval=request.cache_interval,
+            cfg_end=request.cfg_end,
         )
 
     def run(self, frames: int, keys: bool = True) -> Run:
         """How a clip of so many frames is sampled, with keyframes or without."""
-        run = Run(refresh=self.reuse, guided=round(self.guided * self.steps))
+        run = Run(refresh=self.cache_interval, guided=round(self.cfg_end * self.steps))
         if self.window is None or frames <= self.window:
             return run
         run.windows = Windows(self.window, self.overlap)
@@ -108,15 +113,15 @@ class Guidance:
 class Clip:
     """One window of source latents (frames, channels, height, width), and what is known of it.
 
-    `hint` is what the edit adapter is shown of the source: the same latents, or frames (frames, 3, height, width).
-    `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
-    latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
-    steps. `shot` reads the source latents of the whole shot, which are those of the window where it is not given: for
-    methods that learn a clip before they edit it, whose steps `learning` counts.
+    `control_image` is what the edit adapter is shown of the source: the same latents, or frames
+    (frames, 3, height, width). `indices` are the absolute numbers of the frames; `reference` (overlap, channels,
+    height, width) are the edited latents of the first frames, from the window before, and empty at the start of a shot.
+    `progress(done, of)` counts steps. `shot` reads the source latents of the whole shot, which are those of the window
+    where it is not given: for methods that learn a clip before they edit it, whose steps `learning` counts.
     """
 
     source: Tensor
-    hint: Tensor
+    control_image: Tensor
     indices: range
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
@@ -135,7 +140,7 @@ class Clip:
     def part(self, start: int, stop: int) -> Clip:
         """Some of its frames, with nothing known of how they were edited."""
         part = slice(start, stop)
-        return Clip(self.source[part], self.hint[part], self.indices[part], self.source[:0])
+        return Clip(self.source[part], self.control_image[part], self.indices[part], self.source[:0])
 
     def noise(self, seed: int, stream: int = 0) -> Tensor:
         """Noise for every frame, by its absolute index."""

@@ -31,11 +31,11 @@ def resampled(
     alone, correct = len(clip.source) == 1, None
     if alone:
         schedule, clean = editor.image_schedule, clip.source
-        back, forth = editor.guided_image(told, 1.0), editor.guided_image(asked, guidance.text_cfg)
+        back, forth = editor.guided_image(told, 1.0), editor.guided_image(asked, guidance.guidance_scale)
     else:
         schedule, clean = editor.schedule, clip.source[None]
-        back = editor.guided_video(told, None if first is None else clip.source[:1], text_cfg=1.0)
-        forth = editor.guided_video(asked, first, text_cfg=guidance.text_cfg)
+        back = editor.guided_video(told, None if first is None else clip.source[:1], guidance_scale=1.0)
+        forth = editor.guided_video(asked, first, guidance_scale=guidance.guidance_scale)
     times = schedule.trailing(guidance.steps)
     if len(clip.reference) and not alone:
         correct = hold_to(clip.reference[None], len(times))

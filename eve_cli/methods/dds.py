@@ -19,7 +19,7 @@ class DDS:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a lone frame is moved by the backbone, as DDS moves pictures."""
-        options, scale = guidance.own(DDSOptions), guidance.text_cfg
+        options, scale = guidance.own(DDSOptions), guidance.guidance_scale
         captions = options.captions(guidance.instruction, guidance.caption)
         if len(clip.source) == 1:
             scores = image_scores(editor, clip.source, captions, scale)

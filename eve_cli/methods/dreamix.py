@@ -60,14 +60,14 @@ class Dreamix:
             return clip.noise(guidance.seed, stream=step + 1)
 
         if lone:
-            denoise = editor.guided_image(text, guidance.text_cfg)
+            denoise = editor.guided_image(text, guidance.guidance_scale)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
         held = clip.reference
         first = held[:1] if len(held) else None
         if first is None and not alpha * learned_for:
             first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
-            editor.guided_video(text, first, text_cfg=guidance.text_cfg),
+            editor.guided_video(text, first, guidance_scale=guidance.guidance_scale),
             schedule,
             noisy[None],
             times,

@@ -44,8 +44,8 @@ def _seen(editor: Editor, clip: Clip, guidance: Guidance, part: slice) -> Tensor
         t,
         torch.cat([condition.text for condition in conditions]),
         torch.cat([condition.instruction for condition in conditions]),
-        torch.cat([clip.hint[part]] * 2),
+        torch.cat([clip.control_image[part]] * 2),
         task_labels([told.task for told in both]).to(editor.device).repeat_interleave(len(noise)),
-        styled=True,
+        with_lora=True,
     )
     return editor.decode(clean).unflatten(0, (2, -1))

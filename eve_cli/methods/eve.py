@@ -35,11 +35,11 @@ class Eve:
         denoise = editor.guided_student(
             condition.text,
             condition.instruction,
-            clip.hint[None],
+            clip.control_image[None],
             known[None],
             guidance.labels(editor, 1),
-            text_cfg=guidance.text_cfg,
-            video_cfg=guidance.video_cfg,
+            guidance_scale=guidance.guidance_scale,
+            image_guidance_scale=guidance.image_guidance_scale,
             run=run,
         )
         return ddim(
@@ -57,11 +57,11 @@ class Eve:
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,
-            clip.hint[frames],
+            clip.control_image[frames],
             guidance.labels(editor, len(frames)),
-            text_cfg=editor.settings.image_text_cfg or guidance.text_cfg,
-            video_cfg=guidance.video_cfg,
-            styled=True,
+            guidance_scale=editor.settings.picture_guidance_scale or guidance.guidance_scale,
+            image_guidance_scale=guidance.image_guidance_scale,
+            with_lora=True,
         )
         noise = clip.noise(guidance.seed)[frames]
         steps = editor.settings.image_steps or guidance.steps

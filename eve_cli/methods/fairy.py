@@ -25,21 +25,21 @@ class Fairy:
         shot = clip.source if clip.whole().is_meta else clip.whole()  # a forecast knows no shot
         count = min(guidance.own(FairyOptions).anchors, len(shot))
         anchors = shot[torch.linspace(0, len(shot) - 1, count).round().long().to(shot.device)]
-        shown = anchors if editor.settings.hint == "latents" else editor.decode(anchors)
+        shown = anchors if editor.settings.control_image == "latents" else editor.decode(anchors)
         rows, condition = count + len(clip.source), guidance.condition(editor)
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,
-            torch.cat([shown, clip.hint]),
+            torch.cat([shown, clip.control_image]),
             guidance.labels(editor, rows),
-            text_cfg=guidance.text_cfg,
-            video_cfg=guidance.video_cfg,
-            styled=True,
+            guidance_scale=guidance.guidance_scale,
+            image_guidance_scale=guidance.image_guidance_scale,
+            with_lora=True,
         )
-        noise = Clip(clip.source[:1], clip.hint[:1], range(1), clip.reference).noise(guidance.seed)
+        noise = Clip(clip.source[:1], clip.control_image[:1], range(1), clip.reference).noise(guidance.seed)
         schedule = editor.image_schedule
         with ExitStack() as changed:
-            for tree in (editor.styled, editor.parts.edit):
+            for tree in (editor.lora_unet, editor.parts.edit):
                 if tree is not None:
                     names = attention.named(tree, attention.SELF)
                     changed.enter_context(attention.attending(tree, dict.fromkeys(names, anchored(count, rows))))

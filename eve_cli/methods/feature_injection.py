@@ -39,7 +39,7 @@ def injected(
     schedule, tree, frames = editor.image_schedule, editor.backbone, len(clip.source)
     times = schedule.trailing(guidance.steps)
     told, asked = options.captions(guidance.instruction, guidance.caption)
-    words = editor.embed([told, asked, *([""] if guidance.text_cfg != 1 else [])])
+    words = editor.embed([told, asked, *([""] if guidance.guidance_scale != 1 else [])])
     path = invert(
         editor.guided_image(words[:1], 1.0),
         schedule,
@@ -63,7 +63,7 @@ def injected(
             clean = editor.clean_image(rows, t.expand(len(rows)), words)
         step += 1
         _, full, *none = clean.chunk(len(words))
-        return (one_scale(none[0], full, guidance.text_cfg) if none else full)[None]
+        return (one_scale(none[0], full, guidance.guidance_scale) if none else full)[None]
 
     return ddim(
         denoise,

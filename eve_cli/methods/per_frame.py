@@ -25,11 +25,11 @@ class PerFrame:
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,
-            clip.hint,
+            clip.control_image,
             guidance.labels(editor, frames),
-            text_cfg=guidance.text_cfg,
-            video_cfg=guidance.video_cfg,
-            styled=True,
+            guidance_scale=guidance.guidance_scale,
+            image_guidance_scale=guidance.image_guidance_scale,
+            with_lora=True,
         )
         shared = guidance.own(PerFrameOptions).shared_noise
         start = replace(clip, source=clip.source[:1], indices=range(1)) if shared else clip

@@ -31,17 +31,17 @@ class Rave:
         def denoise(noisy: Tensor, t: Tensor) -> Tensor:
             nonlocal step
             order = shuffled(frames, grid * grid, frame_seed(guidance.seed, step, stream=1))
-            hints = tiled(clip.hint[order], grid)
+            control_images = tiled(clip.control_image[order], grid)
             alone = editor.guided_edit(
                 condition.text,
                 condition.instruction,
-                hints,
-                guidance.labels(editor, len(hints)),
-                text_cfg=guidance.text_cfg,
-                video_cfg=guidance.video_cfg,
-                styled=True,
+                control_images,
+                guidance.labels(editor, len(control_images)),
+                guidance_scale=guidance.guidance_scale,
+                image_guidance_scale=guidance.image_guidance_scale,
+                with_lora=True,
             )
-            made = cut(alone(tiled(noisy[0, order], grid), t.expand(len(hints))), grid)
+            made = cut(alone(tiled(noisy[0, order], grid), t.expand(len(control_images))), grid)
             step += 1
             return made[[order.index(frame) for frame in range(frames)]][None]
 

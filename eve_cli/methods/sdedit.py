@@ -25,12 +25,12 @@ class SDEdit:
         timesteps = self.timesteps(schedule, guidance)
         text = editor.embed([guidance.caption or guidance.instruction])
         if len(clip.source) == 1:
-            denoise = editor.guided_image(text, guidance.text_cfg)
+            denoise = editor.guided_image(text, guidance.guidance_scale)
             noisy = schedule.add_noise(clip.source, clip.noise(guidance.seed), timesteps[:1])
             return ddim(denoise, schedule, noisy, timesteps, progress=clip.progress)
         first = clip.reference[:1] if len(clip.reference) else None
         denoise = editor.guided_video(
-            text, first, text_cfg=guidance.text_cfg, run=guidance.run(len(clip.source), keys=False)
+            text, first, guidance_scale=guidance.guidance_scale, run=guidance.run(len(clip.source), keys=False)
         )
         source = clip.source[None]
         noisy = schedule.add_noise(source, clip.noise(guidance.seed)[None], timesteps[:1])

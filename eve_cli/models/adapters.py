@@ -10,7 +10,7 @@ import torch
 from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel
 from torch import Tensor, nn
 
-from eve_cli.models.parts import UNKNOWN_TASK, FirstFrameForm, Hint
+from eve_cli.models.parts import UNKNOWN_TASK, ControlImage, FirstFrameForm
 
 PIXEL_HINT_CHANNELS = (16, 32, 96, 256)
 
@@ -65,18 +65,18 @@ class ConditionedConv(nn.Conv2d):
 
 
 def fresh_edit(
-    backbone: UNet2DConditionModel, hint: Hint = "latents", tasks: int = UNKNOWN_TASK + 1
+    backbone: UNet2DConditionModel, control_image: ControlImage = "latents", tasks: int = UNKNOWN_TASK + 1
 ) -> ControlNetModel:
     """A ControlNet that changes nothing yet: the backbone's down and middle blocks, copied, behind zero convolutions.
 
-    With `hint="latents"` it reads the source's latents through two stride-1 convolutions, with `"pixels"` frames in
-    [0, 1]. `tasks` zero-initialised task labels are added to its time embedding; 0 leaves them out.
+    With `control_image="latents"` it reads the source's latents through two stride-1 convolutions, with `"pixels"`
+    frames in [0, 1]. `tasks` zero-initialised task labels are added to its time embedding; 0 leaves them out.
     """
     known = inspect.signature(ControlNetModel.__init__).parameters
     config: dict[str, Any] = {key: value for key, value in backbone.config.items() if key in known}
-    config["conditioning_channels"] = backbone.config["in_channels"] if hint == "latents" else 3
+    config["conditioning_channels"] = backbone.config["in_channels"] if control_image == "latents" else 3
     config["conditioning_embedding_out_channels"] = (
-        (backbone.config["block_out_channels"][0],) if hint == "latents" else PIXEL_HINT_CHANNELS
+        (backbone.config["block_out_channels"][0],) if control_image == "latents" else PIXEL_HINT_CHANNELS
     )
     config["num_class_embeds"] = tasks or None
     adapter = ControlNetModel(**config)

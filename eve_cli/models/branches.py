@@ -26,11 +26,11 @@ class Branches:
     They are computed in one batch where the editor has them `together`, else in turn: fewer calls, or less memory.
     """
 
-    def __init__(self, editor: Editor, text_cfg: float | None, source_cfg: float | None) -> None:
+    def __init__(self, editor: Editor, guidance_scale: float | None, source_cfg: float | None) -> None:
         settings = editor.settings
         none, source, full = two_scale_weights(
-            settings.text_cfg if text_cfg is None else text_cfg,
-            settings.video_cfg if source_cfg is None else source_cfg,
+            settings.guidance_scale if guidance_scale is None else guidance_scale,
+            settings.image_guidance_scale if source_cfg is None else source_cfg,
         )
         kinds = [(full, True, True), (source, False, True), (none, False, False)]
         self.editor = editor

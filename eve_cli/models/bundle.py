@@ -49,7 +49,7 @@ from eve_cli.models.presets import PRESETS
 __all__ = ["load", "read", "resolve", "save", "verify"]
 
 CLASSES: dict[str, Any] = {
-    "codec": AutoencoderKL,
+    "vae": AutoencoderKL,
     "text_encoder": CLIPTextModel,
     "backbone": UNet2DConditionModel,
     "edit": ControlNetModel,
@@ -57,7 +57,7 @@ CLASSES: dict[str, Any] = {
     "sparse": SparseControlNetModel,
     "video": MotionAdapter,
 }
-REQUIRED = ("codec", "text_encoder", "tokenizer", "backbone", "schedule")
+REQUIRED = ("vae", "text_encoder", "tokenizer", "backbone", "schedule")
 OPTIONAL = ("edit", "instruction_encoder", "video", "sparse", "domain", "align", "image_schedule")
 COMPANIONS = {"sparse": "video", "domain": "video", "image_schedule": "backbone"}
 """Parts that come with another, where a bundle has them."""
@@ -89,7 +89,7 @@ def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtyp
     return Parts(**loaded, settings=settings).freeze()
 
 
-def ghost(name: str | Path) -> Parts:
+def meta_copy(name: str | Path) -> Parts:
     """The parts of a bundle, or of a preset that is not on this machine, without their weights: on the meta device.
 
     For counting what computing with them takes; nothing but configs and small tables is read.
@@ -99,7 +99,7 @@ def ghost(name: str | Path) -> Parts:
     except ModelError:
         if name not in PRESETS or not PRESETS[str(name)].sources:
             raise
-        return sd15.ghost(PRESETS[str(name)])
+        return sd15.meta_copy(PRESETS[str(name)])
     manifest = read(path)
     settings = _settings(manifest)
     made: dict[str, Any] = {}
@@ -121,7 +121,7 @@ def empty(part: str, config: Mapping[str, Any]) -> Any:
     """A part of this config, untrained."""
     if CLASSES.get(part) is CLIPTextModel:
         return CLIPTextModel(CLIPTextConfig.from_dict(dict(config)))
-    if part == "codec" and config.get("_class_name") == "AutoencoderDC":
+    if part == "vae" and config.get("_class_name") == "AutoencoderDC":
         return AutoencoderDC.from_config(dict(config))
     return CLASSES[part].from_config(dict(config))
 
@@ -176,8 +176,8 @@ def _load_part(part: str, folder: Path, settings: BundleSettings, dtype: torch.d
 
 
 def _kind(part: str, folder: Path) -> type[Any]:
-    """The class of a part; a codec says in its config which of the two kinds it is."""
-    if part == "codec":
+    """The class of a part; a vae says in its config which of the two kinds it is."""
+    if part == "vae":
         name = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
         return AutoencoderDC if name == "AutoencoderDC" else AutoencoderKL
     return CLASSES[part]
@@ -264,7 +264,7 @@ def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype, kept: Mapping[s
             plain = low_rank.scaled(weights, 1 / scale) if scale != 1 else weights
             lora = {f"unet.{name}": tensor.detach().to("cpu", dtype).contiguous() for name, tensor in plain.items()}
             save_file(lora, folder / FOLDERS[part] / ALIGN, metadata={"format": "pt"})
-    index = model_index([name for name, _ in parts.modules()], type(parts.codec).__name__)
+    index = model_index([name for name, _ in parts.modules()], type(parts.vae).__name__)
     write_json(index, folder / "model_index.json")
 
 

@@ -21,7 +21,7 @@ from eve_cli.models.presets import CONFIG, LANGUAGE_MODEL, NETWORK
 from eve_cli.storage.headers import Shapes, compare, shapes
 
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
-"""Names of the codec's attention in files older than diffusers 0.14, which diffusers still reads."""
+"""Names of the vae's attention in files older than diffusers 0.14, which diffusers still reads."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def make(
             (fresh / FOLDERS[part]).mkdir()
             told = {"_class_name": "DDIMScheduler", **config}
             bundle_manifest.write_json(told, fresh / FOLDERS[part] / "scheduler_config.json")
-        codec = json.loads((fresh / FOLDERS["codec"] / CONFIG).read_text(encoding="utf-8"))
+        vae = json.loads((fresh / FOLDERS["vae"] / CONFIG).read_text(encoding="utf-8"))
         bundle_manifest.write_json(
-            bundle_manifest.model_index(parts.keys(), codec.get("_class_name")), fresh / "model_index.json"
+            bundle_manifest.model_index(parts.keys(), vae.get("_class_name")), fresh / "model_index.json"
         )
         for part in parts:
             check(part, fresh / FOLDERS[part])
@@ -123,7 +123,7 @@ def _today(part: str, name: str) -> str:
     """The name that a tensor of an older file has now."""
     if CLASSES[part] is CLIPTextModel:
         return name.removeprefix("text_model.")
-    if part == "codec" and ".attentions." in name:
+    if part == "vae" and ".attentions." in name:
         for old, new in OLD_ATTENTION.items():
             name = name.replace(old, new)
     return name

@@ -16,14 +16,14 @@ from typing import Any
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models.presets import PRESETS
 
-FORMAT, VERSION = "eve-bundle", 1
+FORMAT, VERSION = "eve-bundle", 2
 MANIFEST = "bundle.json"
 PACKAGE = Path(__file__).resolve().parents[1]
 REMEMBERED = 64 << 20  # bytes from which a file's sha256 is worth remembering
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 FOLDERS: dict[str, str] = {
-    "codec": "vae",
+    "vae": "vae",
     "text_encoder": "text_encoder",
     "tokenizer": "tokenizer",
     "backbone": "unet",
@@ -136,7 +136,9 @@ def read(path: Path) -> Manifest:
         raise ModelError(f"{path / MANIFEST} cannot be read ({error}): copy the model again.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path / MANIFEST} is not of the format {FORMAT}: this is not a model of eve.")
-    if content.get("version") != VERSION:
+    if content.get("version") == 1:
+        content = _from_version_1(content)
+    elif content.get("version") != VERSION:
         raise ModelError(
             f"{path} is a model of format version {content.get('version')} and this eve reads {VERSION}: update eve."
         )
@@ -144,6 +146,27 @@ def read(path: Path) -> Manifest:
     if not all(isinstance(content.get(key, {}), dict) for key in keys) or not content.get("files"):
         raise ModelError(f"{path / MANIFEST} does not list the model's files: copy the model again.")
     return Manifest(path, *(content.get(key, {}) for key in keys))
+
+
+VERSION_1_NAMES = {
+    "text_cfg": "guidance_scale",
+    "video_cfg": "image_guidance_scale",
+    "image_text_cfg": "picture_guidance_scale",
+    "hint": "control_image",
+    "keep": "preserve",
+}
+VERSION_1_LONG = {"chain": "sequential", "together": "joint"}
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a manifest of format version 1, with the names of today."""
+    settings, sources = dict(content.get("settings", {})), dict(content.get("sources", {}))
+    settings = {VERSION_1_NAMES.get(name, name): value for name, value in settings.items()}
+    if "long" in settings:
+        settings["long"] = VERSION_1_LONG.get(settings["long"], settings["long"])
+    if "codec" in sources:
+        sources["vae"] = sources.pop("codec")
+    return content | {"settings": settings, "sources": sources}
 
 
 def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = True) -> Manifest:
@@ -269,10 +292,10 @@ def link_folder(folder: Path, target: Path) -> None:
         link(file, target / file.name)
 
 
-def model_index(parts: Collection[str], codec: str = "AutoencoderKL") -> dict[str, Any]:
+def model_index(parts: Collection[str], vae: str = "AutoencoderKL") -> dict[str, Any]:
     """What diffusers' pipelines look for, so that the folder loads as one."""
     index: dict[str, Any] = {
-        "vae": ["diffusers", codec],
+        "vae": ["diffusers", vae],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],

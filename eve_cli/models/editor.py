@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from eve_cli.errors import ModelError
-from eve_cli.models import alignment_lora, bundle, lora, low_rank
-from eve_cli.models import vae as codecs
+from eve_cli.models import alignment_lora, bundle, lora, low_rank, vae
 from eve_cli.models.guided import Guided
 from eve_cli.models.inference.dense import dense
 from eve_cli.models.inference.doubling import doubled
@@ -25,13 +24,13 @@ from eve_cli.models.inference.merge import merged
 from eve_cli.models.inference.networks import Networks, Plain, Residuals, added, padded
 from eve_cli.models.inference.run import Run
 from eve_cli.models.parts import UNKNOWN_TASK, Parts
-from eve_cli.models.share_weights import image_tree, video_tree
+from eve_cli.models.share_weights import shared_motion_unet, shared_unet
 from eve_cli.models.tokenizer import WORD
 
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"
 IN_CACHE = 8
-"""Pictures of 64x64 that a codec on a CPU best takes at once (docs/engine.md)."""
+"""Pictures of 64x64 that a vae on a CPU best takes at once (docs/engine.md)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Editor(Guided):
     model and the student on `schedule`. The two are one unless the parts were trained on different ones.
 
     `weights` are those of a LoRA for a subject or a style. It acts in the student and in a further tree, which
-    functions with `styled` use in place of the backbone; without a LoRA the two are the same.
+    functions with `with_lora` use in place of the backbone; without a LoRA the two are the same.
     """
 
     def __init__(
@@ -77,16 +76,16 @@ class Editor(Guided):
         self.image_schedule = parts.image_schedule.to(self.device) if parts.image_schedule else self.schedule
         self.networks: Networks = Plain()
         self.together = True  # all branches of guidance in one batch
-        self.at_once: int | None = None  # pictures of 64x64 that the codec takes; None: as many as there are
+        self.at_once: int | None = None  # pictures of 64x64 that the vae takes; None: as many as there are
         self._texts: dict[Any, Tensor] | None = None
-        self.backbone = self.styled = parts.backbone
+        self.backbone = self.lora_unet = parts.backbone
         if weights is not None:
-            self.styled = image_tree(parts.backbone)
-            lora.attach(self.styled, weights)
+            self.lora_unet = shared_unet(parts.backbone)
+            lora.attach(self.lora_unet, weights)
         self.video: UNetMotionModel | None = None
         self.student: UNetMotionModel | None = None
         if parts.video is not None:
-            self.video, self.student = self.video_tree(), self.video_tree()
+            self.video, self.student = self.shared_motion_unet(), self.shared_motion_unet()
             if weights is not None:
                 lora.attach(self.student, weights)
             if parts.align is not None:
@@ -103,10 +102,10 @@ class Editor(Guided):
         """The editor of a bundle, given by name or folder; ModelError if it is missing or damaged."""
         return cls(bundle.load(bundle.resolve(name), dtype=dtype), device, dtype, weights)
 
-    def video_tree(self) -> UNetMotionModel:
+    def shared_motion_unet(self) -> UNetMotionModel:
         """A further tree of the video model, with the low-rank weights that belong to it."""
         assert self.parts.video is not None
-        tree = video_tree(self.backbone, self.parts.video)
+        tree = shared_motion_unet(self.backbone, self.parts.video)
         if self.parts.domain is not None:
             low_rank.attach(tree, DOMAIN, self.parts.domain)
         return tree
@@ -117,7 +116,7 @@ class Editor(Guided):
         self.device, self.schedule = device, self.schedule.to(device)
         self.image_schedule = self.schedule if one else self.image_schedule.to(device)
 
-    def quicken(self) -> Editor:
+    def optimize_for_inference(self) -> Editor:
         """Makes functions quick that need no gradients, for good: the engine of `models/forward`, texts read once.
 
         Low-rank layers are worked into weights of the trees' own, so parts are not to be saved from here on. Networks
@@ -125,15 +124,15 @@ class Editor(Guided):
         """
         self._texts = {}
         self.at_once = IN_CACHE if self.device.type == "cpu" else None
-        trees = [self.backbone, self.styled, self.video, self.student, self.parts.edit, self.parts.sparse]
+        trees = [self.backbone, self.lora_unet, self.video, self.student, self.parts.edit, self.parts.sparse]
         if all(tree is None or known(tree) for tree in trees):
             self.networks = Fast()
             self.parts.channels_last()
-            for tree in (self.styled, self.student):
+            for tree in (self.lora_unet, self.student):
                 if tree is not None and tree is not self.backbone:
                     merged(tree)
         kernels: dict[nn.Parameter, nn.Parameter] = {}
-        joined = (self.styled, self.video, self.student)
+        joined = (self.lora_unet, self.video, self.student)
         for tree in (*(module for _, module in self.parts.modules()), *(tree for tree in joined if tree is not None)):
             doubled(tree, kernels)
             dense(tree)
@@ -150,7 +149,7 @@ class Editor(Guided):
     @property
     def factor(self) -> int:
         """How many pixels wide a latent is."""
-        return codecs.factor(self.parts.codec)
+        return vae.factor(self.parts.vae)
 
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents of a frame; ValueError unless both are multiples of `factor`."""
@@ -159,8 +158,8 @@ class Editor(Guided):
         return height // self.factor, width // self.factor
 
     def _latent_scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the codec's own latents per channel, (1 or c, 1, 1): the bundle's, else the codec's."""
-        config = self.parts.codec.config
+        """Mean and deviation of the vae's own latents per channel, (1 or c, 1, 1): the bundle's, else the vae's."""
+        config = self.parts.vae.config
         mean = self.settings.latent_mean or config.get("latents_mean") or [config.get("shift_factor") or 0.0]
         std = self.settings.latent_std or config.get("latents_std") or [1.0]
         scale = 1.0 if self.settings.latent_std else config["scaling_factor"]
@@ -172,28 +171,28 @@ class Editor(Guided):
         self.latent_size(*frames.shape[-2:])
         mean, std = self._latent_scale()
         pictures = frames.to(self.device, self.dtype) * 2 - 1
-        latents = torch.cat([codecs.encode(self.parts.codec, piece) for piece in self._pieces(pictures, 1)])
+        latents = torch.cat([vae.encode(self.parts.vae, piece) for piece in self._pieces(pictures, 1)])
         return (latents - mean) / std
 
     def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
         """Latents (f, c, h, w) to frames (f, 3, height, width) in [0, 1], or beyond where `clamp` is False."""
         mean, std = self._latent_scale()
         own = (latents * std + mean).to(self.dtype)
-        pieces = [codecs.decode(self.parts.codec, piece) for piece in self._pieces(own, self.factor)]
+        pieces = [vae.decode(self.parts.vae, piece) for piece in self._pieces(own, self.factor)]
         frames = torch.cat(pieces) / 2 + 0.5
         return frames.clamp(0, 1) if clamp else frames
 
     def _pieces(self, images: Tensor, scale: int) -> tuple[Tensor, ...]:
-        """What the codec takes at once."""
-        return (images,) if self.at_once is None else codecs.pieces(images, scale, self.at_once)
+        """What the vae takes at once."""
+        return (images,) if self.at_once is None else vae.pieces(images, scale, self.at_once)
 
-    def hint(self, latents: Tensor) -> Tensor:
-        """What the edit adapter is shown of source latents (f, c, h, w), as the bundle's `hint` says: these, or the
-        frames (f, 3, height, width) that they stand for, without gradients."""
-        if self.settings.hint == "latents":
+    def control_image(self, latents: Tensor) -> Tensor:
+        """What the edit adapter is shown of source latents (f, c, h, w), as the bundle's `control_image` says: these,
+        or the frames (f, 3, height, width) that they stand for, without gradients."""
+        if self.settings.control_image == "latents":
             return latents
         with torch.no_grad():
-            return torch.cat([self.decode(piece) for piece in codecs.pieces(latents, self.factor)])
+            return torch.cat([self.decode(piece) for piece in vae.pieces(latents, self.factor)])
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
         if self._texts is None:
@@ -236,9 +235,11 @@ class Editor(Guided):
 
     # The functions
 
-    def clean_image(self, noisy: Tensor, t: Tensor, text: Tensor, *, styled: bool = False, run: Run = Run()) -> Tensor:
+    def clean_image(
+        self, noisy: Tensor, t: Tensor, text: Tensor, *, with_lora: bool = False, run: Run = Run()
+    ) -> Tensor:
         """The backbone alone: text to image."""
-        return self._spatial(noisy, t, text, None, styled, run)
+        return self._spatial(noisy, t, text, None, with_lora, run)
 
     def clean_edit(
         self,
@@ -249,15 +250,15 @@ class Editor(Guided):
         source: Tensor | None,
         task: Tensor | None = None,
         *,
-        styled: bool = False,
+        with_lora: bool = False,
         run: Run = Run(),
     ) -> Tensor:
-        """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `hint` says.
+        """Backbone + edit adapter on lone frames; `source` is latents or frames, as the bundle's `control_image` says.
 
         `task` holds label numbers (n,); None is the label for "unknown".
         """
         residuals = self._residuals(noisy, t, instruction, source, task, run)
-        return self._spatial(noisy, t, text, residuals, styled, run)
+        return self._spatial(noisy, t, text, residuals, with_lora, run)
 
     def clean_video(self, noisy: Tensor, t: Tensor, text: Tensor, first: Tensor | None, *, run: Run = Run()) -> Tensor:
         """Backbone + video adapter; `first` (b, c, h, w) are clean latents of frame 0."""
@@ -300,9 +301,9 @@ class Editor(Guided):
         return self.networks.control(adapter, x, t[:rows], told, source, labels, run)
 
     def _spatial(
-        self, noisy: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, styled: bool, run: Run
+        self, noisy: Tensor, t: Tensor, text: Tensor, residuals: Residuals | None, with_lora: bool, run: Run
     ) -> Tensor:
-        tree = self.styled if styled else self.backbone
+        tree = self.lora_unet if with_lora else self.backbone
         out = self.networks.unet(tree, noisy.to(self.dtype), t, text, residuals, run)
         return self.image_schedule.to_clean(branched(noisy, run.branches), out, branched(t, run.branches))
 

@@ -16,7 +16,7 @@ from eve_cli.models.bundle_manifest import FOLDERS
 from eve_cli.models.parts import TASKS, UNKNOWN_TASK
 from eve_cli.models.presets import CONFIG, NETWORK
 
-AS_THEY_ARE = ("codec", "text_encoder", "tokenizer", "backbone", "video", "sparse", "domain", "align", "schedule")
+AS_THEY_ARE = ("vae", "text_encoder", "tokenizer", "backbone", "video", "sparse", "domain", "align", "schedule")
 LORAS = {"align": "the alignment", "domain": "the domain LoRA"}
 
 
@@ -47,9 +47,9 @@ def export(model: str | Path, out: Path, task: str | None = None, overwrite: boo
         (fresh / FOLDERS["video"] / bundle.FIRST_FRAME).unlink(missing_ok=True)
         if "edit" in manifest.parts:
             _edit(place, fresh / FOLDERS["edit"], UNKNOWN_TASK if task is None else TASKS.index(task))
-        codec = json.loads((fresh / FOLDERS["codec"] / CONFIG).read_text(encoding="utf-8"))["_class_name"]
-        bundle_manifest.write_json(bundle_manifest.model_index(manifest.parts, codec), fresh / "model_index.json")
-    return Exported(out, _told(manifest, codec))
+        vae = json.loads((fresh / FOLDERS["vae"] / CONFIG).read_text(encoding="utf-8"))["_class_name"]
+        bundle_manifest.write_json(bundle_manifest.model_index(manifest.parts, vae), fresh / "model_index.json")
+    return Exported(out, _told(manifest, vae))
 
 
 def _edit(place: Path, target: Path, label: int) -> None:
@@ -65,7 +65,7 @@ def _edit(place: Path, target: Path, label: int) -> None:
     save_file({k: v.half().contiguous() for k, v in plain.state_dict().items()}, target / NETWORK, {"format": "pt"})
 
 
-def _told(manifest: bundle_manifest.Manifest, codec: str) -> list[str]:
+def _told(manifest: bundle_manifest.Manifest, vae: str) -> list[str]:
     """What a pipeline of diffusers leaves out."""
     settings, parts = manifest.settings, manifest.parts
     said = [
@@ -79,6 +79,6 @@ def _told(manifest: bundle_manifest.Manifest, codec: str) -> list[str]:
         said.append("the ControlNet's own text encoder is left out: pipelines have one")
     if "video" in parts:
         said.append("the first frame is not given to the video model: pipelines for that are other ones")
-    if settings.get("latent_mean") or codec != "AutoencoderKL":
+    if settings.get("latent_mean") or vae != "AutoencoderKL":
         said.append("its latents are normalised as no pipeline does: use its parts by their classes")
     return said

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.share_weights import graft, image_tree
+from eve_cli.models.share_weights import share_weights, shared_unet
 
 NAME = "clip"
 
@@ -29,8 +29,8 @@ class TunedEditor(Editor):
         self.__dict__ = copy.copy(editor.__dict__)
         if editor.parts.video is None:
             raise ModelError(f"The model {editor.settings.name} has no video adapter: choose a model that has one.")
-        self.video = editor.video_tree()
-        self.backbone = self.styled = image_tree(editor.parts.backbone)
+        self.video = editor.shared_motion_unet()
+        self.backbone = self.lora_unet = shared_unet(editor.parts.backbone)
         low_rank.add(self.backbone, NAME, rank, "attention")
         if weights is None:
             low_rank.add(self.video, NAME, rank, "attention+motion")
@@ -38,7 +38,7 @@ class TunedEditor(Editor):
             low_rank.attach(self.video, NAME, weights)
         for parameter in self.layers():
             parameter.data = parameter.data.float()  # small steps vanish in half precision
-        graft(self.backbone, self.video)
+        share_weights(self.backbone, self.video)
 
     def layers(self) -> list[nn.Parameter]:
         """What can learn, of both trees; each once."""
@@ -54,7 +54,7 @@ class TunedEditor(Editor):
 def fingerprint(editor: Editor) -> str:
     """A hash that tells apart models whose video model differs, or its backbone, from some numbers of each layer."""
     digest = hashlib.sha256()
-    for module in (editor.video, editor.parts.codec, editor.parts.text_encoder):
+    for module in (editor.video, editor.parts.vae, editor.parts.text_encoder):
         for name, value in [] if module is None else module.state_dict().items():
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.flatten()[:64].to("cpu", torch.float32).contiguous().numpy().tobytes())

@@ -19,11 +19,11 @@ class Guided:
     """Scales that are None are the bundle's. A `run` is for one clip: it keeps what its steps hand on."""
 
     def guided_image(
-        self, text: Tensor, text_cfg: float | None = None, *, styled: bool = False, run: Run | None = None
+        self, text: Tensor, guidance_scale: float | None = None, *, with_lora: bool = False, run: Run | None = None
     ) -> Denoise:
         """Text to image with guidance on the text."""
-        editor, branches = self._branches(text_cfg, 1.0)
-        return branches.guide(partial(editor.clean_image, styled=styled), run or Run(), text=branches.text(text))
+        editor, branches = self._branches(guidance_scale, 1.0)
+        return branches.guide(partial(editor.clean_image, with_lora=with_lora), run or Run(), text=branches.text(text))
 
     def guided_edit(
         self,
@@ -32,18 +32,18 @@ class Guided:
         source: Tensor,
         task: Tensor | None = None,
         *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
-        styled: bool = False,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+        with_lora: bool = False,
         run: Run | None = None,
     ) -> Denoise:
         """Frame editing with guidance on the texts and on the source.
 
         Branches: nothing; the source, no texts and no task; everything. Those of weight zero are not computed.
         """
-        editor, branches = self._branches(text_cfg, video_cfg)
+        editor, branches = self._branches(guidance_scale, image_guidance_scale)
         return branches.guide(
-            partial(editor.clean_edit, styled=styled),
+            partial(editor.clean_edit, with_lora=with_lora),
             run or Run(),
             text=branches.text(text),
             instruction=branches.instruction(instruction),
@@ -56,12 +56,12 @@ class Guided:
         text: Tensor,
         first: Tensor | None,
         *,
-        text_cfg: float | None = None,
+        guidance_scale: float | None = None,
         first_cfg: float = 1.0,
         run: Run | None = None,
     ) -> Denoise:
         """Text to video; the first frame is given in all branches unless `first_cfg` asks for guidance on it."""
-        editor, branches = self._branches(text_cfg, first_cfg)
+        editor, branches = self._branches(guidance_scale, first_cfg)
         run = run or Run()
         given = {"text": branches.text(text), "first": branches.shown(first)}
         return run.shared(branches.guide(editor.clean_video, run, **given))
@@ -74,12 +74,12 @@ class Guided:
         first: Tensor | None,
         task: Tensor | None = None,
         *,
-        text_cfg: float | None = None,
-        video_cfg: float | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
         run: Run | None = None,
     ) -> Denoise:
         """Clip editing, guided as `guided_edit`; the first frame is given in all branches."""
-        editor, branches = self._branches(text_cfg, video_cfg)
+        editor, branches = self._branches(guidance_scale, image_guidance_scale)
         run = run or Run()
         denoise = branches.guide(
             editor.clean_student,
@@ -92,6 +92,6 @@ class Guided:
         )
         return run.shared(denoise)
 
-    def _branches(self, text_cfg: float | None, source_cfg: float | None) -> tuple[Editor, Branches]:
+    def _branches(self, guidance_scale: float | None, source_cfg: float | None) -> tuple[Editor, Branches]:
         editor = cast("Editor", self)
-        return editor, Branches(editor, text_cfg, source_cfg)
+        return editor, Branches(editor, guidance_scale, source_cfg)

@@ -18,7 +18,7 @@ from eve_cli.models.bundle_manifest import FOLDERS, PICKLES, SCHEDULES
 from eve_cli.models.families import sd15
 from eve_cli.models.presets import LORA, PRESETS
 
-BRINGS = ("backbone", "codec", "text_encoder", "tokenizer", "edit", "video", "sparse")
+BRINGS = ("backbone", "vae", "text_encoder", "tokenizer", "edit", "video", "sparse")
 """What a pipeline's folder may hold, by field of `Parts`."""
 
 
@@ -99,7 +99,7 @@ def parts_in(
         brought, told = _read(part, place, parts)
         parts |= brought
         prediction = prediction or told
-    if lacking := [FOLDERS[p] for p in ("backbone", "codec", "text_encoder", "tokenizer") if p not in parts]:
+    if lacking := [FOLDERS[p] for p in ("backbone", "vae", "text_encoder", "tokenizer") if p not in parts]:
         raise ModelError(f"No {' and no '.join(lacking)} was given, and {base} is not on this machine to take it from.")
     if prediction:
         schedules = {part: {**config, "prediction_type": prediction} for part, config in schedules.items()}

@@ -61,7 +61,9 @@ def load_model(request: EditRequest) -> LoadedModel:
         hashes[f"{lora.ADAPTER}{number or ''}/{lora.WEIGHTS}"] = style.sha256
     weights = lora.joined(found, [scale for _, scale in asked], parts)
     torch.set_flush_denormal(True)
-    return LoadedModel(Editor(parts, device, dtype, weights).quicken(), request.model, hashes, tuple(found))
+    return LoadedModel(
+        Editor(parts, device, dtype, weights).optimize_for_inference(), request.model, hashes, tuple(found)
+    )
 
 
 def check_parts(method: str, model: str, parts: Collection[str], *, picture: bool = False) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from eve_cli.models.adapters import VideoAdapter
-    from eve_cli.models.vae import Codec
+    from eve_cli.models.vae import Vae
 
 TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 """Names of the edit adapter's task labels; a label's number is its place here."""
@@ -29,8 +29,8 @@ def task_labels(names: Sequence[str | None]) -> Tensor:
 
 
 EditText = Literal["split", "instruction", "caption"]
-Hint = Literal["latents", "pixels"]
-Long = Literal["chain", "together"]
+ControlImage = Literal["latents", "pixels"]
+Long = Literal["sequential", "joint"]
 FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
 
 
@@ -44,13 +44,13 @@ class BundleSettings:
     frames: int = 8
     """Frames in the windows that the video adapter was trained on."""
     latent_mean: tuple[float, ...] = ()
-    """Mean of the codec's own latents per channel; with `latent_std` it makes those that the other parts work in."""
+    """Mean of the vae's own latents per channel; with `latent_std` it makes those that the other parts work in."""
     latent_std: tuple[float, ...] = ()
     text_tokens: int = 32
     steps: int = 10
-    text_cfg: float = 2.0
-    video_cfg: float = 1.0
-    hint: Hint = "latents"
+    guidance_scale: float = 2.0
+    image_guidance_scale: float = 1.0
+    control_image: ControlImage = "latents"
     """What the edit adapter is shown of the source: its latents or its pixels."""
     edit_text: EditText = "split"
     """Who reads what: `split` gives the instruction to the edit adapter and the caption to the backbone, the other two
@@ -63,18 +63,23 @@ class BundleSettings:
     image_steps: int = 0
     """Steps in which lone frames are made, where clips take fewer because their model alone was distilled; 0 is as
     many as clips."""
-    image_text_cfg: float | None = None
+    picture_guidance_scale: float | None = None
     """Guidance on the texts of lone frames, where clips take another."""
-    keep: bool = False
+    preserve: bool = False
     """Whether edits keep of the source what the edit adapter leaves alone in one step from pure noise; this needs a
     schedule that ends there, and an adapter that knows what to do without an instruction: copy."""
-    long: Long = "together"
+    long: Long = "joint"
     """How clips longer than a window are edited: window by window, or with all windows denoised together."""
     words: tuple[str, ...] = ()
     """The words the model was taught; empty if it was taught a whole language."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm), ("long", Long)):
+        for name, choices in (
+            ("control_image", ControlImage),
+            ("edit_text", EditText),
+            ("first_frame", FirstFrameForm),
+            ("long", Long),
+        ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
 
@@ -83,7 +88,7 @@ class BundleSettings:
 class Parts:
     """The parts of one model; an adapter that a bundle lacks is None."""
 
-    codec: Codec
+    vae: Vae
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     backbone: UNet2DConditionModel
@@ -104,7 +109,7 @@ class Parts:
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The parts that hold weights, by field name."""
-        for name in ("codec", "text_encoder", "backbone", "edit", "instruction_encoder", "video", "sparse"):
+        for name in ("vae", "text_encoder", "backbone", "edit", "instruction_encoder", "video", "sparse"):
             module = getattr(self, name)
             if module is not None:
                 yield name, module

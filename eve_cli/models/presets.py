@@ -93,7 +93,7 @@ def backbone(repository: str, revision: str, licence: str, half: bool = True) ->
     scale = 1 if half else 2
     return {
         "backbone": Source(repository, revision, _plain("unet/", NETWORK, path(NETWORK)), 1719 * scale, licence),
-        "codec": Source(repository, revision, _plain("vae/", NETWORK, path(NETWORK)), 167 * scale, licence),
+        "vae": Source(repository, revision, _plain("vae/", NETWORK, path(NETWORK)), 167 * scale, licence),
         "text_encoder": Source(
             repository,
             revision,
@@ -147,9 +147,9 @@ SD15 = Preset(
         "frames": 16,
         "text_tokens": 77,
         "steps": 25,
-        "text_cfg": 7.5,
-        "video_cfg": 1.0,
-        "hint": "pixels",
+        "guidance_scale": 7.5,
+        "image_guidance_scale": 1.0,
+        "control_image": "pixels",
         "edit_text": "instruction",
         "first_frame": "sparse",
     },
@@ -172,7 +172,7 @@ LIGHTNING = replace(
             config={"_class_name": "MotionAdapter"},
         ),
     },
-    settings={**SD15.settings, "steps": 4, "text_cfg": 1.0, "image_steps": 25, "image_text_cfg": 7.5},
+    settings={**SD15.settings, "steps": 4, "guidance_scale": 1.0, "image_steps": 25, "picture_guidance_scale": 7.5},
 )
 
 PRESETS = {

@@ -9,7 +9,7 @@ from torch import nn
 from eve_cli.models.adapters import ConditionedConv, VideoAdapter
 
 
-def graft(tree: nn.Module, *owners: nn.Module) -> nn.Module:
+def share_weights(tree: nn.Module, *owners: nn.Module) -> nn.Module:
     """Gives `tree` the owners' own Parameter and buffer objects, matched by name; KeyError for a name nobody owns.
 
     `tree` may be on the meta device. Training or moving an owner's weights then shows in the tree, while modules put
@@ -28,16 +28,16 @@ def graft(tree: nn.Module, *owners: nn.Module) -> nn.Module:
     return tree
 
 
-def image_tree(backbone: UNet2DConditionModel) -> UNet2DConditionModel:
+def shared_unet(backbone: UNet2DConditionModel) -> UNet2DConditionModel:
     """A second backbone made of the first one's own weights; low-rank layers put into it stay out of the first."""
     with torch.device("meta"):
         tree = UNet2DConditionModel.from_config(backbone.config)
     assert isinstance(tree, UNet2DConditionModel)
-    graft(tree, backbone)
+    share_weights(tree, backbone)
     return tree.eval()
 
 
-def video_tree(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotionModel:
+def shared_motion_unet(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotionModel:
     """A diffusers UNetMotionModel made of the backbone's and the video adapter's own weights.
 
     Its input may carry the adapter's first-frame channels beside the latents: (b, c, f, h, w) or (b, 2c + 1, f, h, w).
@@ -45,7 +45,7 @@ def video_tree(backbone: UNet2DConditionModel, video: VideoAdapter) -> UNetMotio
     with torch.device("meta"):
         tree = UNetMotionModel.from_unet2d(backbone, video.motion, load_weights=False)
     assert isinstance(tree, UNetMotionModel)
-    graft(tree, backbone, video.motion)
+    share_weights(tree, backbone, video.motion)
     if video.first is not None:
         tree.conv_in = ConditionedConv(tree.conv_in, video.first)
     return tree.eval()

@@ -46,7 +46,7 @@ def split(file: Path, config: Configs) -> dict[str, Part]:
     if any(name.startswith(UNET) for name in tensors):
         found = {"backbone": convert_ldm_unet_checkpoint(tensors, config("backbone"))}
         if any(name.startswith(CODEC) for name in tensors):
-            found["codec"] = convert_ldm_vae_checkpoint(tensors, config("codec"))
+            found["vae"] = convert_ldm_vae_checkpoint(tensors, config("vae"))
         if any(name.startswith(CLIP) for name in tensors):
             found["text_encoder"] = convert_ldm_clip_checkpoint(tensors)
         return {part: Part(tensors=_whole(made), config=config(part), source=source) for part, made in found.items()}

@@ -1,4 +1,4 @@
-"""One way to call the two kinds of codec that diffusers has: AutoencoderKL and AutoencoderDC."""
+"""One way to call the two kinds of vae that diffusers has: AutoencoderKL and AutoencoderDC."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
-Codec = AutoencoderKL | AutoencoderDC
+Vae = AutoencoderKL | AutoencoderDC
 
 
-def encode(codec: Codec, images: Tensor) -> Tensor:
-    """Images (n, 3, height, width) in [-1, 1] to the codec's own latents (n, c, h, w), without chance."""
-    encoded: Any = codec.encode(images)
-    return encoded.latent if isinstance(codec, AutoencoderDC) else encoded.latent_dist.mean
+def encode(vae: Vae, images: Tensor) -> Tensor:
+    """Images (n, 3, height, width) in [-1, 1] to the vae's own latents (n, c, h, w), without chance."""
+    encoded: Any = vae.encode(images)
+    return encoded.latent if isinstance(vae, AutoencoderDC) else encoded.latent_dist.mean
 
 
-def decode(codec: Codec, latents: Tensor) -> Tensor:
-    """The codec's own latents (n, c, h, w) to images (n, 3, height, width) near [-1, 1]."""
-    undo: Any = codec.decode
+def decode(vae: Vae, latents: Tensor) -> Tensor:
+    """The vae's own latents (n, c, h, w) to images (n, 3, height, width) near [-1, 1]."""
+    undo: Any = vae.decode
     decoded: Any = undo(latents)
     return decoded.sample
 
@@ -33,25 +33,25 @@ def pieces(images: Tensor, scale: int = 1, at_once: int = 64) -> tuple[Tensor, .
     return images.split(max(1, min(at_once, at_once * 64 * 64 // pixels)))
 
 
-def factor(codec: Codec) -> int:
+def factor(vae: Vae) -> int:
     """How many pixels wide a latent is."""
-    key = "encoder_block_out_channels" if isinstance(codec, AutoencoderDC) else "block_out_channels"
-    return 2 ** (len(codec.config[key]) - 1)
+    key = "encoder_block_out_channels" if isinstance(vae, AutoencoderDC) else "block_out_channels"
+    return 2 ** (len(vae.config[key]) - 1)
 
 
 @torch.no_grad()
-def change_basis(codec: Codec, matrix: Tensor) -> None:
-    """Makes the codec's latents `matrix` (c, c) times what they were; what it decodes stays the same."""
+def change_basis(vae: Vae, matrix: Tensor) -> None:
+    """Makes the vae's latents `matrix` (c, c) times what they were; what it decodes stays the same."""
     inverse = torch.linalg.inv(matrix)
-    if isinstance(codec, AutoencoderDC):
-        last: Any = codec.encoder.conv_out
-        first: Any = codec.decoder.conv_in
+    if isinstance(vae, AutoencoderDC):
+        last: Any = vae.encoder.conv_out
+        first: Any = vae.decoder.conv_in
         mean, spread = _shortcut(last.weight), _shortcut(first.weight.transpose(0, 1)).transpose(0, 1)
         spread = spread * (spread.shape[0] // spread.shape[1])  # the decoder's repeats, where the encoder's averages
         last.weight.copy_(_through(matrix, last.weight + mean) - mean)
         first.weight.copy_(_through(inverse.T, (first.weight + spread).transpose(0, 1)).transpose(0, 1) - spread)
     else:
-        last, first = codec.quant_conv, codec.post_quant_conv
+        last, first = vae.quant_conv, vae.post_quant_conv
         count = len(matrix)
         last.weight[:count] = _through(matrix, last.weight[:count])
         first.weight.copy_(_through(inverse.T, first.weight.transpose(0, 1)).transpose(0, 1))
@@ -75,7 +75,7 @@ def _shortcut(kernel: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def visible_basis(codec: Codec, images: Tensor, probes: int = 12) -> Tensor:
+def visible_basis(vae: Vae, images: Tensor, probes: int = 12) -> Tensor:
     """The matrix (c, c) that orders latents by what one sees of them, the strongest first.
 
     In a basis where a step of one length changes the picture by one amount, latents have few strong directions (light,
@@ -84,15 +84,15 @@ def visible_basis(codec: Codec, images: Tensor, probes: int = 12) -> Tensor:
 
     `images` (n, 3, height, width) in [-1, 1]; `probes` of them measure what a change of each channel does.
     """
-    latents = encode(codec, images)
+    latents = encode(vae, images)
     flat = latents.transpose(0, 1).flatten(1)
     base, step = latents[:probes], 0.3 * flat.std(1)
     row, column = base.shape[-2] // 2, base.shape[-1] // 2
-    seen, still = [], decode(codec, base)
+    seen, still = [], decode(vae, base)
     for channel, size in enumerate(step):
         moved = base.clone()
         moved[:, channel, row, column] += size
-        seen.append((decode(codec, moved) - still).flatten() / size)
+        seen.append((decode(vae, moved) - still).flatten() / size)
     effects = torch.stack(seen)
     energy, axes = torch.linalg.eigh(effects @ effects.T / len(base))
     root = axes * energy.clamp_min(1e-8).sqrt() @ axes.T

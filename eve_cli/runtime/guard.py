@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.errors import EveError, OutOfMemory, is_out_of_memory
-from eve_cli.runtime.oom import LADDER, Rung, Stage, modules_of
+from eve_cli.runtime.oom import FALLBACKS, Fallback, Stage, modules_of
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
 Event = dict[str, Any]
-"""`{"at": "window 3", "what": "out of memory" | "not finite", "then": a rung's name | "fp32", "stage": ...}`."""
+"""`{"at": "window 3", "what": "out of memory" | "not finite", "then": a fallback's name | "fp32", "stage": ...}`."""
 HABIT = 2
 """So many times a stage is not finite before it stays in fp32."""
 
@@ -42,14 +42,14 @@ class Guard:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.taken: list[str] = []
         self.blown: Counter[str] = Counter()
-        for name in vars(editor).get("rungs", ()):  # an editor that was used before stays as it is
+        for name in vars(editor).get("fallbacks", ()):  # an editor that was used before stays as it is
             self.taken.append(name)
             self._keep("window", "the beginning", "out of memory before", name)
         for event in past or []:
             if event["then"] == "fp32":
                 self.blown[event["stage"]] += 1
             else:
-                self._take(next(rung for rung in LADDER if rung.name == event["then"]))
+                self._take(next(fallback for fallback in FALLBACKS if fallback.name == event["then"]))
 
     def __call__(self, stage: Stage, at: str, work: Callable[[], Tensor]) -> Tensor:
         """What `work` makes, all finite; `at` names it for people. OutOfMemory or EveError if there is no way."""
@@ -72,27 +72,29 @@ class Guard:
             self._need_less(stage, at, said)
 
     def _need_less(self, stage: Stage, at: str, said: str) -> None:
-        """Takes the next rung that helps here; the failed call's tensors are gone by now, as its error is."""
+        """Takes the next fallback that helps here; the failed call's tensors are gone by now, as its error is."""
         gc.collect()
         if self.editor.device.type == "cuda":
             torch.cuda.empty_cache()
         if self.on_oom == "fail":
             raise OutOfMemory(f"Memory ran out at {at} ({said}): leave out --on-oom fail, and eve tries to need less.")
-        for rung in LADDER:
-            if stage in rung.stages and self._take(rung):
-                self.note(f"{at}: memory ran out; from now on {rung.means} ({rung.name}), and {at} is done again")
-                self._keep(stage, at, "out of memory", rung.name)
+        for fallback in FALLBACKS:
+            if stage in fallback.stages and self._take(fallback):
+                self.note(
+                    f"{at}: memory ran out; from now on {fallback.means} ({fallback.name}), and {at} is done again"
+                )
+                self._keep(stage, at, "out of memory", fallback.name)
                 return
         tried = f"with {', '.join(self.taken)} already" if self.taken else "and there is no way to need less"
         raise OutOfMemory(
             f"Memory ran out at {at} {tried} ({said}): try a shorter --window or --span, or --device cpu."
         )
 
-    def _take(self, rung: Rung) -> bool:
-        if not rung.take(self.editor):
+    def _take(self, fallback: Fallback) -> bool:
+        if not fallback.take(self.editor):
             return False
-        self.taken.append(rung.name)
-        vars(self.editor).setdefault("rungs", []).append(rung.name)
+        self.taken.append(fallback.name)
+        vars(self.editor).setdefault("fallbacks", []).append(fallback.name)
         return True
 
     def _again(self, stage: Stage, at: str, work: Callable[[], Tensor]) -> Tensor:
@@ -140,4 +142,6 @@ def _finite(made: Tensor) -> bool:
 
 
 def _hopeless(at: str) -> str:
-    return f"{at} came out with numbers that are not finite, in fp32 too: try another --seed or a lower --text-cfg."
+    return (
+        f"{at} came out with numbers that are not finite, in fp32 too: try another --seed or a lower --guidance-scale."
+    )

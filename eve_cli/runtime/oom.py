@@ -19,7 +19,7 @@ MOST_FRAMES = 8
 
 
 @dataclass(frozen=True)
-class Rung:
+class Fallback:
     """One way to need less: what it is called, what it means, and the stages that it helps.
 
     `take` changes the editor; False if there is nothing (more) to gain from it here.
@@ -34,30 +34,30 @@ class Rung:
 
 
 def vae_slices(editor: Editor) -> bool:
-    """The codec takes a batch frame by frame; the frames stay as they were."""
-    codec: Any = editor.parts.codec
-    if getattr(codec, "use_slicing", True):
+    """The vae takes a batch frame by frame; the frames stay as they were."""
+    vae: Any = editor.parts.vae
+    if getattr(vae, "use_slicing", True):
         return False
-    codec.enable_slicing()
+    vae.enable_slicing()
     return True
 
 
 def vae_tiles(editor: Editor) -> bool:
-    """The codec takes a frame in overlapping tiles, about half as wide as the frame."""
-    codec: Any = editor.parts.codec
+    """The vae takes a frame in overlapping tiles, about half as wide as the frame."""
+    vae: Any = editor.parts.vae
     unit = 4 * editor.factor  # so that an overlap of a quarter is whole, in latents too
     tile = -(-editor.settings.pixels // (2 * unit)) * unit
-    if getattr(codec, "use_tiling", True) or tile >= editor.settings.pixels:
+    if getattr(vae, "use_tiling", True) or tile >= editor.settings.pixels:
         return False
-    codec.enable_tiling()
+    vae.enable_tiling()
     for name, size in tile_sizes(tile, editor.factor).items():
-        if hasattr(codec, name):
-            setattr(codec, name, size)
+        if hasattr(vae, name):
+            setattr(vae, name, size)
     return True
 
 
 def tile_sizes(tile: int, factor: int) -> dict[str, int]:
-    """What diffusers' codecs call the width of a tile and the step to the next, in pixels and in latents."""
+    """What diffusers' vae call the width of a tile and the step to the next, in pixels and in latents."""
     sizes = {"tile_sample_min_size": tile, "tile_latent_min_size": tile // factor}
     for side in ("height", "width"):
         sizes |= {f"tile_sample_min_{side}": tile, f"tile_sample_stride_{side}": tile * 3 // 4}
@@ -81,8 +81,8 @@ def branches_in_turn(editor: Editor) -> bool:
 
 def offload(editor: Editor) -> bool:
     """Parts that are not at work wait in main memory; False on a CPU, where they are there already."""
-    codec: Any = editor.parts.codec
-    if editor.device.type == "cpu" or hasattr(codec, "_hf_hook"):
+    vae: Any = editor.parts.vae
+    if editor.device.type == "cpu" or hasattr(vae, "_hf_hook"):
         return False
     groups = groups_of(editor)
     for group in groups:
@@ -93,10 +93,10 @@ def offload(editor: Editor) -> bool:
 
 
 def groups_of(editor: Editor) -> list[list[nn.Module]]:
-    """The parts that are at work at the same time: the codec, the readers of text, the networks."""
+    """The parts that are at work at the same time: the vae, the readers of text, the networks."""
     parts = dict(editor.parts.modules())
     words = [parts.pop(name) for name in ("text_encoder", "instruction_encoder") if name in parts]
-    return [[parts.pop("codec")], words, [*parts.values(), *trees(editor)]]
+    return [[parts.pop("vae")], words, [*parts.values(), *trees(editor)]]
 
 
 class _Wake(ModelHook):
@@ -122,7 +122,7 @@ def move(module: nn.Module, device: torch.device | str) -> None:
 
 def trees(editor: Editor) -> list[nn.Module]:
     """The joined networks of an editor, which share weights with its parts and hold the low-rank layers."""
-    found = (editor.backbone, editor.styled, editor.video, editor.student)
+    found = (editor.backbone, editor.lora_unet, editor.video, editor.student)
     return list(dict.fromkeys(cast(list[nn.Module], [each for each in found if each is not None])))
 
 
@@ -131,10 +131,10 @@ def modules_of(editor: Editor) -> list[nn.Module]:
     return [*(module for _, module in editor.parts.modules()), *trees(editor)]
 
 
-LADDER = (
-    Rung("vae-slices", "the codec takes one frame at a time", CODEC, vae_slices),
-    Rung("vae-tiles", "the codec takes each frame in tiles, whose borders can differ a little", CODEC, vae_tiles),
-    Rung("fewer-frames", "the networks take half as many frames at once", NETWORKS, fewer_frames),
-    Rung("branches-in-turn", "the branches of guidance are computed one by one", NETWORKS, branches_in_turn),
-    Rung("offload", "parts that are not at work wait in main memory", (*CODEC, *NETWORKS), offload, gpu=True),
+FALLBACKS = (
+    Fallback("vae-slices", "the vae takes one frame at a time", CODEC, vae_slices),
+    Fallback("vae-tiles", "the vae takes each frame in tiles, whose borders can differ a little", CODEC, vae_tiles),
+    Fallback("fewer-frames", "the networks take half as many frames at once", NETWORKS, fewer_frames),
+    Fallback("branches-in-turn", "the branches of guidance are computed one by one", NETWORKS, branches_in_turn),
+    Fallback("offload", "parts that are not at work wait in main memory", (*CODEC, *NETWORKS), offload, gpu=True),
 )

@@ -59,12 +59,12 @@ class Estimate:
 
 
 def of_step(recipe: Recipe, parts: Parts, settings: LoopSettings) -> Estimate:
-    """The cost of a step of a recipe whose parts are on the meta device (`bundle.ghost`); the batch is drawn."""
+    """The cost of a step of a recipe whose parts are on the meta device (`bundle.meta_copy`); the batch is drawn."""
     batch = recipe.batch(0, 0)
-    ghost: dict[str, Any] = {k: v if k in ON_CPU else to_device(v, META) for k, v in batch.items()}
+    meta_copy: dict[str, Any] = {k: v if k in ON_CPU else to_device(v, META) for k, v in batch.items()}
     meter = Meter()
     with torch.enable_grad(), torch.device(META), meter, attention(meter):
-        losses = recipe.step(ghost)
+        losses = recipe.step(meta_copy)
         total = sum(value for name, value in losses.items() if not name.startswith("_"))
         assert isinstance(total, torch.Tensor)
         total.backward()

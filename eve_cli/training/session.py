@@ -76,16 +76,16 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
 def prospect(part: str, settings: TrainSettings) -> Estimate:
     """What a step of a training takes; no weights are read, and the model may be a preset not on this machine."""
     with torch.device(META):
-        parts, _ = start(part, settings, ghost=True)
+        parts, _ = start(part, settings, meta_copy=True)
     for _, module in parts.modules():
         module.to(META)
     return estimate.of_step(make_recipe(part, parts, settings), parts, settings)
 
 
-def start(part: str, settings: TrainSettings, ghost: bool = False) -> tuple[Parts, Path | None]:
+def start(part: str, settings: TrainSettings, meta_copy: bool = False) -> tuple[Parts, Path | None]:
     """The parts that a run starts from, with a fresh adapter if the one to train is missing, and where they lie.
 
-    As a `ghost` they have no weights.
+    As a `meta_copy` they have no weights.
     """
     if settings.model == "new":
         from eve_cli.data.world.language import vocabulary
@@ -93,11 +93,11 @@ def start(part: str, settings: TrainSettings, ghost: bool = False) -> tuple[Part
         edit, video = part in ("edit", "joint"), part == "video"
         parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)
         return parts, None
-    origin = None if ghost else bundle.resolve(settings.model)
-    parts = bundle.load(origin) if origin is not None else bundle.ghost(settings.model)
+    origin = None if meta_copy else bundle.resolve(settings.model)
+    parts = bundle.load(origin) if origin is not None else bundle.meta_copy(settings.model)
     torch.manual_seed(settings.seed)
     if part in ("edit", "joint") and parts.edit is None:
-        parts.edit = fresh_edit(parts.backbone, parts.settings.hint)
+        parts.edit = fresh_edit(parts.backbone, parts.settings.control_image)
         parts.instruction_encoder = copy.deepcopy(parts.text_encoder)  # which has read few instructions, and is frozen
     if part == "video" and parts.video is None:
         parts.video = fresh_video(parts.backbone, parts.settings.first_frame)

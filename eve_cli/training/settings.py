@@ -86,7 +86,7 @@ class TrainSettings(LoopSettings):
 
 @dataclass(frozen=True)
 class CodecSettings(TrainSettings):
-    """Train the codec, which turns pictures into latents and back. All other parts must be trained again after it."""
+    """Train the vae, which turns pictures into latents and back. All other parts must be trained again after it."""
 
     lr: float = setting(1.5e-3, "Learning rate after the warm-up.")
     ema: float = setting(0.995, "Decay of the moving average of the weights; 0 turns it off.", panel=MORE)
@@ -94,7 +94,7 @@ class CodecSettings(TrainSettings):
 
 @dataclass(frozen=True)
 class DecoderSettings(CodecSettings):
-    """Train the codec's decoder alone; the latents stay, so all other parts stay valid."""
+    """Train the vae's decoder alone; the latents stay, so all other parts stay valid."""
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ def _pairs(flag: str, text: str) -> dict[str, float | None]:
 
 
 SETTINGS: dict[str, type[TrainSettings]] = {
-    "codec": CodecSettings,
+    "vae": CodecSettings,
     "decoder": DecoderSettings,
     "backbone": BackboneSettings,
     "edit": EditSettings,

@@ -21,7 +21,7 @@ from eve_cli.data.world import edits, render
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
 from eve_cli.models import bundle, lora, low_rank
 from eve_cli.models.editor import Editor
-from eve_cli.models.share_weights import image_tree
+from eve_cli.models.share_weights import shared_unet
 from eve_cli.training import checkpoint
 from eve_cli.training.settings import ALIGN_RECIPES, AlignSettings
 from tests.tiny import tiny_bundle
@@ -170,7 +170,7 @@ def test_prepared_points_are_used_again(home: Path, run: Path, monkeypatch: pyte
     monkeypatch.setattr("eve_cli.alignment.prepared._base", None)
     monkeypatch.setattr("eve_cli.alignment.prepared._real", None)
     found = pipeline.Alignment(settings(home, "again"))
-    prospect = pipeline.Alignment(settings(home, "dry"), ghost=True).prospect()
+    prospect = pipeline.Alignment(settings(home, "dry"), meta_copy=True).prospect()
     assert dict(prospect.samples) == {"points": 0, "edit": 0, "video": 0}
     assert prospect.step.flops > 0 and prospect.step.learned == sum(
         p.numel() for p in found.student.module.parameters()
@@ -374,7 +374,7 @@ def test_the_student_can_be_looked_at_without_its_layers(home: Path) -> None:
 def toy(home: Path) -> Path:
     """A LoRA that does something."""
     editor = Editor(bundle.load(home / "tiny"))
-    tree = image_tree(editor.backbone)
+    tree = shared_unet(editor.backbone)
     lora.add(tree, 2)
     weights = {k: torch.randn_like(v) * 0.2 for k, v in lora.weights(tree).items()}
     base = bundle.read(home / "tiny")
@@ -399,7 +399,7 @@ def test_one_lora_does_what_two_do(home: Path, toy: Path) -> None:
     other = Editor(bundle.load(home / "tiny"), weights=joined)
     noisy, t, text = torch.randn(2, 4, 4, 4), torch.tensor([300, 900]), editor.embed(["a red car", "make it snowy"])
     with torch.no_grad():
-        made = [e.clean_image(noisy, t, text, styled=True) for e in (student.editor, other, editor)]
+        made = [e.clean_image(noisy, t, text, with_lora=True) for e in (student.editor, other, editor)]
     torch.testing.assert_close(made[0], made[1], rtol=1e-4, atol=1e-5)
     assert (made[0] - made[2]).abs().max() > 1e-3
 

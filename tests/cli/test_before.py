@@ -76,10 +76,10 @@ def test_a_preview_is_a_sheet_and_lists_make_a_page(desk: Path, capsys: pytest.C
     assert run(["preview", *words, "--seed", "7", "-o", "sheet.png"]) == 0
     assert capsys.readouterr().out == "sheet.png\n" and not Path("sheet.html").exists()
     assert np.asarray(Image.open("sheet.png")).ndim == 3
-    assert run(["preview", *words, "--text-cfg", "2,3", "--seed", "7..8", "-o", "two.png", "--json"]) == 0
+    assert run(["preview", *words, "--guidance-scale", "2,3", "--seed", "7..8", "-o", "two.png", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [cell["values"] for cell in found["cells"]] == [
-        {"seed": seed, "text_cfg": scale} for seed in (7, 8) for scale in (2.0, 3.0)
+        {"seed": seed, "guidance_scale": scale} for seed in (7, 8) for scale in (2.0, 3.0)
     ]
     page = Path(found["page"]).read_text()
     assert "<b>red" not in page and page.count("data:video/mp4") == 5
@@ -92,9 +92,9 @@ def test_a_preview_is_a_sheet_and_lists_make_a_page(desk: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("--text-cfg two,3", "--text-cfg two,3: give a number"),
+        ("--guidance-scale two,3", "--guidance-scale two,3: give a number"),
         ("--seed 1..100", "make 100 combinations"),
-        ("--text-cfg 1,2 --steps 0,1", "steps must be at least 1, not 0"),
+        ("--guidance-scale 1,2 --steps 0,1", "steps must be at least 1, not 0"),
         ("-o sheet.jpg", "name a .png"),
         ("-o far/sheet.png", "far: this folder does not exist"),
         ("--codec av1", "--codec"),
@@ -155,7 +155,9 @@ def test_env_names_no_folder_of_the_user(desk: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_command_line_gives_its_settings_back() -> None:
-    asked = EditRequest(input="-a b.mp4", instruction='say "hi" & go', seed=0, text_cfg=2.0, side_by_side=True)
+    asked = EditRequest(input="-a b.mp4", instruction='say "hi" & go', seed=0, guidance_scale=2.0, side_by_side=True)
     words = shlex.split(command_line("edit", asked.changed(reuse_preview=False)))
     assert words[:2] == ["eve", "edit"] and words[-3:] == ["--", "-a b.mp4", 'say "hi" & go']
-    assert {"--seed", "--text-cfg", "--side-by-side", "--no-reuse-preview"} == {w for w in words[2:-3] if w[0] == "-"}
+    assert {"--seed", "--guidance-scale", "--side-by-side", "--no-reuse-preview"} == {
+        w for w in words[2:-3] if w[0] == "-"
+    }

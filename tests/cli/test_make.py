@@ -45,7 +45,7 @@ def test_a_text_becomes_a_video_of_the_model_s_size(model: str, capsys: pytest.C
 
 def test_a_longer_video_begins_as_a_shorter_one_does() -> None:
     editor = Editor(tiny_parts())
-    how = {"seed": 1, "steps": 2, "text_cfg": 2.0}
+    how = {"seed": 1, "steps": 2, "guidance_scale": 2.0}
     short, long = (generate.text_to_video(editor, "a red car", count, **how) for count in (4, 9))
     assert long.shape[0] == 9 and torch.equal(long[:4], short)
 
@@ -56,8 +56,8 @@ def test_the_video_model_goes_on_from_the_backbone_s_picture(monkeypatch: pytest
     monkeypatch.setattr(
         editor, "guided_video", lambda text, first, **how: given.append(first) or plain(text, first, **how)
     )
-    generate.text_to_video(editor, "a red car", 4, seed=1, steps=2, text_cfg=1.0)
-    generate.text_to_video(editor, "snowy night", 4, seed=1, steps=2, text_cfg=1.0)
+    generate.text_to_video(editor, "a red car", 4, seed=1, steps=2, guidance_scale=1.0)
+    generate.text_to_video(editor, "snowy night", 4, seed=1, steps=2, guidance_scale=1.0)
     assert given[0].shape == (1, 4, 4, 4) and not torch.equal(given[0], given[1])
 
 

@@ -19,11 +19,11 @@ LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"
 
 
 def test_two_processes_make_the_frames_of_one(tmp_path: Path) -> None:
-    settings = BundleSettings(name="tiny", steps=2, frames=4, text_cfg=2.0)
+    settings = BundleSettings(name="tiny", steps=2, frames=4, guidance_scale=2.0)
     bundle.save(awake(tiny_parts(settings=settings)), tmp_path / "model")
     make_clip(tmp_path / "clip.mkv", 21)
     words = ["edit", str(tmp_path / "clip.mkv"), "make it snowy", "--model", str(tmp_path / "model"), "--seed", "1"]
-    words += ["--long", "together", "--span", "16", "--size", "model", "--keep", "on", "--codec", "ffv1", "-q", "-o"]
+    words += ["--long", "joint", "--span", "16", "--size", "model", "--preserve", "on", "--codec", "ffv1", "-q", "-o"]
     assert run([*words, str(tmp_path / "one.mkv")]) == 0
     command = [sys.executable, *LAUNCH, "-m", "eve_cli", *words, str(tmp_path / "two.mkv")]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}

@@ -110,7 +110,9 @@ def test_a_table_as_people_save_it(desk: Path) -> None:
     found = manifest.read(desk / "m.csv", "snowy", {"steps": 9}, desk / "out")
     first = found[0].request
     assert first is not None and first.instruction == "mach es dunkel, bitte" and found[0].id == "x1"
-    assert first.input == str(desk / "one.mkv") and first.text_cfg == 2.5 and first.steps == 9 and first.side_by_side
+    assert (
+        first.input == str(desk / "one.mkv") and first.guidance_scale == 2.5 and first.steps == 9 and first.side_by_side
+    )
     told = [str(row.error) for row in found[1:]]
     for part, text in zip(("steps cannot be 'many'", "column without a name"), told, strict=True):
         assert part in text

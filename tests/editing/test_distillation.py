@@ -51,7 +51,9 @@ def clip(frames: int = 5, held: int = 0, seed: int = 0) -> Clip:
 
 
 def asked(options: MethodOptions, caption: str = "abcd", steps: int = 50, scale: float = 1.0) -> Guidance:
-    return Guidance("", caption, None, steps=steps, text_cfg=scale, video_cfg=1.0, seed=3, options=options)
+    return Guidance(
+        "", caption, None, steps=steps, guidance_scale=scale, image_guidance_scale=1.0, seed=3, options=options
+    )
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,9 @@ def frames(count: int = 4, seed: int = 0) -> Tensor:
 
 def edit(editor: Editor, source: Tensor, options: DreamixOptions, seed: int = 1, **values: Tensor) -> Tensor:
     clip = Clip(source, source, range(len(source)), values.get("reference", source[:0]))
-    guidance = Guidance("add a car", None, None, steps=3, text_cfg=1, video_cfg=1, seed=seed, options=options)
+    guidance = Guidance(
+        "add a car", None, None, steps=3, guidance_scale=1, image_guidance_scale=1, seed=seed, options=options
+    )
     with torch.no_grad():
         return Dreamix().edit(editor, clip, guidance)
 

@@ -14,7 +14,7 @@ from tests.clips import make_clip, read_clip
 from tests.editing.test_session import edit, request
 from tests.fakes import FakeEditor, fake_load
 
-TOLD = Guidance("darker", "a dark scene", "global", steps=4, text_cfg=1, video_cfg=1, seed=1)
+TOLD = Guidance("darker", "a dark scene", "global", steps=4, guidance_scale=1, image_guidance_scale=1, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def test_nothing_asked_has_no_effect() -> None:
 
 def test_small_errors_give_the_source_and_a_real_change_stays(clip: Path, tmp_path: Path) -> None:
     def pixels(name: str, fake: dict, keep: str) -> np.ndarray:
-        return read_clip(edit(clip, tmp_path / f"{name}-{keep}.mkv", fake, codec="ffv1", keep=keep).output).astype(int)
+        return read_clip(edit(clip, tmp_path / f"{name}-{keep}.mkv", fake, codec="ffv1", preserve=keep).output).astype(
+            int
+        )
 
     before = read_clip(clip).astype(int)
     held, free = (np.abs(pixels("slip", {"noisy": 0.05}, keep) - before).mean() for keep in ("on", "off"))
@@ -62,9 +64,9 @@ def test_small_errors_give_the_source_and_a_real_change_stays(clip: Path, tmp_pa
 
 def test_the_model_says_whether_and_the_run_keeps_it(clip: Path, tmp_path: Path) -> None:
     result = edit(clip, tmp_path / "auto.mkv")
-    assert result.plan["record"]["settings"]["keep"] == "off"
-    with pytest.raises(UsageError, match="--keep on goes with"):
-        request(clip, tmp_path / "no.mkv", method="sdedit", keep="on")
-    keeped = pipeline.edit(request(clip, tmp_path / "on.mp4", keep="on"), load=fake_load(noisy=0.05))
+    assert result.plan["record"]["settings"]["preserve"] == "off"
+    with pytest.raises(UsageError, match="--preserve on goes with"):
+        request(clip, tmp_path / "no.mkv", method="sdedit", preserve="on")
+    keeped = pipeline.edit(request(clip, tmp_path / "on.mp4", preserve="on"), load=fake_load(noisy=0.05))
     again = pipeline.rerun(keeped.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.05))
     assert again.output.read_bytes() == keeped.output.read_bytes()

@@ -26,7 +26,9 @@ def editor() -> Editor:
 
 
 def asked(options: MethodOptions) -> Guidance:
-    return Guidance("make it night", None, None, steps=3, text_cfg=2.0, video_cfg=1.0, seed=1, options=options)
+    return Guidance(
+        "make it night", None, None, steps=3, guidance_scale=2.0, image_guidance_scale=1.0, seed=1, options=options
+    )
 
 
 def shot(frames: int = 6, seed: int = 3) -> Tensor:
@@ -71,7 +73,7 @@ def test_windows_of_a_shot_are_those_of_the_whole_to_the_frame(editor: Editor) -
 def test_a_quickened_editor_does_the_same(editor: Editor) -> None:
     source = shot()
     clip = Clip(source, source, range(len(source)), source[:0])
-    quick = Fairy().edit(Editor(editor.parts).quicken(), clip, asked(FairyOptions()))
+    quick = Fairy().edit(Editor(editor.parts).optimize_for_inference(), clip, asked(FairyOptions()))
     torch.testing.assert_close(quick, Fairy().edit(editor, clip, asked(FairyOptions())), atol=1e-3, rtol=1e-3)
 
 

@@ -24,7 +24,7 @@ from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import Parts
 from eve_cli.runtime import oom
 from eve_cli.runtime.guard import precise
-from eve_cli.runtime.oom import LADDER, Rung, modules_of
+from eve_cli.runtime.oom import FALLBACKS, Fallback, modules_of
 from tests.clips import make_clip, read_clip
 from tests.tiny import tiny_parts
 
@@ -72,7 +72,7 @@ def plain(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Plain:
 
 
 def request(clip: Path, output: Path, **values: Any) -> EditRequest:
-    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "codec": "ffv1"}
+    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "vae": "ffv1"}
     return EditRequest(**(settings | values))
 
 
@@ -80,7 +80,7 @@ def load(fault: Fault = lambda editor: None, dtype: torch.dtype = torch.float32)
     """A loader of the tiny model with something wrong in it."""
 
     def loaded(asked: EditRequest) -> LoadedModel:
-        editor = Editor(parts(), dtype=dtype).quicken()
+        editor = Editor(parts(), dtype=dtype).optimize_for_inference()
         fault(editor)
         return LoadedModel(editor, "tiny", {"weights": "0"})
 
@@ -118,14 +118,20 @@ def blowing_up(name: str, calls: range, dtypes: tuple[torch.dtype, ...]) -> Faul
     return fault
 
 
-def rung_for(stage: str) -> Rung:
-    return next(rung for rung in LADDER if stage in rung.stages and rung.take(Editor(parts()).quicken()))
+def rung_for(stage: str) -> Fallback:
+    return next(
+        fallback
+        for fallback in FALLBACKS
+        if stage in fallback.stages and fallback.take(Editor(parts()).optimize_for_inference())
+    )
 
 
-@pytest.mark.parametrize("rung", [rung for rung in LADDER if not rung.gpu], ids=lambda rung: rung.name)
-def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(rung: Rung) -> None:
-    editor = Editor(parts()).quicken()
-    shape = (2, 4, editor.parts.codec.config["latent_channels"], *editor.latent_size(64, 64))
+@pytest.mark.parametrize(
+    "fallback", [fallback for fallback in FALLBACKS if not fallback.gpu], ids=lambda fallback: fallback.name
+)
+def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(fallback: Fallback) -> None:
+    editor = Editor(parts()).optimize_for_inference()
+    shape = (2, 4, editor.parts.vae.config["latent_channels"], *editor.latent_size(64, 64))
     noisy = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     t = torch.full((2,), 900)
 
@@ -133,17 +139,17 @@ def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(rung: Rung)
         with torch.no_grad():
             told = editor.condition(["night"] * 2)
             frames = editor.decode(noisy[0])
-            denoise = editor.guided_student(told.text, told.instruction, noisy, noisy[:, 0], text_cfg=2.0)
+            denoise = editor.guided_student(told.text, told.instruction, noisy, noisy[:, 0], guidance_scale=2.0)
             return [frames, editor.encode(frames), denoise(noisy, t)]
 
     before = made()
     taken = 0
-    while rung.take(editor) and taken < 9:
+    while fallback.take(editor) and taken < 9:
         taken += 1
     assert 0 < taken < 9
-    # an untrained codec's norms differ from tile to tile, so much that only nonsense is told apart
+    # an untrained vae's norms differ from tile to tile, so much that only nonsense is told apart
     for one, other in zip(before, made(), strict=True):
-        assert (one - other).abs().mean() < (0.9 if rung.name == "vae-tiles" else 1e-5) * one.abs().mean()
+        assert (one - other).abs().mean() < (0.9 if fallback.name == "vae-tiles" else 1e-5) * one.abs().mean()
 
 
 @pytest.mark.parametrize(("stage", "error"), [*zip(PLACES, ERRORS, strict=False), ("window", "onednn")])
@@ -157,10 +163,10 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
     late = range(1, 2) if stage == "decode" else range(0, 1) if stage == "encode" else range(1, 2)
     asked = request(clip, tmp_path / "out.mkv")
     result = pipeline.edit(asked, told, load=load(failing(PLACES[stage], ERRORS[error], late)))
-    rung = rung_for(stage)
+    fallback = rung_for(stage)
     assert saved == list(range(len(result.plan["windows"])))
-    assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == [rung.name]
-    assert len(told.notes) == 1 and rung.name in told.notes[0] and "done again" in told.notes[0]
+    assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == [fallback.name]
+    assert len(told.notes) == 1 and fallback.name in told.notes[0] and "done again" in told.notes[0]
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.float32]).mean() < 0.5
 
 
@@ -184,8 +190,8 @@ def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) ->
         return model
 
     result = pipeline.resume(tmp_path / "o.eve-run", load=keep)
-    codec: Any = editors[0].parts.codec
-    assert codec.use_slicing and codec.use_tiling
+    vae: Any = editors[0].parts.vae
+    assert vae.use_slicing and vae.use_tiling
     assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == ["vae-slices", "vae-tiles"]
 
 
@@ -252,13 +258,13 @@ def test_idle_parts_leave_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None
     editor.device = torch.device("meta")  # any that is not the CPU
     assert oom.offload(editor) and not oom.offload(editor)
     editor.device = torch.device("cpu")
-    codec: Any = editor.parts.codec
+    vae: Any = editor.parts.vae
     with torch.no_grad():
         editor.embed(["night"])
-        assert (codec, "cpu") in moves and (editor.parts.text_encoder, "meta") in moves
+        assert (vae, "cpu") in moves and (editor.parts.text_encoder, "meta") in moves
         moves.clear()
         editor.encode(torch.zeros(1, 3, 64, 64))
-        assert (editor.backbone, "cpu") in moves and (codec, "meta") in moves and (codec, "cpu") not in moves
+        assert (editor.backbone, "cpu") in moves and (vae, "meta") in moves and (vae, "cpu") not in moves
 
 
 LIMITED = """
@@ -290,4 +296,4 @@ def test_a_real_limit_of_memory_is_met() -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert "ran out:" in done.stdout and "encoding: memory ran out; from now on the codec takes one" in done.stdout
+    assert "ran out:" in done.stdout and "encoding: memory ran out; from now on the vae takes one" in done.stdout

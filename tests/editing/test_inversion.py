@@ -28,7 +28,7 @@ def editor() -> Editor:
 
 
 def asked(options: InvertingOptions, caption: str = CAR, scale: float = 1.0) -> Guidance:
-    return Guidance("", caption, None, steps=8, text_cfg=scale, video_cfg=1.0, seed=1, options=options)
+    return Guidance("", caption, None, steps=8, guidance_scale=scale, image_guidance_scale=1.0, seed=1, options=options)
 
 
 def distance(one: Tensor, other: Tensor) -> float:

@@ -39,10 +39,10 @@ def test_it_acts_and_its_token_is_known(method: str, desk: Path, capsys: pytest.
     words = ["edit", "clip.mkv", "add a <Toy>", "--seed", "3", "--method", method, "--steps", "2"]
     assert run([*words, "-o", "plain.mp4"]) == 0
     assert '"toy"' in capsys.readouterr().err
-    assert run([*words, "-o", "styled.mp4", "--lora", "toy"]) == 0
+    assert run([*words, "-o", "with_lora.mp4", "--lora", "toy"]) == 0
     said = capsys.readouterr().err
     assert "never learned" not in said and "lora <toy>" in said
-    assert Path("plain.mp4").read_bytes() != Path("styled.mp4").read_bytes()
+    assert Path("plain.mp4").read_bytes() != Path("with_lora.mp4").read_bytes()
 
 
 def test_the_record_holds_it(desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

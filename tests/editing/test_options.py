@@ -48,7 +48,7 @@ def test_an_option_of_another_method_is_refused_in_one_sentence() -> None:
         request(strength=0.5)
 
 
-@pytest.mark.parametrize("values", [{"long": "together"}, {"reuse": 2}, {"guided": 0.5}], ids=str)
+@pytest.mark.parametrize("values", [{"long": "joint"}, {"cache_interval": 2}, {"cfg_end": 0.5}], ids=str)
 def test_what_a_method_would_ignore_is_refused(values: dict[str, object]) -> None:
     request(method="sdedit", **values)
     with pytest.raises(UsageError, match=r"^--\S+ .*with --method eve or sdedit, not with pnp\.$"):

@@ -15,14 +15,14 @@ from eve_cli.editing import pipeline
 from eve_cli.editing.progress import Watcher
 from eve_cli.editing.request import EditRequest
 from eve_cli.estimate import estimator, history
-from eve_cli.estimate.cost_model import Prices
+from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.estimator import forecast_of, remember
 from eve_cli.estimate.history import History, Run, rate_of
 from eve_cli.estimate.report import outlook
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
-from eve_cli.runtime.oom import LADDER
+from eve_cli.runtime.oom import FALLBACKS
 from tests.clips import make_clip
 from tests.tiny import tiny_parts
 
@@ -49,11 +49,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return LoadedModel(Editor(tiny_parts()).quicken(), "tiny", {"weights": "0"})
+    return LoadedModel(Editor(tiny_parts()).optimize_for_inference(), "tiny", {"weights": "0"})
 
 
 def request(clip: Path, folder: Path, **values: Any) -> EditRequest:
-    settings = {"input": str(clip), "instruction": "night", "output": folder / "out.mp4", "seed": 1, "keep": "on"}
+    settings = {"input": str(clip), "instruction": "night", "output": folder / "out.mp4", "seed": 1, "preserve": "on"}
     return EditRequest(**(settings | values))
 
 
@@ -71,13 +71,14 @@ def test_the_plan_is_that_of_the_edit_and_touches_nothing(clip: Path, places: Pa
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"method": "sdedit", "keep": "off", "strength": 0.5}, {"reuse": 2, "text_cfg": 3.0}]
+    "values",
+    [{}, {"method": "sdedit", "preserve": "off", "strength": 0.5}, {"cache_interval": 2, "guidance_scale": 3.0}],
 )
 def test_calls_and_operations_are_counted_as_they_happen(
     values: dict[str, Any], clip: Path, places: Path, model: LoadedModel
 ) -> None:
     plan = outlook(request(clip, places, steps=2, **values), load=lambda r: model).plan
-    cost_model = Prices(model, plan)
+    cost_model = CostModel(model, plan)
     window = Window(**plan["windows"][0])
     foretold = cost_model.window(window)
     calls = 0
@@ -111,11 +112,11 @@ def test_the_bytes_that_live_at_once_are_counted(model: LoadedModel) -> None:
 
 
 def test_less_memory_is_foretold_with_every_rung(clip: Path, places: Path, model: LoadedModel) -> None:
-    found = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model)
+    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
     needed = [found.forecast.needs]
-    rungs = [rung for rung in LADDER if not rung.gpu]
-    for number in range(1, len(rungs) + 1):
-        needed.append(forecast_of(found.plan, model, found.info, rungs=rungs[:number]).needs)
+    fallbacks = [fallback for fallback in FALLBACKS if not fallback.gpu]
+    for number in range(1, len(fallbacks) + 1):
+        needed.append(forecast_of(found.plan, model, found.info, fallbacks=fallbacks[:number]).needs)
     assert needed[-1] < needed[0] and all(b <= a + 2**20 for a, b in pairwise(needed))
 
 
@@ -123,13 +124,13 @@ def test_what_does_not_fit_is_said_with_what_would(
     clip: Path, places: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimator, "SCRATCH", 1000)
-    need = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model).forecast
+    need = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model).forecast
     monkeypatch.setattr(machine, "free", lambda device: round((need.needs - machine.held(device)) * 0.8))
-    found = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model)
-    assert not found.forecast.fits and found.fits and found.rungs[0] == LADDER[0].name
+    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
+    assert not found.forecast.fits and found.fits and found.fallbacks[0] == FALLBACKS[0].name
     monkeypatch.setattr(machine, "free", lambda device: 1)
-    found = outlook(request(clip, places, text_cfg=3.0), load=lambda r: model)
-    assert not found.fits and len(found.rungs) == len([rung for rung in LADDER if not rung.gpu])
+    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
+    assert not found.fits and len(found.fallbacks) == len([fallback for fallback in FALLBACKS if not fallback.gpu])
 
 
 def test_past_edits_say_how_long(clip: Path, places: Path, model: LoadedModel) -> None:

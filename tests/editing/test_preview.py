@@ -44,7 +44,9 @@ def test_the_full_edit_takes_over_what_the_preview_made_to_the_byte(method: str,
     settings: dict[str, Any] = {"method": method, "codec": "h264"}
     plain = edit(clip, "plain.mp4", **settings)
     assert not (clip.parent / "cache").exists()
-    made = preview.preview(request(clip, method=method, text_cfg=2.0), {"text_cfg": [1.0, 2.0]}, load=fake_load(**FAKE))
+    made = preview.preview(
+        request(clip, method=method, guidance_scale=2.0), {"guidance_scale": [1.0, 2.0]}, load=fake_load(**FAKE)
+    )
     exact = [piece for piece in made.pieces if piece.exact]
     assert len(made.pieces) == 3 and len(exact) == (1 if method == "eve" else 3)
     editor = FakeEditor(**FAKE)
@@ -68,7 +70,7 @@ def test_what_is_shown_are_the_frames_of_the_full_edit_where_that_is_promised(cl
 
 
 def test_all_windows_make_whole_edits(clip: Path) -> None:
-    made = preview.preview(request(clip), {"text_cfg": [1.0, 2.0]}, "all", load=fake_load(**FAKE))
+    made = preview.preview(request(clip), {"guidance_scale": [1.0, 2.0]}, "all", load=fake_load(**FAKE))
     assert all(piece.exact for piece in made.pieces)
     editor = FakeEditor(**FAKE)
     full = edit(clip, "full.mkv", editor)
@@ -83,10 +85,13 @@ def test_a_sweep_reads_and_encodes_once(clip: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         FakeEditor, "encode", lambda self, frames: (encoded.append(len(frames)), encode(self, frames))[1]
     )
-    lists = {"text_cfg": [1.0, 2.0, 3.0], "seed": [1, 2]}
+    lists = {"guidance_scale": [1.0, 2.0, 3.0], "seed": [1, 2]}
     made = preview.preview(request(clip), lists, load=fake_load(**FAKE))
     assert encoded == [26] and len(made.cells) == 6
-    assert [cell.values for cell in made.cells][:2] == [{"text_cfg": 1.0, "seed": 1}, {"text_cfg": 1.0, "seed": 2}]
+    assert [cell.values for cell in made.cells][:2] == [
+        {"guidance_scale": 1.0, "seed": 1},
+        {"guidance_scale": 1.0, "seed": 2},
+    ]
     again = preview.preview(request(clip), lists, load=fake_load(**FAKE))
     assert encoded == [26]
     for one, other in zip(made.cells, again.cells, strict=True):
@@ -106,14 +111,14 @@ def test_another_clip_another_model_or_other_settings_find_nothing(clip: Path) -
 
 
 def test_strengths_are_around_what_is_asked(clip: Path) -> None:
-    made = preview.preview(request(clip, text_cfg=4.0), {}, load=fake_load(**FAKE))
-    assert [cell.values["text_cfg"] for cell in made.cells] == [2.8, 4.0, 6.0]
+    made = preview.preview(request(clip, guidance_scale=4.0), {}, load=fake_load(**FAKE))
+    assert [cell.values["guidance_scale"] for cell in made.cells] == [2.8, 4.0, 6.0]
     made = preview.preview(request(clip, method="sdedit"), {}, load=fake_load(**FAKE))
     assert [cell.values["strength"] for cell in made.cells] == [0.5, 0.75, 0.95]
 
 
-def planned(shots: list[range], long: str = "chain", window: int = 8, method: str = "eve") -> dict[str, Any]:
-    spans = plan_windows(shots, window, 2) if long == "chain" else plan_spans(shots, 64, window // 2)
+def planned(shots: list[range], long: str = "sequential", window: int = 8, method: str = "eve") -> dict[str, Any]:
+    spans = plan_windows(shots, window, 2) if long == "sequential" else plan_spans(shots, 64, window // 2)
     request = {"window": window, "long": long, "method": method, "keyframes": window}
     record = {"shots": [[shot.start, shot.stop] for shot in shots]}
     return {"request": request, "record": record, "windows": [vars(window) for window in spans]}
@@ -129,11 +134,11 @@ def planned(shots: list[range], long: str = "chain", window: int = 8, method: st
             planned([range(9), range(9, 12), range(12, 40), range(40, 60)]),
             [(0, 8, True), (12, 20, True), (40, 48, True)],
         ),
-        (planned([range(30)], "together"), [(0, 30, True)]),
-        (planned([range(60)], "together"), [(0, 8, False), (24, 32, False), (48, 56, False)]),
+        (planned([range(30)], "joint"), [(0, 30, True)]),
+        (planned([range(60)], "joint"), [(0, 8, False), (24, 32, False), (48, 56, False)]),
         (planned([range(30)], method="per_frame"), [(0, 8, True), (12, 20, True), (22, 30, True)]),
     ],
-    ids=["short", "one shot", "two shots", "many shots", "together", "together long", "per frame"],
+    ids=["short", "one shot", "two shots", "many shots", "joint", "together long", "per frame"],
 )
 def test_which_windows_are_shown(plan: dict[str, Any], wanted: list[tuple[int, int, bool]]) -> None:
     found = choose(plan, "three")

@@ -20,7 +20,7 @@ from tests.tiny import tiny_parts
 
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
-    return LoadedModel(Editor(tiny_parts()).quicken(), "tiny", {"weights": "1" * 64})
+    return LoadedModel(Editor(tiny_parts()).optimize_for_inference(), "tiny", {"weights": "1" * 64})
 
 
 @pytest.mark.parametrize("method", METHODS)

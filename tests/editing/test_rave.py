@@ -22,7 +22,9 @@ def editor() -> Editor:
 
 
 def asked(options: MethodOptions) -> Guidance:
-    return Guidance("make it night", None, None, steps=2, text_cfg=2.0, video_cfg=1.0, seed=1, options=options)
+    return Guidance(
+        "make it night", None, None, steps=2, guidance_scale=2.0, image_guidance_scale=1.0, seed=1, options=options
+    )
 
 
 def test_tiles_are_cut_as_they_were_put_together() -> None:

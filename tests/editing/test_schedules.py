@@ -26,7 +26,9 @@ NOTHING = torch.zeros(2, 4, 16, 16)
 
 
 def edit(method: Any, options: MethodOptions, editor: Editor, source: Tensor) -> None:
-    asks = Guidance("a cat", "a cat", None, steps=3, text_cfg=2.0, video_cfg=1.0, seed=0, options=options)
+    asks = Guidance(
+        "a cat", "a cat", None, steps=3, guidance_scale=2.0, image_guidance_scale=1.0, seed=0, options=options
+    )
     method.edit(editor, Clip(source, source, range(len(source)), source[:0]), asks)
 
 

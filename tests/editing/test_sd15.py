@@ -67,12 +67,12 @@ def test_other_backbones_and_loras_of_other_tools(desk: Path, home: Path, capsys
 def test_lone_frames_take_the_steps_and_guidance_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model distilled to few steps in its motion layers alone makes first frames as it always did."""
     parts = sd15.random_parts("tiny")
-    parts.settings = replace(parts.settings, steps=1, text_cfg=1.0, image_steps=3, image_text_cfg=4.0)
+    parts.settings = replace(parts.settings, steps=1, guidance_scale=1.0, image_steps=3, picture_guidance_scale=4.0)
     editor, asked = Editor(parts), []
     plain = editor.guided_edit
 
     def guided(*words, **options):
-        asked.append(options["text_cfg"])
+        asked.append(options["guidance_scale"])
         denoise = plain(*words, **options)
 
         def counted(noisy, t):
@@ -83,7 +83,7 @@ def test_lone_frames_take_the_steps_and_guidance_of_their_own(monkeypatch: pytes
 
     monkeypatch.setattr(editor, "guided_edit", guided)
     frames = torch.rand(2, 3, 64, 64)
-    clip = Clip(source=editor.encode(frames), hint=frames, indices=range(2), reference=torch.zeros(0, 4, 8, 8))
-    guidance = Guidance("make it snowy", None, None, steps=1, text_cfg=1.0, video_cfg=1.0, seed=0)
+    clip = Clip(source=editor.encode(frames), control_image=frames, indices=range(2), reference=torch.zeros(0, 4, 8, 8))
+    guidance = Guidance("make it snowy", None, None, steps=1, guidance_scale=1.0, image_guidance_scale=1.0, seed=0)
     assert Eve().edit(editor, clip, guidance).shape == (2, 4, 8, 8)
     assert asked == [4.0, 999, 666, 332]

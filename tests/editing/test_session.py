@@ -98,7 +98,9 @@ def asked(method: str) -> Guidance:
     told: dict[str, Any] = {"source_caption": "bright"} if issubclass(kind, Captioned) else {}
     told |= {"tune_steps": 0} if "tune_steps" in kind.__dataclass_fields__ else {}  # the fake has nothing to learn with
     options = kind(**told)
-    return Guidance("darker", "dark", "global", steps=4, text_cfg=2, video_cfg=1, seed=1, options=options)
+    return Guidance(
+        "darker", "dark", "global", steps=4, guidance_scale=2, image_guidance_scale=1, seed=1, options=options
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -119,7 +121,7 @@ def test_eve_holds_to_what_was_edited_before_and_not_to_its_own_first_frame() ->
             return lambda noisy, t: torch.full_like(noisy, 5.0)
 
     source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    guidance = Guidance("darker", None, "global", steps=4, text_cfg=1, video_cfg=1, seed=1)
+    guidance = Guidance("darker", None, "global", steps=4, guidance_scale=1, image_guidance_scale=1, seed=1)
     alike, apart, method = FakeEditor(gain=0.5, noisy=0.2), Apart(gain=0.5, noisy=0.2), load(METHODS["eve"])()
     start, later = (Clip(source, source, range(8), source[:count]) for count in (0, 2))
     assert torch.equal(method.edit(apart, start, guidance), method.edit(alike, start, guidance))
@@ -201,16 +203,16 @@ def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from eve_cli.editing import folder, session
+from eve_cli.editing import pipeline, run_dir
 from eve_cli.editing.request import EditRequest
 from tests.fakes import fake_load
 
-commit = folder.RunFolder.save_window
+commit = run_dir.RunFolder.save_window
 def save_window(self, index, *content):
     commit(self, index, *content)
-    if index == (1 if sys.argv[3] == "chain" else 0):
+    if index == (1 if sys.argv[3] == "sequential" else 0):
         os.kill(os.getpid(), signal.SIGKILL)
-folder.RunFolder.save_window = save_window
+run_dir.RunFolder.save_window = save_window
 request = EditRequest(
     input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3, long=sys.argv[3], span=16
 )
@@ -218,10 +220,10 @@ pipeline.edit(request, load=fake_load(noisy=0.1))
 """
 
 
-@pytest.mark.parametrize("long", ["chain", "together"])
+@pytest.mark.parametrize("long", ["sequential", "joint"])
 def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path: Path) -> None:
     unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1}, long=long, span=16)
-    assert len(unbroken.plan["windows"]) == (3 if long == "chain" else 2)
+    assert len(unbroken.plan["windows"]) == (3 if long == "sequential" else 2)
     target = tmp_path / "killed.mp4"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target), long], env=environment, check=False)
@@ -234,11 +236,11 @@ def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path
 @pytest.mark.parametrize(
     ("method", "asked", "found"),
     [
-        ("eve", "auto", "together"),
-        ("eve", "chain", "chain"),
-        ("sdedit", "auto", "chain"),
-        ("sdedit", "together", "together"),
-        ("per_frame", "auto", "chain"),
+        ("eve", "auto", "joint"),
+        ("eve", "sequential", "sequential"),
+        ("sdedit", "auto", "sequential"),
+        ("sdedit", "joint", "joint"),
+        ("per_frame", "auto", "sequential"),
     ],
 )
 def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
@@ -249,7 +251,7 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     model.editor.settings = BundleSettings(pixels=64, frames=8)
     plan = pipeline.draft(request, model, [range(21)])
     assert plan["request"]["long"] == found and plan["request"]["keyframes"] == 0
-    assert [each["overlap"] for each in plan["windows"]] == ([0] if found == "together" else [0, 2, 2, 7])
+    assert [each["overlap"] for each in plan["windows"]] == ([0] if found == "joint" else [0, 2, 2, 7])
 
 
 def test_an_error_leaves_nothing_but_finished_windows(

@@ -26,7 +26,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 def made(editor: Editor, source: Tensor, held: int = 0, **options: int) -> Tensor:
     told = TokenFlowOptions("a red car", **options)  # type: ignore[arg-type]
-    guidance = Guidance("", "the night", None, steps=6, text_cfg=3.0, video_cfg=1.0, seed=1, options=told)
+    guidance = Guidance(
+        "", "the night", None, steps=6, guidance_scale=3.0, image_guidance_scale=1.0, seed=1, options=told
+    )
     return TokenFlow().edit(editor, Clip(source, source, range(len(source)), source[:held] + 1), guidance)
 
 

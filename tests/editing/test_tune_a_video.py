@@ -27,7 +27,7 @@ def editor() -> Editor:
 
 def asked(caption: str, **options: float) -> Guidance:
     told = TuneAVideoOptions(CAR, **options)  # type: ignore[arg-type]
-    return Guidance("", caption, None, steps=8, text_cfg=1.0, video_cfg=1.0, seed=1, options=told)
+    return Guidance("", caption, None, steps=8, guidance_scale=1.0, image_guidance_scale=1.0, seed=1, options=told)
 
 
 @torch.no_grad()

@@ -145,7 +145,11 @@ def test_maps_of_attention_are_what_the_layer_uses(tree: nn.Module) -> None:
 
 @pytest.mark.parametrize("changed", ["attention", "features"])
 def test_a_quickened_editor_does_as_its_networks_are_told(editor: Editor, changed: str) -> None:
-    quick, noisy, text = Editor(editor.parts).quicken(), torch.randn(1, 2, 4, 4, 4), torch.randn(1, 32, 16)
+    quick, noisy, text = (
+        Editor(editor.parts).optimize_for_inference(),
+        torch.randn(1, 2, 4, 4, 4),
+        torch.randn(1, 32, 16),
+    )
     found = []
     for each in (editor, quick):
         assert each.video is not None

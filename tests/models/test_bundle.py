@@ -122,10 +122,12 @@ def test_the_pipeline_of_diffusers_makes_the_same_clip(tmp_path: Path) -> None:
         conditioning_frames=list(source[0]),
         output_type="latent",
     ).frames
-    denoise = editor.guided_student(text, text, source, None, text_cfg=1, video_cfg=1)
+    denoise = editor.guided_student(text, text, source, None, guidance_scale=1, image_guidance_scale=1)
     ours = ddim(denoise, editor.schedule, noise, editor.schedule.trailing(4))
     assert torch.allclose(ours, theirs.transpose(1, 2), atol=1e-5)
-    untouched = ddim(editor.guided_video(text, None, text_cfg=1), editor.schedule, noise, editor.schedule.trailing(4))
+    untouched = ddim(
+        editor.guided_video(text, None, guidance_scale=1), editor.schedule, noise, editor.schedule.trailing(4)
+    )
     assert not torch.allclose(ours, untouched, atol=1e-2)
 
 
@@ -182,7 +184,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another format": (lambda path: change_manifest(path, format="other"), "not of the format eve-bundle"),
     "a later version": (lambda path: change_manifest(path, version=99), "version 99"),
     "a later setting": (lambda path: change_manifest(path, settings={"warp": 9}), "'warp'"),
-    "a wrong setting": (lambda path: change_manifest(path, settings={"hint": "sound"}), "hint is 'sound'"),
+    "a wrong setting": (
+        lambda path: change_manifest(path, settings={"control_image": "sound"}),
+        "control_image is 'sound'",
+    ),
     "no list": (lambda path: change_manifest(path, files={}), "does not list"),
     "no manifest": (lambda path: (path / "bundle.json").unlink(), "has no bundle.json"),
     "a torn manifest": (lambda path: cut(path / "bundle.json"), "cannot be read"),
@@ -261,7 +266,9 @@ def test_a_bundle_is_found_by_name_or_path(whole: Path, tmp_path: Path, monkeypa
 
 
 def test_settings_survive_as_they_were(tmp_path: Path) -> None:
-    settings = BundleSettings(name="other", first_frame="zero_pad", edit_text="instruction", text_cfg=4.5, words=())
+    settings = BundleSettings(
+        name="other", first_frame="zero_pad", edit_text="instruction", guidance_scale=4.5, words=()
+    )
     parts = tiny_parts(settings=settings)
     loaded = bundle.load(bundle.save(parts, tmp_path / "other"))
     assert loaded.settings == parts.settings

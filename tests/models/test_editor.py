@@ -199,9 +199,11 @@ def test_rows_behind_the_source_and_the_first_frame_run_without(editor: Editor, 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("text_cfg", "video_cfg"), [(1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (4.0, 1.5), (0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("guidance_scale", "image_guidance_scale"), [(1.0, 1.0), (3.0, 1.0), (2.0, 2.0), (4.0, 1.5), (0.0, 0.0)]
+)
 def test_guidance_is_the_formula_over_single_calls(
-    editor: Editor, inputs: dict[str, Tensor], text_cfg: float, video_cfg: float
+    editor: Editor, inputs: dict[str, Tensor], guidance_scale: float, image_guidance_scale: float
 ) -> None:
     clip, source, first = inputs["clip"], inputs["source"], inputs["first"]
     text, instruction, task = inputs["text"], inputs["instruction"], inputs["task"]
@@ -209,8 +211,10 @@ def test_guidance_is_the_formula_over_single_calls(
     full = editor.clean_student(clip, T, text, instruction, source, first, task)
     seen = editor.clean_student(clip, T, blank, silent, source, first, torch.full_like(task, UNKNOWN_TASK))
     none = editor.clean_video(clip, T, blank, first)
-    guided = editor.guided_student(text, instruction, source, first, task, text_cfg=text_cfg, video_cfg=video_cfg)
-    expected = none + video_cfg * (seen - none) + text_cfg * (full - seen)
+    guided = editor.guided_student(
+        text, instruction, source, first, task, guidance_scale=guidance_scale, image_guidance_scale=image_guidance_scale
+    )
+    expected = none + image_guidance_scale * (seen - none) + guidance_scale * (full - seen)
     assert torch.allclose(guided(clip, T), expected, atol=1e-4)
 
 
@@ -223,11 +227,13 @@ def test_guidance_of_the_other_functions(editor: Editor, inputs: dict[str, Tenso
     assert torch.allclose(editor.guided_image(text, 3.0)(noisy, T), none + 3 * (full - none), atol=1e-4)
     edited = editor.clean_edit(noisy, T, text, instruction, source)
     seen = editor.clean_edit(noisy, T, blank, silent, source)
-    guided = editor.guided_edit(text, instruction, source, text_cfg=3.0, video_cfg=2.0)
+    guided = editor.guided_edit(text, instruction, source, guidance_scale=3.0, image_guidance_scale=2.0)
     assert torch.allclose(guided(noisy, T), none + 2 * (seen - none) + 3 * (edited - seen), atol=1e-4)
     clip = inputs["clip"]
     calm, told = editor.clean_video(clip, T, blank, first), editor.clean_video(clip, T, text, first)
-    assert torch.allclose(editor.guided_video(text, first, text_cfg=3.0)(clip, T), calm + 3 * (told - calm), atol=1e-4)
+    assert torch.allclose(
+        editor.guided_video(text, first, guidance_scale=3.0)(clip, T), calm + 3 * (told - calm), atol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -292,8 +298,8 @@ def test_pixels_to_latents_and_back(editor: Editor) -> None:
     assert latents.shape == (F, C, *editor.latent_size(32, 48)) == (F, C, 4, 6)
     decoded = editor.decode(latents)
     assert decoded.shape == frames.shape and decoded.min() >= 0 and decoded.max() <= 1
-    codec = editor.parts.codec
-    posterior = codec.encode(frames * 2 - 1).latent_dist  # pyright: ignore
+    vae = editor.parts.vae
+    posterior = vae.encode(frames * 2 - 1).latent_dist  # pyright: ignore
     assert torch.equal(latents, posterior.mean)
     with pytest.raises(ValueError, match="36x32 do not divide by 8"):
         editor.latent_size(32, 36)

@@ -35,7 +35,7 @@ def editor(request: pytest.FixtureRequest) -> Editor:
 @pytest.fixture(scope="module")
 def given(editor: Editor) -> dict[str, Tensor]:
     channels = editor.backbone.config["in_channels"]
-    pixels = editor.settings.hint == "pixels"
+    pixels = editor.settings.control_image == "pixels"
     side = 8 if pixels else 4
     with torch.inference_mode():
         return {
@@ -54,15 +54,17 @@ def close(found: Tensor, wanted: Tensor) -> bool:
     return bool((found - wanted).abs().max() < 1e-8 * wanted.abs().max())
 
 
-def ways(editor: Editor, given: dict[str, Tensor], text_cfg: float, video_cfg: float) -> dict[str, Tensor]:
+def ways(
+    editor: Editor, given: dict[str, Tensor], guidance_scale: float, image_guidance_scale: float
+) -> dict[str, Tensor]:
     """What every guided function makes; in double precision, as norms of few numbers blow rounding up."""
     x = given
-    scales = {"text_cfg": text_cfg, "video_cfg": video_cfg}
+    scales = {"guidance_scale": guidance_scale, "image_guidance_scale": image_guidance_scale}
     texts, frames = (x["text"], x["instruction"]), (x["source"][:, 0], x["task"])
     return {
-        "image": editor.guided_image(x["text"], text_cfg)(x["noisy"][:, 0], T),
+        "image": editor.guided_image(x["text"], guidance_scale)(x["noisy"][:, 0], T),
         "edit": editor.guided_edit(*texts, *frames, **scales)(x["noisy"][:, 0], T),
-        "video": editor.guided_video(x["text"], x["first"], text_cfg=text_cfg)(x["noisy"], T),
+        "video": editor.guided_video(x["text"], x["first"], guidance_scale=guidance_scale)(x["noisy"], T),
         "student": editor.guided_student(*texts, x["source"], x["first"], x["task"], **scales)(x["noisy"], T),
         "without first": editor.guided_student(*texts, x["source"], None, **scales)(x["noisy"], T),
     }
@@ -70,16 +72,21 @@ def ways(editor: Editor, given: dict[str, Tensor], text_cfg: float, video_cfg: f
 
 @torch.inference_mode()
 @pytest.mark.parametrize(
-    ("text_cfg", "video_cfg", "rows", "together"),
+    ("guidance_scale", "image_guidance_scale", "rows", "together"),
     [(*scales, None, True) for scales in SCALES] + [(4.0, 1.5, 4, True), (4.0, 1.5, 2, False)],
 )
 def test_the_engine_gives_the_plain_networks_numbers(
-    editor: Editor, given: dict[str, Tensor], text_cfg: float, video_cfg: float, rows: int | None, together: bool
+    editor: Editor,
+    given: dict[str, Tensor],
+    guidance_scale: float,
+    image_guidance_scale: float,
+    rows: int | None,
+    together: bool,
 ) -> None:
-    wanted = ways(editor, given, text_cfg, video_cfg)
+    wanted = ways(editor, given, guidance_scale, image_guidance_scale)
     plain, editor.networks, editor.together = editor.networks, Fast(rows), together
     try:
-        found = ways(editor, given, text_cfg, video_cfg)
+        found = ways(editor, given, guidance_scale, image_guidance_scale)
     finally:
         editor.networks, editor.together = plain, True
     assert [name for name in wanted if not close(found[name], wanted[name])] == []
@@ -92,10 +99,12 @@ def test_layers_that_are_reused_when_guidance_ends_are_the_full_branchs(
 ) -> None:
     """The same latents at every step, so that what is reused is exact."""
     told = (given["text"], given["instruction"], given["source"], given["first"])
-    wanted = editor.guided_student(*told, text_cfg=1.0, video_cfg=1.0)(given["noisy"], T)
+    wanted = editor.guided_student(*told, guidance_scale=1.0, image_guidance_scale=1.0)(given["noisy"], T)
     plain, editor.networks, editor.together = editor.networks, Fast(), together
     try:
-        denoise = editor.guided_student(*told, text_cfg=4.0, video_cfg=1.5, run=Run(refresh=2, guided=1))
+        denoise = editor.guided_student(
+            *told, guidance_scale=4.0, image_guidance_scale=1.5, run=Run(refresh=2, guided=1)
+        )
         denoise(given["noisy"], T)
         found = denoise(given["noisy"], T)
     finally:

@@ -32,7 +32,7 @@ def student(editor: Editor, run: Run | None, frames: int = FRAMES) -> Tensor:
     with torch.inference_mode():
         condition = editor.condition("make it snowy")
         denoise = editor.guided_student(
-            condition.text, condition.instruction, source, first, text_cfg=2.0, video_cfg=1.5, run=run
+            condition.text, condition.instruction, source, first, guidance_scale=2.0, image_guidance_scale=1.5, run=run
         )
         return denoise(noisy, T)
 

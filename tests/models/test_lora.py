@@ -19,14 +19,14 @@ from eve_cli.models import alignment_lora, bundle, bundle_manifest, lora, low_ra
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.models.parts import Parts
-from eve_cli.models.share_weights import image_tree
+from eve_cli.models.share_weights import shared_unet
 from tests.models.test_editor import B, C, F, S, T, awake, normal
 from tests.tiny import tiny_bundle, tiny_parts
 
 
 def weights(parts: Parts, rank: int = 2, seed: int = 3) -> dict[str, Tensor]:
     """Low-rank weights that change something."""
-    tree = image_tree(parts.backbone)
+    tree = shared_unet(parts.backbone)
     for parameter in lora.add(tree, rank):
         parameter.data = normal(*parameter.shape, seed=seed) * 0.2
     return {name: tensor.detach() for name, tensor in lora.weights(tree).items()}
@@ -42,15 +42,17 @@ def toy(parts: Parts) -> Lora:
     return Lora(weights(parts), "<toy>", "subject", "tiny", "0" * 64, {"steps": 3})
 
 
-def outputs(editor: Editor, styled: bool) -> dict[str, Tensor]:
+def outputs(editor: Editor, with_lora: bool) -> dict[str, Tensor]:
     clip, source, first = normal(B, F, C, S, S), normal(B, F, C, S, S, seed=1), normal(B, C, S, S, seed=2)
     text, instruction = editor.embed(["a red car", "a car"]), editor.embed_instruction(["make it night", "add a car"])
     frames = clip[:, 0]
-    guided = editor.guided_edit(text, instruction, source[:, 0], text_cfg=3.0, video_cfg=1.5, styled=styled)
+    guided = editor.guided_edit(
+        text, instruction, source[:, 0], guidance_scale=3.0, image_guidance_scale=1.5, with_lora=with_lora
+    )
     return {
-        "image": editor.clean_image(frames, T, text, styled=styled),
-        "edit": editor.clean_edit(frames, T, text, instruction, source[:, 0], styled=styled),
-        "guided image": editor.guided_image(text, 3.0, styled=styled)(frames, T),
+        "image": editor.clean_image(frames, T, text, with_lora=with_lora),
+        "edit": editor.clean_edit(frames, T, text, instruction, source[:, 0], with_lora=with_lora),
+        "guided image": editor.guided_image(text, 3.0, with_lora=with_lora)(frames, T),
         "guided edit": guided(frames, T),
         "video": editor.clean_video(clip, T, text, first),
         "student": editor.clean_student(clip, T, text, instruction, source, first),
@@ -66,11 +68,11 @@ def test_a_lora_acts_in_its_own_tree_and_in_the_student_alone(parts: Parts, toy:
         assert torch.equal(with_it[name], value) == (name == "video")
         assert torch.equal(outputs(plain, True)[name], value)
     assert torch.equal(beside["student"], with_it["student"])
-    assert plain.styled is plain.backbone
+    assert plain.lora_unet is plain.backbone
     owned = {id(p) for _, module in parts.modules() for p in module.parameters()}
-    extra = [name for name, p in editor.styled.named_parameters() if id(p) not in owned]
+    extra = [name for name, p in editor.lora_unet.named_parameters() if id(p) not in owned]
     assert len(extra) == len(toy.weights) and all("lora" in name for name in extra)
-    assert not any(p.requires_grad for p in editor.styled.parameters())
+    assert not any(p.requires_grad for p in editor.lora_unet.parameters())
 
 
 @torch.no_grad()
@@ -102,10 +104,10 @@ def test_diffusers_pipeline_takes_it_as_it_is(parts: Parts, toy: Lora, tmp_path:
     editor = Editor(parts, weights=lora.load(path).weights)
     settings = DDIMScheduler.from_config({**diffusers_config(parts.schedule), "timestep_spacing": "trailing"})
     theirs = bundle.load(tiny_bundle(tmp_path / "model"))  # parts of its own, since the pipeline changes them
-    for name in ("backbone", "text_encoder", "codec"):
+    for name in ("backbone", "text_encoder", "vae"):
         getattr(theirs, name).load_state_dict(getattr(parts, name).state_dict())
     pipe = StableDiffusionPipeline(
-        vae=theirs.codec,  # pyright: ignore
+        vae=theirs.vae,  # pyright: ignore
         text_encoder=theirs.text_encoder,
         tokenizer=theirs.tokenizer,
         unet=theirs.backbone,
@@ -125,13 +127,13 @@ def test_diffusers_pipeline_takes_it_as_it_is(parts: Parts, toy: Lora, tmp_path:
     pipe.load_lora_weights(path)
     after = made()
     t = T[:1]
-    ours = editor.styled(noise, t, text).sample
+    ours = editor.lora_unet(noise, t, text).sample
     assert torch.equal(pipe.unet(noise, t, text).sample, ours)
     assert not torch.allclose(ours, editor.backbone(noise, t, text).sample, atol=1e-2)
     steps = editor.schedule.trailing(4)
     assert torch.allclose(before, ddim(editor.guided_image(text, 1.0), editor.schedule, noise, steps), atol=1e-4)
-    styled = editor.guided_image(text, 1.0, styled=True)
-    assert torch.allclose(after, ddim(styled, editor.schedule, noise, steps), atol=1e-4)
+    with_lora = editor.guided_image(text, 1.0, with_lora=True)
+    assert torch.allclose(after, ddim(with_lora, editor.schedule, noise, steps), atol=1e-4)
     assert not torch.allclose(after, before, atol=1e-2)
 
 

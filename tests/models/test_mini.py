@@ -1,4 +1,4 @@
-"""The small family: its tokenizer knows whole words, its codec can be normalised, its build is repeatable."""
+"""The small family: its tokenizer knows whole words, its vae can be normalised, its build is repeatable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from eve_cli.models import vae as codecs
+from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.families.mini import TINY, MiniSizes, build
 from eve_cli.models.tokenizer import byte_symbols, word_tokenizer
@@ -75,7 +75,7 @@ def test_a_bundle_s_own_scale_gives_normal_latents_and_the_same_frames() -> None
 @torch.no_grad()
 def test_the_two_kinds_of_codec_behave_alike() -> None:
     for kind in ("kl", "dc"):
-        sizes = replace(TINY, codec=kind)
+        sizes = replace(TINY, vae=kind)
         editor = Editor(build(WORDS, sizes))
         latents = editor.encode(torch.rand(2, 3, 32, 32))
         assert editor.factor == 8 and latents.shape == (2, 4, 4, 4)
@@ -85,22 +85,22 @@ def test_the_two_kinds_of_codec_behave_alike() -> None:
 @torch.no_grad()
 def test_a_change_of_basis_changes_latents_and_no_picture() -> None:
     for kind in ("kl", "dc"):
-        codec = build(WORDS, replace(TINY, codec=kind)).codec
+        own = build(WORDS, replace(TINY, vae=kind)).vae
         images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        before = codecs.encode(codec, images)
-        shown = codecs.decode(codec, before)
-        matrix = codecs.visible_basis(codec, images, probes=4)
-        codecs.change_basis(codec, matrix)
-        after = codecs.encode(codec, images)
+        before = vae.encode(own, images)
+        shown = vae.decode(own, before)
+        matrix = vae.visible_basis(own, images, probes=4)
+        vae.change_basis(own, matrix)
+        after = vae.encode(own, images)
         torch.testing.assert_close(after, torch.einsum("ij,njhw->nihw", matrix, before), rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(codecs.decode(codec, after), shown, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(vae.decode(vae, after), shown, rtol=1e-3, atol=1e-3)
 
 
 def test_the_size_of_mini() -> None:
     parts = build(WORDS, MiniSizes())
     millions = {name: sum(p.numel() for p in module.parameters()) / 1e6 for name, module in parts.modules()}
     assert {name: round(count, 1) for name, count in millions.items()} == {
-        "codec": 2.3,
+        "vae": 2.3,
         "text_encoder": 0.7,
         "backbone": 9.5,
         "edit": 4.6,

@@ -10,7 +10,7 @@ from eve_cli.models.editor import Editor
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(engine.parts_of("tiny")).quicken()
+    return Editor(engine.parts_of("tiny")).optimize_for_inference()
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from eve_cli.models.presets import PRESETS
 from tests.hub import Hub, narrow, tiny_repositories
 
 PULLED = [name for name, preset in PRESETS.items() if preset.sources]
-MILLIONS = {"backbone": 859.5, "video": 417.1, "edit": 361.3, "sparse": 496.7, "codec": 83.7, "text_encoder": 123.1}
+MILLIONS = {"backbone": 859.5, "video": 417.1, "edit": 361.3, "sparse": 496.7, "vae": 83.7, "text_encoder": 123.1}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def outputs(part: str, module: Any) -> torch.Tensor:
     words, pixels = torch.randn(2, 77, 32, generator=g), torch.rand(2, 3, 64, 64, generator=g)
     if part == "backbone":
         return module(noisy, t, encoder_hidden_states=words).sample
-    if part == "codec":
+    if part == "vae":
         return module.decode(module.encode(pixels * 2 - 1).latent_dist.mean).sample
     if part == "text_encoder":
         return module(torch.arange(77)[None]).last_hidden_state
@@ -86,7 +86,7 @@ def outputs(part: str, module: Any) -> torch.Tensor:
 
 PLAIN: dict[str, tuple[Any, str]] = {
     "backbone": (UNet2DConditionModel, "unet"),
-    "codec": (AutoencoderKL, "vae"),
+    "vae": (AutoencoderKL, "vae"),
     "text_encoder": (CLIPTextModel, "text_encoder"),
     "edit": (ControlNetModel, ""),
     "video": (MotionAdapter, ""),

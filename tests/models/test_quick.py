@@ -1,4 +1,4 @@
-"""An editor made quick gives what it gave before, low-rank layers and codec and all."""
+"""An editor made quick gives what it gave before, low-rank layers and vae and all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def aligned() -> Parts:
 
 MODELS = {
     "aligned": aligned,
-    "deep compression codec": lambda: awake(mini.build(WORDS, replace(mini.TINY, codec="dc"))),
+    "deep compression vae": lambda: awake(mini.build(WORDS, replace(mini.TINY, vae="dc"))),
     "sd15": lambda: sd15.random_parts("tiny", sparse=False),
 }
 
@@ -45,8 +45,10 @@ def made(editor: Editor) -> dict[str, Tensor]:
     frames = torch.rand(3, 3, 64, 64, generator=drawn)
     latents = editor.encode(frames)
     condition = editor.condition("make it snowy", "a red car")
-    source = frames if editor.settings.hint == "pixels" else latents
-    denoise = editor.guided_student(condition.text, condition.instruction, source[None], latents[:1], text_cfg=2.0)
+    source = frames if editor.settings.control_image == "pixels" else latents
+    denoise = editor.guided_student(
+        condition.text, condition.instruction, source[None], latents[:1], guidance_scale=2.0
+    )
     clean = denoise(torch.randn(1, *latents.shape, generator=drawn).to(latents.dtype), torch.tensor([500]))
     return {"text": condition.text, "latents": latents, "clean": clean, "frames": editor.decode(latents)}
 
@@ -57,7 +59,7 @@ def test_a_quick_editor_makes_the_same(name: str) -> None:
     """In double precision, as norms of few numbers blow rounding up."""
     parts = MODELS[name]()
     wanted = made(Editor(parts, dtype=torch.float64))
-    quick = Editor(parts, dtype=torch.float64).quicken()
+    quick = Editor(parts, dtype=torch.float64).optimize_for_inference()
     found = made(quick)
     assert isinstance(quick.networks, Fast)
     for key, value in wanted.items():
@@ -95,7 +97,7 @@ def test_other_trees_over_the_same_weights_stay_as_they_are() -> None:
     one, other = Editor(parts), Editor(parts)
     weights = {name: value.clone() for name, value in parts.backbone.state_dict().items()}
     assert one.student is not None and other.student is not None
-    one.quicken()
+    one.optimize_for_inference()
     assert not any("lora" in name for name, _ in one.student.named_modules())
     assert any("lora" in name for name, _ in other.student.named_modules())
     kept = {name.replace(".plain.", "."): value for name, value in parts.backbone.state_dict().items()}

@@ -101,7 +101,7 @@ def test_each_network_is_told_the_timestep_that_it_learned(parts: Parts, monkeyp
         size = (4, 8, 8) if of is parts else (4, 4, 4)
         noisy, t = torch.randn(1, 2, *size), torch.tensor([500])
         condition = editor.condition("make it snowy")
-        source = torch.rand(1, 2, 3, 64, 64) if editor.settings.hint == "pixels" else torch.randn_like(noisy)
+        source = torch.rand(1, 2, 3, 64, 64) if editor.settings.control_image == "pixels" else torch.randn_like(noisy)
         editor.clean_student(noisy, t, condition.text, condition.instruction, source, noisy[:, 0])
         editor.clean_edit(noisy[0, :1], t, condition.text, condition.instruction, source[0, :1])
         return seen
@@ -130,6 +130,6 @@ def test_errors_are_those_of_what_the_network_puts_out(parts: Parts) -> None:
 @torch.no_grad()
 def test_pixel_hints_are_the_frames_of_the_latents(editor: Editor) -> None:
     latents = editor.encode(torch.rand(3, 3, 64, 64))
-    assert torch.equal(editor.hint(latents), editor.decode(latents))
+    assert torch.equal(editor.control_image(latents), editor.decode(latents))
     other = Editor(tiny_parts())
-    assert other.hint(latents) is latents
+    assert other.control_image(latents) is latents

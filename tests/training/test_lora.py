@@ -74,7 +74,7 @@ def test_a_folder_with_a_lora_comes_out(model: Path, images: Path, tmp_path: Pat
     assert str(tmp_path) not in json.dumps(dict(found.training)) and str(images) not in json.dumps(dict(found.training))
     editor = Editor(bundle.load(model), weights=found.weights)
     noisy, t, text = torch.ones(1, 4, 4, 4), torch.tensor([500]), editor.embed(["a <toy>"])
-    assert not torch.equal(editor.clean_image(noisy, t, text, styled=True), editor.clean_image(noisy, t, text))
+    assert not torch.equal(editor.clean_image(noisy, t, text, with_lora=True), editor.clean_image(noisy, t, text))
 
 
 def test_no_bit_of_the_model_changes(model: Path, images: Path) -> None:
@@ -83,7 +83,7 @@ def test_no_bit_of_the_model_changes(model: Path, images: Path) -> None:
     before = weights(recipe.editor)
     noisy, t, text = torch.ones(1, 4, 4, 4), torch.tensor([500]), recipe.editor.embed(["a <toy>"])
     plain = recipe.editor.clean_image(noisy, t, text)
-    assert torch.equal(recipe.editor.clean_image(noisy, t, text, styled=True), plain)
+    assert torch.equal(recipe.editor.clean_image(noisy, t, text, with_lora=True), plain)
     optimizer = torch.optim.Adam(recipe.parameters(), 0.01)
     for step in range(3):
         recipe.step(recipe.batch(step, 0))["velocity"].backward()
@@ -91,7 +91,7 @@ def test_no_bit_of_the_model_changes(model: Path, images: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in weights(recipe.editor).items())
     assert all(p.grad is None for _, module in parts.modules() for p in module.parameters())
     assert torch.equal(recipe.editor.clean_image(noisy, t, text), plain)
-    assert not torch.equal(recipe.editor.clean_image(noisy, t, text, styled=True), plain)
+    assert not torch.equal(recipe.editor.clean_image(noisy, t, text, with_lora=True), plain)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_the_papers_recipe_aligns(model: Path, tmp_path: Path) -> None:
     assert trained.model is not None and all(torch.isfinite(torch.tensor(list(trained.outcome.losses.values()))))
     parts = bundle.load(trained.model)
     assert parts.align is not None and any(float(v.abs().max()) > 0 for n, v in parts.align.items() if "lora_B" in n)
-    for part in ("codec", "backbone", "edit", "video", "sparse"):  # the very files, not written again
+    for part in ("vae", "backbone", "edit", "video", "sparse"):  # the very files, not written again
         assert same_file(model, trained.model, f"{bundle_manifest.FOLDERS[part]}/diffusion_pytorch_model.safetensors")
     editor, noise = Editor(parts), torch.randn(1, 2, 4, 8, 8)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_an_adapter_trains(part: str, moved: str, model: Path, tmp_path: Path) -
     assert same_file(model, trained.model, f"unet/{name}")
 
 
-@pytest.mark.parametrize("part", ["edit", "video", "backbone", "joint", "codec", "decoder"])
+@pytest.mark.parametrize("part", ["edit", "video", "backbone", "joint", "vae", "decoder"])
 def test_a_steps_cost_is_counted_without_weights(part: str, model: Path) -> None:
     found = session.prospect(part, SETTINGS[part](**FEW, model=str(model)))
     parts = bundle.load(model)

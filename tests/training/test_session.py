@@ -22,7 +22,7 @@ from eve_cli.training.settings import SETTINGS, TrainSettings
 
 WHOLE = [part for part in RECIPES if part not in ("lora", "eyes")]  # the result is a whole model
 FOLDERS = {
-    "codec": {"vae"},
+    "vae": {"vae"},
     "decoder": {"vae"},
     "backbone": {"unet", "text_encoder"},
     "edit": {"controlnet", "instruction_encoder"},
@@ -34,21 +34,21 @@ FOLDERS = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = mini.build(vocabulary(), mini.TINY)
-    return bundle.save(parts, tmp_path_factory.mktemp("models") / "tiny", {"codec": {"steps": 7}})
+    return bundle.save(parts, tmp_path_factory.mktemp("models") / "tiny", {"vae": {"steps": 7}})
 
 
 @pytest.fixture(autouse=True)
 def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eve_cli.training.recipes import backbone, codec, edit, video
+    from eve_cli.training.recipes import backbone, edit, vae, video
 
-    for module in (backbone, codec, edit, video):
+    for module in (backbone, vae, edit, video):
         monkeypatch.setattr(module, "CHUNK", 8, raising=False)
 
 
 def settings(part: str, model: Path, out: Path, **changes: Any) -> TrainSettings:
     plain = {
         "steps": 2,
-        "batch": 32 if part in ("codec", "decoder") else 4,
+        "batch": 32 if part in ("vae", "decoder") else 4,
         "preview_every": 0,
         "ema": 0.0,
         "warmup": 1,
@@ -78,11 +78,11 @@ def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> 
     changed = {name.split("/")[0] for name in before if before[name] != after[name]}
     assert changed and changed <= FOLDERS[part]
     assert bundle_manifest.read(trained.model).training[part]["steps"] == 2
-    assert "codec" in bundle_manifest.read(trained.model).training
+    assert "vae" in bundle_manifest.read(trained.model).training
     bundle_manifest.verify(trained.model)
 
 
-@pytest.mark.parametrize("part", [part for part in WHOLE if part != "codec"])  # the decoder's is the codec's
+@pytest.mark.parametrize("part", [part for part in WHOLE if part != "vae"])  # the decoder's is the vae's
 def test_a_resumed_recipe_has_the_losses_of_an_unbroken_one(part: str, model: Path, tmp_path: Path) -> None:
     chosen = settings(part, model, tmp_path / "whole", steps=4, save_every=2, log_every=1)
     session.train(part, chosen)
@@ -127,7 +127,7 @@ def test_a_part_learns_from_files(part: str, data: str, model: Path, tmp_path: P
 def test_the_decoder_is_trained_for_the_latents_that_there_are(model: Path, tmp_path: Path) -> None:
     trained = session.train("decoder", settings("decoder", model, tmp_path / "run"))
     assert trained.model is not None
-    before, after = (bundle.load(path).codec.state_dict() for path in (model, trained.model))
+    before, after = (bundle.load(path).vae.state_dict() for path in (model, trained.model))
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"decoder"}
     assert bundle_manifest.read(trained.model).settings == bundle_manifest.read(model).settings
@@ -185,7 +185,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 
 def test_photographs_go_with_the_world_only(model: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--photos"):
-        session.train("codec", settings("codec", model, tmp_path / "run", photos=tmp_path, data=str(tmp_path)))
+        session.train("vae", settings("vae", model, tmp_path / "run", photos=tmp_path, data=str(tmp_path)))
 
 
 def test_an_unknown_key_in_the_config_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

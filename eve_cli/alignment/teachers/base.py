@@ -19,7 +19,7 @@ class Teacher(Protocol):
     """
 
     name: str
-    tree: Literal["backbone", "video", "styled"]
+    tree: Literal["backbone", "video", "lora_unet"]
     """Which of its editor's trees it runs on."""
     sees_source: bool
     """Whether it knows the input clip, and so is right in much noise too."""

@@ -30,16 +30,16 @@ class EditTeacher:
         return clips.flatten(0, 1)
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        return self._denoiser(context, context.hint.flatten(0, 1), context.frames)(noisy, t)
+        return self._denoiser(context, context.control_image.flatten(0, 1), context.frames)(noisy, t)
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         seen = context.looked.shape[1]
-        denoise = self._denoiser(context, context.pick(context.hint), seen)
+        denoise = self._denoiser(context, context.pick(context.control_image), seen)
         return ddim(denoise, self.schedule, context.pick(noise), self.schedule.trailing(steps))
 
     def first(self, noise: Tensor, context: Context, steps: int) -> Tensor:
         """The edited first frames (b, c, h, w) from noise of that shape."""
-        denoise = self._denoiser(context, context.hint[:, 0], 1)
+        denoise = self._denoiser(context, context.control_image[:, 0], 1)
         return ddim(denoise, self.schedule, noise, self.schedule.trailing(steps))
 
     def shown(self, clips: Tensor, context: Context) -> Tensor:
@@ -58,5 +58,5 @@ class EditTeacher:
             per_frame(context.instruction, frames),
             source,
             per_frame(context.task, frames),
-            text_cfg=self.guidance,
+            guidance_scale=self.guidance,
         )

@@ -16,7 +16,7 @@ class LoraTeacher:
     """Backbone and LoRA on lone frames, from the caption alone (EVE, section 4.4); the editor has the LoRA."""
 
     name = "lora"
-    tree = "styled"
+    tree = "lora_unet"
     sees_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None, folder: str = "") -> None:
@@ -49,4 +49,4 @@ class LoraTeacher:
         return ClipDiscriminator(features.dims, text)
 
     def _guided(self, text: Tensor):
-        return self.editor.guided_image(text, self.guidance, styled=True)
+        return self.editor.guided_image(text, self.guidance, with_lora=True)

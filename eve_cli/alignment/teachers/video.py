@@ -45,4 +45,4 @@ class VideoTeacher:
         return ClipDiscriminator(features.dims, text)
 
     def _denoiser(self, context: Context) -> Denoise:
-        return self.editor.guided_video(context.text, context.first, text_cfg=self.guidance)
+        return self.editor.guided_video(context.text, context.first, guidance_scale=self.guidance)

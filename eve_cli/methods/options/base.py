@@ -33,7 +33,11 @@ class MethodOptions:
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """Values of the request that suit the method with a model, where nothing else is asked for."""
-        own = {"steps": settings.steps, "text_cfg": settings.text_cfg, "video_cfg": settings.video_cfg}
+        own = {
+            "steps": settings.steps,
+            "guidance_scale": settings.guidance_scale,
+            "image_guidance_scale": settings.image_guidance_scale,
+        }
         return own | {"window": settings.frames}
 
 

@@ -31,7 +31,7 @@ class DDSOptions(Captioned):
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """The papers' 200 updates and guidance of 7.5; for `mini` what docs/experiments.md found."""
-        own = {"steps": 25, "text_cfg": 4.0} if settings.name == "mini" else {"steps": 200, "text_cfg": 7.5}
+        own = {"steps": 25, "guidance_scale": 4.0} if settings.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
         return super().usual(settings) | own
 
     @property

@@ -81,5 +81,5 @@ class DreamixOptions(MethodOptions):
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """The paper samples in 64 steps without guidance; what suits `mini` is in docs/experiments.md."""
-        own = {"steps": 10, "text_cfg": 2.0} if settings.name == "mini" else {"steps": 64}
+        own = {"steps": 10, "guidance_scale": 2.0} if settings.name == "mini" else {"steps": 64}
         return super().usual(settings) | own | {"window": settings.frames * self.every}

@@ -37,7 +37,7 @@ class InvertingOptions(MethodOptions):
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """50 steps and guidance of 7.5, as the papers; for `mini` what docs/experiments.md found."""
-        own = {"steps": 20, "text_cfg": 2.0} if settings.name == "mini" else {"steps": 50, "text_cfg": 7.5}
+        own = {"steps": 20, "guidance_scale": 2.0} if settings.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
         return super().usual(settings) | own
 
     def captions(self, instruction: str, caption: str | None = None) -> tuple[str, str]:

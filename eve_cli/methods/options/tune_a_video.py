@@ -31,5 +31,5 @@ class TuneAVideoOptions(Captioned):
 
     def usual(self, settings: BundleSettings) -> dict[str, Any]:
         """50 steps and guidance of 12.5, as the reference; for `mini` as the other methods that invert."""
-        own = {"steps": 20, "text_cfg": 2.0} if settings.name == "mini" else {"steps": 50, "text_cfg": 12.5}
+        own = {"steps": 20, "guidance_scale": 2.0} if settings.name == "mini" else {"steps": 50, "guidance_scale": 12.5}
         return super().usual(settings) | own

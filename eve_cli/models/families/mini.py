@@ -15,14 +15,14 @@ from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.tokenizer import WORD, word_tokenizer
-from eve_cli.models.vae import Codec
+from eve_cli.models.vae import Vae
 
 
 @dataclass(frozen=True)
 class MiniSizes:
-    """Widths and depths of a small model; the codec halves a frame once less than it has widths."""
+    """Widths and depths of a small model; the vae halves a frame once less than it has widths."""
 
-    codec: Literal["dc", "kl"] = "dc"
+    vae: Literal["dc", "kl"] = "dc"
     codec_channels: tuple[int, ...] = (32, 64, 128, 128)
     codec_layers: int = 1
     codec_groups: int = 8
@@ -41,11 +41,11 @@ class MiniSizes:
     max_frames: int = 32
 
 
-SETTINGS = BundleSettings(steps=3, text_cfg=1.0, keep=True)
+SETTINGS = BundleSettings(steps=3, guidance_scale=1.0, preserve=True)
 """What measured best with the shipped weights (docs/experiments.md)."""
 
 TINY = MiniSizes(
-    codec="kl",
+    vae="kl",
     codec_channels=(8, 8, 8, 8),
     codec_groups=4,
     text_tokens=24,
@@ -63,14 +63,14 @@ TINY = MiniSizes(
 """Sizes for tests: builds in well under a second and means nothing."""
 
 
-def codec(sizes: MiniSizes) -> Codec:
+def vae(sizes: MiniSizes) -> Vae:
     """An autoencoder from frames in [-1, 1] to latents an eighth as high and wide (for four widths).
 
     The `dc` kind has shortcuts around every change of resolution and learns much quicker (docs/experiments.md).
     """
     widths: Any = sizes.codec_channels
     levels = len(widths)
-    if sizes.codec == "dc":
+    if sizes.vae == "dc":
         layers: Any = (0, *(sizes.codec_layers,) * (levels - 2), sizes.codec_layers + 1)
         return AutoencoderDC(
             in_channels=3,
@@ -158,11 +158,11 @@ def build(
         tokenizer = word_tokenizer(words, sizes.text_tokens)
         encoder, unet = text_encoder(sizes, tokenizer), backbone(sizes)
         parts = Parts(
-            codec=codec(sizes),
+            vae=vae(sizes),
             text_encoder=encoder,
             tokenizer=tokenizer,
             backbone=unet,
-            edit=fresh_edit(unet, settings.hint) if edit else None,
+            edit=fresh_edit(unet, settings.control_image) if edit else None,
             instruction_encoder=copy.deepcopy(encoder) if edit and own_instruction_encoder else None,
             video=fresh_video(unet, settings.first_frame, sizes.motion_heads, sizes.max_frames) if video else None,
             schedule=Schedule.zero_snr(),

@@ -72,7 +72,7 @@ WORDS = [
 ]
 
 
-def codec(sizes: Sizes = FULL) -> AutoencoderKL:
+def vae(sizes: Sizes = FULL) -> AutoencoderKL:
     levels = len(sizes.codec_channels)
     down: Any = ("DownEncoderBlock2D",) * levels
     up: Any = ("UpDecoderBlock2D",) * levels
@@ -120,12 +120,12 @@ def backbone(sizes: Sizes = FULL) -> UNet2DConditionModel:
 def edit(sizes: Sizes = FULL) -> ControlNetModel:
     """ControlNet 1.1, which is shown pixels."""
     channels: Any = sizes.channels
-    hint: Any = sizes.hint_channels
+    control_image: Any = sizes.hint_channels
     return ControlNetModel(
         block_out_channels=channels,
         cross_attention_dim=sizes.text_width,
         attention_head_dim=8,
-        conditioning_embedding_out_channels=hint,
+        conditioning_embedding_out_channels=control_image,
     )
 
 
@@ -143,7 +143,7 @@ def sparse_control(sizes: Sizes = FULL) -> SparseControlNetModel:
 def config(part: str) -> dict[str, Any]:
     """What the config.json of a network holds in the true size, by field name of `Parts`."""
     build: dict[str, Callable[[], Any]] = {
-        "codec": codec,
+        "vae": vae,
         "text_encoder": text_encoder,
         "backbone": backbone,
         "edit": edit,
@@ -174,7 +174,7 @@ def random_parts(
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         parts = Parts(
-            codec=codec(sizes),
+            vae=vae(sizes),
             text_encoder=text_encoder(sizes),
             tokenizer=word_tokenizer(WORDS, 77),
             backbone=backbone(sizes),
@@ -190,7 +190,7 @@ def random_parts(
     return parts.freeze()
 
 
-def ghost(preset: Preset) -> Parts:
+def meta_copy(preset: Preset) -> Parts:
     """What a preset holds, in its true size and without its weights, on the meta device."""
     parts = random_parts("full", device="meta", mid="domain" not in preset.sources)
     parts.settings = BundleSettings(name=preset.name, **preset.settings)

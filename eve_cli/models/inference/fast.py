@@ -22,26 +22,26 @@ from eve_cli.models.inference.run import Run
 class Fast:
     """Equal to `Plain` but for rounding, where a run does not ask for approximations; has no gradients.
 
-    Kept for as long as the tensor lives that they were made of: a text's keys and values, and a hint behind its own
-    convolutions. So whoever calls with the same tensor at every step pays for them once.
+    Kept for as long as the tensor lives that they were made of: a text's keys and values, and a control image behind
+    its own convolutions. So whoever calls with the same tensor at every step pays for them once.
     """
 
     rows: int | None = None
     """Frames that layers without a view of time take at once; None takes all."""
     heads: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
-    hints: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    control_images: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Fast:
         """Keeps nothing of what this one keeps."""
         return Fast(self.rows)
 
     def control(
-        self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
+        self, net: Net, x: Tensor, t: Tensor, text: Tensor, control_image: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
         if told(net):
-            return Plain().control(net, x, t, text, hint, labels, run)
+            return Plain().control(net, x, t, text, control_image, labels, run)
         wake(net)
-        x = net.conv_in(_laid(x)) + self._hint(net, hint, x)
+        x = net.conv_in(_laid(x)) + self._control_image(net, control_image, x)
         branches = run.shown
         if labels is not None and len(labels) > len(t):  # they make branches differ from the first block on
             x, t, branches = layers.branched(x, run.shown), layers.branched(t, run.shown), 1
@@ -135,10 +135,10 @@ class Fast:
         heads = partial(_heads, _kept(self.heads, text), text.to(dtype))
         return Shared(functional.silu(embedding), heads, len(text), branches, self.rows)
 
-    def _hint(self, net: Net, hint: Tensor, x: Tensor) -> Tensor:
-        known = _kept(self.hints, hint)
+    def _control_image(self, net: Net, control_image: Tensor, x: Tensor) -> Tensor:
+        known = _kept(self.control_images, control_image)
         if net not in known:
-            frames = hint.reshape(-1, *hint.shape[-3:]).to(x.dtype)
+            frames = control_image.reshape(-1, *control_image.shape[-3:]).to(x.dtype)
             portions = frames.split(self.rows or len(frames))
             known[net] = torch.cat([net.controlnet_cond_embedding(_laid(each)) for each in portions])
         return known[net]

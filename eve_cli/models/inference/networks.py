@@ -23,9 +23,9 @@ class Networks(Protocol):
     """
 
     def control(
-        self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
+        self, net: Net, x: Tensor, t: Tensor, text: Tensor, control_image: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
-        """A ControlNet's residuals; `hint` holds latents or frames, in rows or in clips."""
+        """A ControlNet's residuals; `control_image` holds latents or frames, in rows or in clips."""
         ...
 
     def first_frame(self, net: Net, x: Tensor, t: Tensor, text: Tensor, given: Tensor, run: Run) -> Residuals:
@@ -41,14 +41,14 @@ class Plain:
     """As diffusers runs them: for training, and to compare with."""
 
     def control(
-        self, net: Net, x: Tensor, t: Tensor, text: Tensor, hint: Tensor, labels: Tensor | None, run: Run
+        self, net: Net, x: Tensor, t: Tensor, text: Tensor, control_image: Tensor, labels: Tensor | None, run: Run
     ) -> Residuals:
-        hint = branched(hint.reshape(-1, *hint.shape[-3:]).to(x.dtype), run.shown)
+        control_image = branched(control_image.reshape(-1, *control_image.shape[-3:]).to(x.dtype), run.shown)
         x, t = branched(x, run.shown), branched(t, run.shown)
         n = len(x)
         shown = None if labels is None else spread(labels, n)
         words = spread(text.to(x.dtype), n)
-        return net(x, spread(t, n), words, hint, class_labels=shown, return_dict=False)
+        return net(x, spread(t, n), words, control_image, class_labels=shown, return_dict=False)
 
     def first_frame(self, net: Net, x: Tensor, t: Tensor, text: Tensor, given: Tensor, run: Run) -> Residuals:
         x, t, given = (branched(each, run.branches) for each in (x, t, given))

@@ -1,8 +1,8 @@
 """What can be trained: recipe names and where each lives."""
 
 RECIPES = {
-    "codec": "eve_cli.training.recipes.codec:CodecRecipe",
-    "decoder": "eve_cli.training.recipes.codec:DecoderRecipe",
+    "vae": "eve_cli.training.recipes.vae:CodecRecipe",
+    "decoder": "eve_cli.training.recipes.vae:DecoderRecipe",
     "backbone": "eve_cli.training.recipes.backbone:BackboneRecipe",
     "edit": "eve_cli.training.recipes.edit:EditRecipe",
     "joint": "eve_cli.training.recipes.joint:JointRecipe",

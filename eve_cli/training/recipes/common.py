@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
-from eve_cli.models import vae as codecs
+from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
 
@@ -48,7 +48,7 @@ def encode(editor: Editor, frames: Tensor) -> Tensor:
         shape = (len(frames), editor.backbone.config["in_channels"], *editor.latent_size(*frames.shape[-2:]))
         return torch.zeros(shape)
     with editor.making():
-        return torch.cat([editor.encode(piece).float().cpu() for piece in codecs.pieces(frames)])
+        return torch.cat([editor.encode(piece).float().cpu() for piece in vae.pieces(frames)])
 
 
 def shrink(weight: Tensor, side: int) -> Tensor:

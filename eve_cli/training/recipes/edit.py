@@ -81,8 +81,8 @@ class EditRecipe(common.LatentRecipe):
         noisy = schedule.add_noise(target, batch["noise"], t)
         text = self.parts.text_encoder(batch["text"]).last_hidden_state
         instruction = self.reader(batch["instruction"]).last_hidden_state
-        hint = self.editor.hint(batch["source"])
-        clean = self.editor.clean_edit(noisy, t, text, instruction, hint, batch["task"]).float()
+        control_image = self.editor.control_image(batch["source"])
+        clean = self.editor.clean_edit(noisy, t, text, instruction, control_image, batch["task"]).float()
         error = schedule.of_output(clean - target, t)
         extra = CHANGED_WEIGHT if self.progress < PLAIN_FROM else 0.0
         noisiest = (t > 0.9 * schedule.steps).float()
@@ -97,8 +97,8 @@ class EditRecipe(common.LatentRecipe):
         device = self.editor.device
         source = common.encode(self.editor, drawn.source[:, 0]).to(device)
         condition = self.editor.condition(drawn.instructions)
-        asked = (condition.text, condition.instruction, self.editor.hint(source))
-        denoise = self.editor.guided_edit(*asked, text_cfg=1.0, video_cfg=1.0)
+        asked = (condition.text, condition.instruction, self.editor.control_image(source))
+        denoise = self.editor.guided_edit(*asked, guidance_scale=1.0, image_guidance_scale=1.0)
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.image_schedule
         out = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10)))

@@ -17,7 +17,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Kind, Lora
 from eve_cli.models.parts import Parts
-from eve_cli.models.share_weights import image_tree
+from eve_cli.models.share_weights import shared_unet
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -59,8 +59,8 @@ class LoraRecipe(common.LatentRecipe):
         self.latents, self.ids = common.encode(self.editor, self.pictures), parts.tokens(self.captions)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.editor.styled = image_tree(parts.backbone)
-            self.modules = {"lora": nn.ParameterList(lora.add(self.editor.styled, rank))}
+            self.editor.lora_unet = shared_unet(parts.backbone)
+            self.modules = {"lora": nn.ParameterList(lora.add(self.editor.lora_unet, rank))}
         self.kept = min(round(prior * batch), batch - 1)
         self.pool = Pool(self._draw, chunks=4) if self.kept else None
 
@@ -89,7 +89,7 @@ class LoraRecipe(common.LatentRecipe):
         noisy = schedule.add_noise(batch["latents"], batch["noise"], t).to(memory_format=torch.channels_last)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"]).last_hidden_state
-        out = self.editor.styled(noisy, t, encoder_hidden_states=text).sample.float()
+        out = self.editor.lora_unet(noisy, t, encoder_hidden_states=text).sample.float()
         error = (out - schedule.target(batch["latents"], batch["noise"], t)).square().mean((1, 2, 3))
         told = {"_pictures": error[: -self.kept], "_prior": error[-self.kept :]} if self.kept else {}
         return {"velocity": error.mean()} | {name: value.mean().detach() for name, value in told.items()}
@@ -111,7 +111,7 @@ class LoraRecipe(common.LatentRecipe):
         without = [" ".join(text.replace(self.token, " ").split()) for text in captions]
         text = self.editor.embed(captions + without)
         one = torch.randn(self.latents[wholes.start : 1].shape, generator=torch.Generator().manual_seed(0))
-        denoise = self.editor.guided_image(text, styled=True)
+        denoise = self.editor.guided_image(text, with_lora=True)
         schedule = self.editor.image_schedule
         noise = one.to(self.editor.device).expand(len(text), -1, -1, -1)
         made = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10))).cpu()
@@ -121,7 +121,7 @@ class LoraRecipe(common.LatentRecipe):
         """Writes the LoRA into a run's folder."""
         base = bundle_manifest.read(bundle.resolve(self.model))
         name = str(base.settings.get("name", self.model))
-        weights = {key: tensor.detach() for key, tensor in lora.weights(self.editor.styled).items()}
+        weights = {key: tensor.detach() for key, tensor in lora.weights(self.editor.lora_unet).items()}
         return lora.save(Lora(weights, self.token, self.kind, name, base.backbone, record), path / "lora")
 
 

@@ -81,7 +81,7 @@ class VideoRecipe(common.LatentRecipe):
         drawn = self.source.clips(PREVIEW_SEED, 5, settings.frames, settings.pixels)
         device = self.editor.device
         first = common.encode(self.editor, drawn.frames[:, 0]).to(device)
-        denoise = self.editor.guided_video(self.editor.embed(drawn.texts), first, text_cfg=1.0)
+        denoise = self.editor.guided_video(self.editor.embed(drawn.texts), first, guidance_scale=1.0)
         shape = (len(first), settings.frames, *first.shape[1:])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.schedule

@@ -1,4 +1,4 @@
-"""The codec: an autoencoder whose latents the other parts work in."""
+"""The vae: an autoencoder whose latents the other parts work in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
-from eve_cli.models import vae as codecs
+from eve_cli.models import vae
 from eve_cli.models.parts import Parts
 from eve_cli.training.recipe import Batch, step_seed
 
@@ -25,18 +25,18 @@ class CodecRecipe:
     The extra weight falls away in the last third, so that the final optimum is the plain one.
     """
 
-    name = "codec"
+    name = "vae"
     progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
         parts.channels_last()
-        self.codec = parts.codec.requires_grad_(True)
-        self.modules: dict[str, nn.Module] = {"codec": self.codec}
+        self.vae = parts.vae.requires_grad_(True)
+        self.modules: dict[str, nn.Module] = {"vae": self.vae}
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        return self.codec.parameters()
+        return self.vae.parameters()
 
     def batch(self, step: int, rank: int) -> Batch:
         drawn = self.source.pictures(step_seed(self.seed, rank, step), self.count, self.parts.settings.pixels)
@@ -44,8 +44,8 @@ class CodecRecipe:
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         frames = (batch["frames"] * 2 - 1).to(memory_format=torch.channels_last)
-        latents = codecs.encode(self.codec, frames)
-        output = codecs.decode(self.codec, latents + LATENT_NOISE * torch.randn_like(latents)).float()
+        latents = vae.encode(self.vae, frames)
+        output = vae.decode(self.vae, latents + LATENT_NOISE * torch.randn_like(latents)).float()
         extra = THING_WEIGHT if self.progress < 0.67 else 0.0
         weight = 1 + extra * batch["weight"].unsqueeze(1)
         error = output - frames
@@ -58,18 +58,18 @@ class CodecRecipe:
         }
 
     def preview(self, step: int) -> Tensor | None:
-        frames = self.batch(0, 999)["frames"][:16].to(next(self.codec.parameters()).device)
-        output = codecs.decode(self.codec, codecs.encode(self.codec, frames * 2 - 1)).float() / 2 + 0.5
+        frames = self.batch(0, 999)["frames"][:16].to(next(self.vae.parameters()).device)
+        output = vae.decode(self.vae, vae.encode(self.vae, frames * 2 - 1)).float() / 2 + 0.5
         both = torch.cat([frames, output.clamp(0, 1)])
         return torch.cat([torch.cat(list(both[i : i + 8]), 2) for i in range(0, len(both), 8)], 1)
 
     @torch.no_grad()
     def conclude(self) -> None:
         """Orders the latents by what one sees of them, and puts their mean and scale into the settings."""
-        device = next(self.codec.parameters()).device
+        device = next(self.vae.parameters()).device
         images = torch.cat([self.batch(i, 998)["frames"] for i in range(-(-PICTURES // self.count))]).to(device) * 2 - 1
-        codecs.change_basis(self.codec, codecs.visible_basis(self.codec, images))
-        latents = torch.cat([codecs.encode(self.codec, piece) for piece in images.split(64)])
+        vae.change_basis(self.vae, vae.visible_basis(self.vae, images))
+        latents = torch.cat([vae.encode(self.vae, piece) for piece in images.split(64)])
         mean = latents.mean((0, 2, 3))
         scale = float((latents - mean.view(-1, 1, 1)).square().mean().sqrt())
         self.parts.settings = replace(
@@ -78,20 +78,20 @@ class CodecRecipe:
 
 
 class DecoderRecipe(CodecRecipe):
-    """The codec's decoder alone: the latents, and with them every other part, stay valid."""
+    """The vae's decoder alone: the latents, and with them every other part, stay valid."""
 
     name = "decoder"
 
     def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         super().__init__(parts, batch, seed, source)
-        self.codec.requires_grad_(False)
-        self.modules = {"decoder": self.codec.decoder.requires_grad_(True)}
+        self.vae.requires_grad_(False)
+        self.modules = {"decoder": self.vae.decoder.requires_grad_(True)}
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        return self.codec.decoder.parameters()
+        return self.vae.decoder.parameters()
 
     def to(self, device: torch.device) -> None:
-        nn.Module.to(self.codec, device)
+        nn.Module.to(self.vae, device)
 
     def conclude(self) -> None:
         """Nothing: the scale of the latents is what it was."""
