@@ -91,9 +91,12 @@ def _usage(words: str, command: Any) -> str:
 
 
 def _options(parameters: Sequence[Any]) -> Iterator[str]:
-    """All parameters as a list; many are grouped by the panels of `--help`."""
+    """All parameters as a list; many are grouped by the panels of `--help`, which may show only some of them."""
+    mark = "**" if any(_hidden(parameter) for parameter in parameters) else ""
+    if mark:
+        yield "`--help` shows the options in bold, `--help-all` all of them.\n"
     if len(parameters) < MANY:
-        yield from _bullets(parameters)
+        yield from _bullets(parameters, mark)
         return
     panels: dict[str, list[Any]] = {}
     for parameter in parameters:
@@ -101,7 +104,7 @@ def _options(parameters: Sequence[Any]) -> Iterator[str]:
     for panel, members in panels.items():
         if panel:
             yield f"\n**{panel}**\n"
-        yield from _bullets(members)
+        yield from _bullets(members, mark)
 
 
 def _panel(parameter: Any) -> str:
@@ -110,11 +113,15 @@ def _panel(parameter: Any) -> str:
     return getattr(parameter, "rich_help_panel", None) or "Options"
 
 
-def _bullets(parameters: Sequence[Any]) -> Iterator[str]:
-    yield from (_bullet([parameter]) for parameter in parameters)
+def _hidden(parameter: Any) -> bool:
+    return getattr(parameter, "hidden", False)
 
 
-def _bullet(forms: Sequence[Any], names: Sequence[str] | dict[str, Any] = ()) -> str:
+def _bullets(parameters: Sequence[Any], mark: str = "") -> Iterator[str]:
+    yield from (_bullet([parameter], mark=mark if not _hidden(parameter) else "") for parameter in parameters)
+
+
+def _bullet(forms: Sequence[Any], names: Sequence[str] | dict[str, Any] = (), mark: str = "") -> str:
     """An option and its help; where it belongs to several commands, the default of each."""
     help = _text(getattr(forms[0], "help", None)).replace("\n", " ")
     defaults = [_default(form) for form in forms]
@@ -126,7 +133,7 @@ def _bullet(forms: Sequence[Any], names: Sequence[str] | dict[str, Any] = ()) ->
     if default and "default" not in help:
         notes.append(f"default: {default}")
     notes += ["can be repeated"] if getattr(forms[0], "multiple", False) else []
-    return f"- `{_name(forms[0])}`: {help}" + (f" ({'; '.join(notes)})" if notes else "")
+    return f"- {mark}`{_name(forms[0])}`{mark}: {help}" + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _text(text: str | None) -> str:

@@ -373,3 +373,33 @@ def test_formulas_are_mathml_and_code_is_shown(site: Path) -> None:
     text = (site / "explanation" / "eve.html").read_text(encoding="utf-8")
     assert text.count("<math") > 20 and "arithmatex" not in text
     assert "eve_cli/diffusion/schedule.py" in text and "kbin" in text
+
+
+# The generator
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A result."""
+
+    path: Path
+    """Where it lies."""
+
+    def frames(self, start: int = 0) -> list[str]:
+        """Some frames."""
+        return []
+
+
+def test_a_class_is_documented_with_its_fields_and_methods() -> None:
+    text = "\n".join(generate._documented("Sample", Sample))
+    assert "## eve.Sample" in text and "- `path: Path`: Where it lies." in text
+    assert "### Sample.frames" in text and "def frames(self, start: int=0) -> list[str]: ..." in text
+
+
+def test_a_long_signature_has_a_line_for_each_parameter() -> None:
+    def edit(video: str, words: str = "a, b", size: tuple[int, int] = (0, 0), *, seed: int | None = None) -> None:
+        """Edits."""
+
+    text = "\n".join(generate._documented("edit", edit))
+    code = text.split("```python\n")[1].split("```")[0]
+    assert "\n    words: str='a, b',\n    size: tuple[int, int]=(0, 0),\n    *,\n" in code and ast.parse(code)
