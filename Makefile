@@ -42,7 +42,8 @@ docs-serve: $(VENV)/.docs
 	$(RUN)/python -m docs.generate
 	$(RUN)/python -m mkdocs serve --dev-addr 127.0.0.1:8000
 
-export NO_MKDOCS_2_WARNING = 1  # of mkdocs-material, about a later major version
+# Without this, mkdocs-material prints a notice about its own future at each start.
+export NO_MKDOCS_2_WARNING = 1
 
 gallery: $(VENV)/.dev
 	$(RUN)/python examples/gallery.py

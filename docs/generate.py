@@ -23,11 +23,6 @@ MANY = 20
 """Options from which on panels get headings of their own."""
 
 
-def pages() -> dict[Path, str]:
-    """The generated pages by path."""
-    return {REFERENCE / "cli.md": "\n".join(cli()) + "\n", REFERENCE / "api.md": "\n".join(api()) + "\n"}
-
-
 # The command line
 
 
@@ -238,9 +233,17 @@ def _comment(following: Sequence[ast.stmt]) -> str:
     return ""
 
 
+PAGES = {REFERENCE / "cli.md": cli, REFERENCE / "api.md": api}
+
+
+def page(path: Path) -> str:
+    """The text of a generated page."""
+    return "\n".join(PAGES[path]()) + "\n"
+
+
 def main() -> None:
-    for path, text in pages().items():
-        path.write_text(text, encoding="utf-8")
+    for path in PAGES:
+        path.write_text(page(path), encoding="utf-8")
         print(path)
 
 

@@ -31,6 +31,7 @@ PAGES = [
     *sorted((REPOSITORY / "examples").glob("*.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
+WRITTEN = [page for page in PAGES if page not in generate.PAGES]
 OPERATORS = {";", "&&", "||", "|", "&", ";;", "do", "then", "(", ")", "{", "}", ">", ">>", "<", "2>"}
 OF_OTHERS = {  # options of mkdocs and of benchmarks that pages name by themselves
     "CONTRIBUTING.md": {"--strict"},
@@ -107,13 +108,13 @@ def test_every_picture_is_used() -> None:
 # Generated pages and blocks
 
 
-@pytest.mark.parametrize("page", sorted(generate.pages()), ids=lambda path: path.name)
+@pytest.mark.parametrize("page", sorted(generate.PAGES), ids=lambda path: path.name)
 def test_generated_pages_are_up_to_date(page: Path) -> None:
-    assert page.read_text(encoding="utf-8") == generate.pages()[page], "run `make docs`"
+    assert page.read_text(encoding="utf-8") == generate.page(page), "run `make docs`"
 
 
 def test_no_command_is_described_as_another_and_no_default_is_doubled() -> None:
-    page = generate.pages()[generate.REFERENCE / "cli.md"]
+    page = generate.page(generate.REFERENCE / "cli.md")
     for command, (_, line) in COMMANDS.items():
         section = page.split(f"\n## eve {command}\n")[1].split("\n## ")[0]
         others = {text for other, (_, text) in COMMANDS.items() if other != command and text != line}
@@ -211,7 +212,7 @@ def parse(command: Command) -> None:
                 raise
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in generate.pages()], ids=name)
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
 def test_every_command_line_is_one_that_eve_takes(page: Path) -> None:
     wrong = []
     for command in commands(page):
@@ -234,7 +235,7 @@ def options() -> frozenset[str]:
     return frozenset(found | {"--help", "--help-all", "--version", "--debug"})
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in generate.pages()], ids=name)
+@pytest.mark.parametrize("page", WRITTEN, ids=name)
 def test_options_in_the_text_are_options_of_eve(page: Path) -> None:
     text = re.sub(r"`python benchmarks[^`]*`|^Commands of the rows:.*$", "", prose(page), flags=re.MULTILINE)
     named = set(re.findall(r"(?<=`)--[a-z][a-z-]*", text))
