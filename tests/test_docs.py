@@ -303,6 +303,18 @@ def test_files_that_the_readme_and_the_guide_name_are_there() -> None:
             assert (REPOSITORY / path).exists(), f"{page.name} names {path}"
 
 
+def test_pages_that_the_code_names_are_there() -> None:
+    wrong = [
+        f"{path.relative_to(REPOSITORY)} names {page}"
+        for folder in ("eve_cli", "benchmarks", "examples", "tests")
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.suffix in (".py", ".sh")
+        for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|png|svg)\b", path.read_text(encoding="utf-8"))
+        if not (REPOSITORY / page).exists()
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_page_of_the_bundle_names_every_part_and_setting() -> None:
     from eve_cli.models.bundle_manifest import FOLDERS
     from eve_cli.models.parts import TASKS, BundleSettings
