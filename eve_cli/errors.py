@@ -10,8 +10,8 @@ class EveError(Exception):
     exit_code = 1
 
 
-class Unforeseen(EveError):
-    """What something costs cannot be told beforehand."""
+class NoEstimate(EveError):
+    """The cost of an edit cannot be estimated."""
 
 
 class UsageError(EveError):

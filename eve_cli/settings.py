@@ -18,7 +18,7 @@ def setting(default: Any = MISSING, help: str = "", **extra: Any) -> Any:
     """A dataclass field with its help text.
 
     `extra` is for the command line: `flags` (tuple of option strings), `panel`, `metavar`, `min`, `max`, and
-    `argument=True` for a positional argument.
+    `argument=True` for a positional argument. If some fields are `basic=True`, `--help` shows those alone.
     """
     return field(default=default, metadata={"help": help, **extra})
 
@@ -90,8 +90,9 @@ def like(
     leave: Collection[str] = (),
     kinds: Mapping[str, Any] = MappingProxyType({}),
     own: Sequence[tuple[str, Any, Any]] = (),
+    also: Sequence[tuple[str, Any, Any]] = (),
 ) -> type:
-    """A settings class with the fields of another one but those in `leave`, and with some of its `own` before them.
+    """A settings class with the fields of another one except `leave`, some of its `own` before and `also` behind them.
 
     `kinds` are types that fields have here instead. What the other class checks is not checked.
     """
@@ -102,7 +103,7 @@ def like(
         for item in dataclasses.fields(base)
         if item.name not in taken
     ]
-    ordered = sorted([*own, *borrowed], key=lambda row: row[2].default is not MISSING)
+    ordered = sorted([*own, *borrowed, *also], key=lambda row: row[2].default is not MISSING)
     made = dataclasses.make_dataclass(name, ordered, frozen=True)
     made.__doc__ = help
     return made

@@ -16,8 +16,9 @@ from typing import Literal
 
 from eve_cli.errors import EveError, ModelError
 from eve_cli.estimate.history import History
-from eve_cli.models.loading import pick_device, pick_dtype, versions
 from eve_cli.runtime import machine
+from eve_cli.runtime.device import pick_device, pick_dtype
+from eve_cli.runtime.environment import versions
 from eve_cli.storage import paths
 
 State = Literal["ok", "warn", "fail"]

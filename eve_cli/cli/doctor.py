@@ -51,8 +51,9 @@ def facts() -> dict[str, str]:
     """What can matter, in order."""
     import torch
 
-    from eve_cli.models.loading import pick_device, versions
     from eve_cli.runtime import machine
+    from eve_cli.runtime.device import pick_device
+    from eve_cli.runtime.environment import versions
 
     device = pick_device("auto")
     known = versions()

@@ -12,13 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eve_cli import registry
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.errors import InputError
 from eve_cli.evaluation import truth
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options import MethodOptions, PerFrameOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
@@ -134,7 +132,7 @@ def measure(drawn: RenderedEdit, made: Tensor) -> dict[str, Tensor]:
 @torch.no_grad()
 def edit(editor: Editor, row: Row, drawn: RenderedEdit, edits: Sequence[WorldEdit], first: int, guide: dict) -> Tensor:
     """Clips made by one line of the table, from the instruction alone; noise depends on the edit's number alone."""
-    method = registry.pick(METHODS, row.method, "method")()
+    method = METHODS[row.method].load()()
     made = []
     for i, asked in enumerate(edits):
         source = editor.encode(drawn.source[i])

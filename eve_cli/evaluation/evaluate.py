@@ -30,7 +30,8 @@ from eve_cli.evaluation.run import SCORES, Progress, Run, judges
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.settings import JudgeSettings
 from eve_cli.evaluation.weights import Weights
-from eve_cli.models.loading import pick_device, versions
+from eve_cli.runtime.device import pick_device
+from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
 
 MARKDOWN = "summary.md"
