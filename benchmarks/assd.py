@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import ASSDOptions, DDSOptions
 from eve_cli.methods.registry import METHODS
@@ -182,13 +183,13 @@ def table(found: list[dict[str, Any]], rows: Sequence[Row]) -> str:
     head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in SHOWN]
     out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
     for row in rows:
-        cells = [told(truth.confidence(values[row.name, c.name] * c.scale), c) for c in SHOWN]
+        cells = [told(bootstrap(values[row.name, c.name] * c.scale), c) for c in SHOWN]
         out.append(f"| {row.name} | {' | '.join(cells)} |")
     out += ["", f"| difference | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
     for row in rows:
         if row.of in {each.name for each in rows}:
             pairs = ((values[row.name, c.name] - values[row.of, c.name], c) for c in SHOWN)
-            cells = [told(truth.confidence(pair * c.scale), c, signed=True) for pair, c in pairs]
+            cells = [told(bootstrap(pair * c.scale), c, signed=True) for pair, c in pairs]
             out.append(f"| {row.name} against {row.of} | {' | '.join(cells)} |")
     return "\n".join(out)
 

@@ -46,7 +46,7 @@ from eve_cli.diffusion.noise import frame_noise
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.evaluation import drawings, truth
 from eve_cli.evaluation.probe import Probe, right
-from eve_cli.evaluation.statistics import cluster_bootstrap, paired, wilson
+from eve_cli.evaluation.statistics import bootstrap, paired, wilson
 from eve_cli.generation.generate import text_to_video
 from eve_cli.media.compose import save_png
 from eve_cli.methods.base import Clip, Guidance
@@ -207,7 +207,7 @@ def table(
                 share = wilson(sum(values), len(values)) if all(map(math.isfinite, values)) else None
                 cells.append("" if share is None else f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
                 continue
-            mean, low, high = (part * scale for part in cluster_bootstrap(values, clusters))
+            mean, low, high = (part * scale for part in bootstrap(values, clusters))
             change = paired(values, against, clusters).difference
             mark = "" if name == reference or not change.low * change.high > 0 else " ▲" if change.mean > 0 else " ▼"
             cells.append(f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{mark}")

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli.data.world.edits import render_edit, sample_edit
 from eve_cli.data.world.export import pictures
 from eve_cli.evaluation import truth
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
 
@@ -110,7 +111,7 @@ def untouched(folder: Path, options: argparse.Namespace) -> bool:
                 found[name].append(value)
         told = ", ".join(f"{name} {np.nanmean(each[-count:]):.1f} dB" for name, each in found.items())
         print(f"untouched: {task}, {count} edits of {frames} frames of {width}x{height}: {told}", flush=True)
-    mean, low, high = truth.confidence(torch.tensor(found["beyond"]))
+    mean, low, high = bootstrap(torch.tensor(found["beyond"]))
     worst = float(np.nanmin(found["beyond"]))
     print(f"untouched: mean {mean:.1f} dB [{low:.1f}, {high:.1f}] (bar {UNTOUCHED_BAR:g}), worst {worst:.1f} dB")
     return mean >= UNTOUCHED_BAR

@@ -40,6 +40,7 @@ from eve_cli.diffusion.schedule import diffusers_config
 from eve_cli.estimate.flops import Cost, count
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.alignment import Test
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.eve import Eve
 from eve_cli.models.editor import Editor
@@ -329,7 +330,7 @@ def savings(options: argparse.Namespace) -> bool:
     exact = torch.tensor(found["exact"])
     for name, rows in found.items():
         values = torch.tensor(rows)
-        mean, low, high = truth.confidence(values[:, 1] - exact[:, 1])
+        mean, low, high = bootstrap(values[:, 1] - exact[:, 1])
         gain = float((exact[:, 2] / values[:, 2]).median())
         cells = [f"{values[:, 0].mean():.1f}", f"{values[:, 0].min():.1f}", f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"]
         print(f"| {name} | {' | '.join(cells)} | {gain:.2f} |", flush=True)

@@ -21,8 +21,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import render_edit
-from eve_cli.evaluation import truth
 from eve_cli.evaluation.alignment import COLUMNS, Column, Row, Test, edit, measure, opened
+from eve_cli.evaluation.statistics import bootstrap
 
 SHOWN = (*COLUMNS, Column("calls", -1, digits=0), Column("cpu", -1, digits=2))
 Values = dict[str, dict[str, list[float]]]
@@ -82,7 +82,7 @@ def show(rows: list[dict[str, dict[str, float]]]) -> None:
 
 
 def _cell(values: torch.Tensor, column: Column, sign: str = "") -> str:
-    mean, low, high = truth.confidence(values * column.scale)
+    mean, low, high = bootstrap(values * column.scale)
     form = f"{{:{sign}.{column.digits}f}}"
     return form.format(mean) if column.name == "calls" else f"{form} [{form}, {form}]".format(mean, low, high)
 

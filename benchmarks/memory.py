@@ -12,15 +12,12 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eve_cli.evaluation.report.canvas import COLOURS, FAINT, Canvas
-from eve_cli.evaluation.report.plots import Axis
 from eve_cli.media.encode import VideoWriter
 
 SIDE, RATE = 64, 25
@@ -57,25 +54,15 @@ def megabytes(clip: Path, mode: str, folder: Path) -> float:
 
 def plot(found: dict[str, dict[int, float]], path: Path) -> None:
     """Lines over the length of the clip."""
-    canvas = Canvas(520, 250)
-    lengths = sorted({frames for row in found.values() for frames in row})
-    across = Axis([0, *lengths], 62, 500, zero=True)
-    up = Axis([0, *(value for row in found.values() for value in row.values())], 214, 34, zero=True)
-    canvas.text(10, 14, "most memory of an edit, MB, by frames of the clip", size=13)
-    for value in up.ticks():
-        canvas.line(62, up.at(value), 500, up.at(value), FAINT)
-        canvas.text(56, up.at(value), f"{value:g}", "end", 10)
-    for value in across.ticks():
-        canvas.text(across.at(value), 226, f"{value:g}", "middle", 10)
-    for number, (mode, row) in enumerate(found.items()):
-        spots = [(across.at(frames), up.at(value)) for frames, value in sorted(row.items())]
-        for (x, y), (to_x, to_y) in pairwise(spots):
-            canvas.line(x, y, to_x, to_y, COLOURS[number], 1.5)
-        for x, y in spots:
-            canvas.dot(x, y, 3, COLOURS[number])
-        canvas.text(70, 180 + 16 * number, f"--long {mode}")
-        canvas.bar(160, 176 + 16 * number, 8, 8, COLOURS[number])
-    path.write_text(canvas.svg(), encoding="utf-8")
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    for mode, row in found.items():
+        axes.plot(*zip(*sorted(row.items()), strict=True), marker="o", label=f"--long {mode}")
+    axes.set(title="peak memory of an edit", xlabel="frames", ylabel="MB", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path)
 
 
 def main() -> None:

@@ -36,8 +36,9 @@ from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.estimate.flops import Cost, count, meta_copy
-from eve_cli.evaluation import strips, truth
+from eve_cli.evaluation import strips
 from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods import finetune
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.registry import METHODS
@@ -141,7 +142,7 @@ def table(found: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) 
         own = [line for line in found if line["row"] == row.name]
         cells = []
         for c in COLUMNS:
-            mean, low, high = truth.confidence(torch.tensor([line[c.name] for line in own]) * c.scale)
+            mean, low, high = bootstrap(torch.tensor([line[c.name] for line in own]) * c.scale)
             mark = "" if row.name == reference else change(by, row.name, reference, c)[1]
             cells.append(f"{mean:.{c.digits}f} [{low:.{c.digits}f}, {high:.{c.digits}f}]{mark}")
         out.append(f"| {row.name} | {row.told} | {len(own)} | {' | '.join(cells)} |")
@@ -164,7 +165,7 @@ def change(by: dict[tuple[int, str], dict[str, Any]], name: str, other: str, c: 
     pairs = [
         (by[edit, name][c.name], by[edit, other][c.name]) for edit, row in by if row == name and (edit, other) in by
     ]
-    mean, low, high = truth.confidence(torch.tensor([one - two for one, two in pairs]) * c.scale)
+    mean, low, high = bootstrap(torch.tensor([one - two for one, two in pairs]) * c.scale)
     mark = "" if not low * high > 0 else " ▲" if (mean > 0) == (c.better > 0) else " ▼"
     return f"{mean:+.{c.digits}f} [{low:+.{c.digits}f}, {high:+.{c.digits}f}]", mark
 

@@ -25,6 +25,7 @@ from eve_cli.data.world.scene import COLOURS, KINDS, sample_scene
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.probe import Probe, right, train
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.models.editor import Editor
 
 HELD = 2**41  # seeds from here on are drawn by no training
@@ -36,7 +37,7 @@ Row = tuple[str, float, float, float, str]
 
 def row(name: str, values: Tensor, note: str = "") -> Row:
     """A line of the table: mean with its interval."""
-    return (name, *truth.confidence(values), note)
+    return (name, *bootstrap(values), note)
 
 
 def probe_at(path: Path) -> Probe:
@@ -141,9 +142,9 @@ def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[fl
                     there = added(probe.ask(made), edits)
                     rows.append(row("added thing present in its colour", there, "bar .60; instruction alone"))
         gathered[task] = values
-        second = truth.confidence(values["caption"])[0]
+        second = bootstrap(values["caption"])[0]
         median = float(values["instruction"].nanmedian())
-        outside = truth.confidence(kept_db)[0]
+        outside = bootstrap(kept_db)[0]
         rows.append(
             row(
                 f"edit_acc {task}",

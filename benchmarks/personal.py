@@ -34,6 +34,7 @@ from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.probe import soften
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.media.compose import save_png
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.per_frame import PerFrame
@@ -133,7 +134,7 @@ def main() -> None:
         found = {name: measures(arguments.kind, source, made, there) for name, made in rows.items()}
     found["aligned - plugged"] = {k: found["aligned"][k] - found["plugged"][k] for k in found["plugged"]}
     for name, row in found.items():
-        cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*truth.confidence(values)) for values in row.values()]
+        cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*bootstrap(values)) for values in row.values()]
         print(f"| {name} | " + " | ".join(f"{k} {c}" for k, c in zip(row, cells, strict=True)) + " |")
     if arguments.strip:
         columns = [torch.cat([made[i] for made in rows.values()], 1) for i in range(min(8, len(source)))]

@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import RenderedEdit, render_edit
 from eve_cli.diffusion.windows import plan_spans, plan_windows
-from eve_cli.evaluation import alignment, truth
+from eve_cli.evaluation import alignment
 from eve_cli.evaluation.alignment import Test
 from eve_cli.evaluation.metrics.seam import LEAST_STEP, steps
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.eve import Eve
 from eve_cli.methods.per_frame import PerFrame
@@ -150,8 +151,8 @@ def _title(name: str) -> str:
 
 def _cell(name: str, values: Tensor, base: Tensor) -> str:
     scale, digits = DIGITS.get(name, (1, 3))
-    mean, low, high = (x * scale for x in truth.confidence(values))
-    _, below, above = truth.confidence((values - base) * BETTER[name])
+    mean, low, high = (x * scale for x in bootstrap(values))
+    _, below, above = bootstrap((values - base) * BETTER[name])
     mark = " ▲" if below > 0 else " ▼" if above < 0 else ""
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{mark}"
 

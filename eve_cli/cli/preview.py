@@ -186,11 +186,11 @@ def _page(result: Preview, path: Path, varied: dict[str, list[Any]]) -> Path:
     from eve_cli.evaluation.report import sweep
 
     cells = [
-        sweep.Shown(label(cell), sweep.address(_joined(cell.pieces), result.fps), command(cell))
+        sweep.SweepCell(label(cell), sweep.data_url(_joined(cell.pieces), result.fps), command(cell))
         for cell in result.cells
     ]
     facts = f"{describe.source(result.info, result.plan)} · shown: {', '.join(name for name, _ in _columns(result))}"
-    source = sweep.address(_joined(result.source), result.fps)
+    source = sweep.data_url(_joined(result.source), result.fps)
     widest = len(list(varied.values())[-1])
     return sweep.write(path, _title(result), facts, notes(result), source, cells, min(widest, 6))
 

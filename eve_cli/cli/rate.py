@@ -1,4 +1,4 @@
-"""`eve rate`: let people judge edits, blind, and count what they say."""
+"""`eve rate`: collect and analyse blind human ratings."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
-from eve_cli.rating.settings import MakeSettings, ServeSettings, TallySettings
+from eve_cli.rating.settings import AnalyzeSettings, CreateSettings, ServeSettings
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Let people judge edits, blind.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Collect and analyse blind human ratings.")
 
 
-def make(settings: MakeSettings) -> None:
-    """Says what the votes can show, then writes the study; its folder goes to stdout."""
-    from eve_cli.rating import create as making
+def create(settings: CreateSettings) -> None:
+    """Prints the power estimate, then writes the study; its folder goes to stdout."""
+    from eve_cli.rating import create as studies
     from eve_cli.rating import power
 
-    drafted = making.draft(settings)
-    console.say("in", f"{', '.join(drafted.systems)} · {len(drafted.items)} edits in common")
-    if drafted.left_out:
-        console.say(
-            "note", f"{drafted.left_out} edits are left out: not all systems have them, or the source is missing"
-        )
-    seen = min(settings.each or len(drafted.trials), len(drafted.trials))
-    raters = settings.raters * seen / len(drafted.trials)
-    console.say(
-        "plan", f"{len(drafted.trials)} trials, {seen} a rater, and {len(drafted.checks)} catch trials for each"
-    )
-    console.say("power", power.told(settings.mode, drafted.rated, raters, len(drafted.systems)))
-    writer = making.Writer(settings, drafted)
+    draft = studies.draft(settings)
+    console.say("in", f"{', '.join(draft.systems)} · {len(draft.items)} edits in common")
+    if draft.left_out:
+        console.say("note", f"{draft.left_out} edits are left out: a system has no result, or the source is missing")
+    per_rater = min(settings.each or len(draft.trials), len(draft.trials))
+    raters = settings.raters * per_rater / len(draft.trials)
+    console.say("plan", f"{len(draft.trials)} trials, {per_rater} per rater, plus {len(draft.checks)} catch trials")
+    console.say("power", power.describe(settings.mode, draft.trials_per_comparison, raters, len(draft.systems)))
+    writer = studies.StudyWriter(settings, draft)
     bar = console.Progress("video", writer.videos, "videos")
     try:
         written = writer.write(bar.update)
@@ -50,7 +46,7 @@ def serve(settings: ServeSettings) -> None:
 
     server = Server(settings.study, settings.port)
     console.result(server.url)
-    console.say("serve", "on this computer only; whoever has the address can rate. Ctrl-C ends it.")
+    console.say("serve", "on this computer only; anyone with the address can rate. Ctrl-C stops it.")
     if settings.open:
         webbrowser.open(server.url)
     try:
@@ -58,21 +54,21 @@ def serve(settings: ServeSettings) -> None:
     except KeyboardInterrupt:
         pass
     counts = [len(log.answers) for log in answers.read_all(settings.study)]
-    console.say("done", f"{sum(counts)} answers of {len(counts)} raters · eve rate tally {settings.study}")
+    console.say("done", f"{sum(counts)} answers of {len(counts)} raters · eve rate analyze {settings.study}")
 
 
-def tally(settings: TallySettings) -> None:
-    """Counts, writes the files and prints the tables."""
-    from eve_cli.rating import analyze as counting
+def analyze(settings: AnalyzeSettings) -> None:
+    """Reads the votes, writes the analysis and prints the tables."""
     from eve_cli.rating import summary
+    from eve_cli.rating.votes import read_votes
 
-    counted = counting.count(settings)
-    for note in counted.notes:
+    votes = read_votes(settings)
+    for note in votes.notes:
         console.say("note", note)
-    told = summary.write(counted, settings.out or settings.study)
-    console.result(json.dumps(told.values) if settings.json else told.text)
+    analysis = summary.write(votes, settings.out or settings.study)
+    console.result(json.dumps(analysis.values) if settings.json else analysis.text)
 
 
-add_command(app, "make", MakeSettings, make)
+add_command(app, "create", CreateSettings, create)
 add_command(app, "serve", ServeSettings, serve)
-add_command(app, "tally", TallySettings, tally)
+add_command(app, "analyze", AnalyzeSettings, analyze)

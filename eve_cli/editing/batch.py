@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.models.spec import ModelSpec
+from eve_cli.storage import jsonl
 
 RESULTS = "results.jsonl"
 
@@ -71,22 +71,13 @@ def run(
 
 
 def before(results: Path) -> dict[str, Result]:
-    """The rows that are done according to a file of results, by their keys; half a line at its end is nothing."""
-    done: dict[str, Result] = {}
+    """The rows that are done according to a file of results, by their keys; half a line at its end is ignored."""
     try:
-        lines = results.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(jsonl.read_log(results))
+    except OSError as error:
         raise OutputError(f"{results}: this file of results cannot be read ({error}).") from error
-    for text in lines:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("status") == "done" and {"key", "output"} <= line.keys():
-            done[line["key"]] = line
-    return done
+    done = (line for line in lines if line is not None and line.get("status") == "done")
+    return {line["key"]: line for line in done if {"key", "output"} <= line.keys()}
 
 
 def _result(row: Row, callbacks: EditCallbacks, models: ModelCache) -> Result:
@@ -135,7 +126,6 @@ def _facts(result: pipeline.EditResult) -> Result:
 
 def _append(results: Path, result: Result) -> None:
     try:
-        with open(results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(result, ensure_ascii=False) + "\n")
+        jsonl.append(results, result)
     except OSError as error:
         raise OutputError(f"{results}: cannot write ({(error.strerror or str(error)).lower()}).") from error

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,8 @@ from eve_cli.errors import EveError, InputError, UsageError
 from eve_cli.media import input_resolver
 from eve_cli.methods.registry import option_fields
 from eve_cli.settings import field_types
+from eve_cli.storage import jsonl
+from eve_cli.storage.hashing import json_sha256
 
 VIDEOS = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"),
@@ -43,7 +43,7 @@ class Row:
         """Changes with anything that the result depends on."""
         assert self.request is not None
         kept = [self.request.input, str(self.request.output), self.request.recorded()]
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        return json_sha256(kept)[:16]
 
 
 def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: Path) -> list[Row]:
@@ -100,15 +100,7 @@ def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(source: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{source}: line {number} is not JSON ({error}).") from error
-        if not isinstance(values, dict):
-            raise UsageError(f'{source}: line {number} must be an object, such as {{"input": "clip.mp4"}}.')
+    for _, values in jsonl.parse(text, str(source), UsageError):
         yield {_plain(name): value for name, value in values.items() if value is not None}
 
 
@@ -133,8 +125,8 @@ def _request(values: dict[str, Any], home: Path, out: Path, own: set[str]) -> Ed
         values["output"] = _inside(Path(str(values["output"])), out)
     request = EditRequest.of(values, "row")
     if request.seed is None:
-        facts = json.dumps([Path(request.input).name, request.recorded()], sort_keys=True)
-        request = request.changed(seed=int(hashlib.sha256(facts.encode()).hexdigest()[:7], 16))
+        facts = [Path(request.input).name, request.recorded()]
+        request = request.changed(seed=int(json_sha256(facts)[:7], 16))
     return request.changed(output=request.output or out / default_output(request))
 
 

@@ -20,7 +20,7 @@ from eve_cli.editing.progress import EditCallbacks, Timings
 from eve_cli.editing.render import render
 from eve_cli.editing.request import EditRequest, check_output, default_output
 from eve_cli.editing.resolve import resolve
-from eve_cli.editing.run_dir import RunDir, write_atomically
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
@@ -32,6 +32,7 @@ from eve_cli.runtime import distributed
 from eve_cli.runtime.environment import versions
 from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
+from eve_cli.storage.atomic import write_bytes
 
 Load = Callable[[ModelSpec], LoadedModel]
 
@@ -152,7 +153,7 @@ def run(plan: EditPlan, model: LoadedModel, run_dir: RunDir, callbacks: EditCall
     timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
     timings.peak_bytes, timings.windows, timings.fallbacks = peak.taken(), len(run_dir.saved), runner.taken
     record = beside(plan.edit.output, ".run.json")
-    write_atomically(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
+    write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
     if plan.edit.run_dir is None:
         run_dir.remove()
     return EditResult(plan.edit.output, record, plan, change, notes, timings)

@@ -23,7 +23,7 @@ from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.resolve import resolve
-from eve_cli.editing.run_dir import RunDir, write_atomically
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
@@ -31,6 +31,7 @@ from eve_cli.methods.options import SDEditOptions
 from eve_cli.methods.registry import METHODS, spec
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.runtime.guard import Event, Guard
+from eve_cli.storage.atomic import write_bytes
 
 Show = Literal["three", "all"]
 SHOWN_HEIGHT, WHOLE = 360, 4
@@ -148,7 +149,7 @@ def scan(
     frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings, times)
     shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
     content = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
-    write_atomically(file, json.dumps(content).encode())
+    write_bytes(file, json.dumps(content).encode())
     return shots, times
 
 

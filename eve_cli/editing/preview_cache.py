@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from eve_cli.editing.edit_plan import EditPlan
-from eve_cli.editing.provenance import describe_input
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import OutputError
 from eve_cli.models.loading import LoadedModel, plan_model
 from eve_cli.runtime.environment import versions
+from eve_cli.storage.atomic import link_or_copy
+from eve_cli.storage.hashing import content_sha256, json_sha256
 from eve_cli.storage.paths import cache
 
 FOLDER = "previews"
@@ -41,14 +40,14 @@ class PreviewCache:
         editor, source = model.editor, [getattr(request, name) for name in OF_SOURCE]
         threads = torch.get_num_threads() if editor.device.type == "cpu" else 0
         machine = [str(editor.device), str(getattr(editor, "dtype", "")), threads, versions()]
-        facts = [describe_input(request.input)["sha256"], source, plan_model(model), machine]
-        self.path = cache() / FOLDER / _digest(facts)
+        facts = [content_sha256(Path(request.input)), source, plan_model(model), machine]
+        self.path = cache() / FOLDER / json_sha256(facts)[:24]
 
     def run_dir(self, plan: EditPlan) -> RunDir:
         """The run directory of a plan's windows."""
         settings = {name: value for name, value in plan.provenance.settings.items() if name not in ELSEWHERE}
         windows = [[window.index, window.start, window.stop, window.overlap] for window in plan.windows]
-        return RunDir(self.path / _digest([settings, windows]), self.path / "source")
+        return RunDir(self.path / json_sha256([settings, windows])[:24], self.path / "source")
 
     def open(self, plan: EditPlan) -> RunDir:
         """The same directory, ready to be written to; OutputError if it cannot be."""
@@ -94,17 +93,6 @@ def tidy() -> None:
 
 def _link(source: Path, target: Path) -> None:
     """One file under two names, or a copy where the two directories are on different disks."""
-    try:
+    with suppress(OutputError):
         if not target.exists():
-            os.link(source, target)
-    except OSError:
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            shutil.copyfile(source, part)
-            os.replace(part, target)
-        except OSError:
-            part.unlink(missing_ok=True)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+            link_or_copy(source, target)

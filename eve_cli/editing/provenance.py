@@ -1,9 +1,7 @@
 """run.json: what a result was made from, so that the edit can be repeated, and the checks that nothing has changed."""
 
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from eve_cli.editing.edit_plan import FORMAT, EditPlan
 from eve_cli.errors import InputError, ModelError, UsageError
 from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
+from eve_cli.storage.hashing import content_sha256
 
 
 def check_input(path: str, start: float | None, end: float | None) -> VideoInfo:
@@ -23,14 +22,14 @@ def check_input(path: str, start: float | None, end: float | None) -> VideoInfo:
 
 def describe_input(path: str) -> dict[str, str]:
     """Name and sha256 of the input; of a folder, over the names and contents of its files."""
-    return {"name": Path(path).name, "sha256": _hash(Path(path))}
+    return {"name": Path(path).name, "sha256": content_sha256(Path(path))}
 
 
 def check_same_input(path: str, recorded: Mapping[str, str]) -> None:
     """InputError unless the input is the one that was edited."""
     if not Path(path).exists():
         raise InputError(f"{path}: this input is no longer there; put it back to do the edit again.")
-    if _hash(Path(path)) != recorded["sha256"]:
+    if content_sha256(Path(path)) != recorded["sha256"]:
         raise InputError(
             f"{path}: this is not the file that was edited (its sha256 is not {recorded['sha256'][:12]}…)."
         )
@@ -72,22 +71,3 @@ def complete(plan: EditPlan, events: list[dict[str, Any]]) -> dict[str, Any]:
 def result_of(path: Path, record: dict[str, Any]) -> Path:
     """The result of a run.json, which is beside it."""
     return path.with_name(record.get("output", path.name.removesuffix(".run.json") + ".mp4"))
-
-
-def _hash(path: Path) -> str:
-    files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
-    stamps = tuple((each.stat().st_mtime_ns, each.stat().st_size) for each in files)
-    return _hash_of(path, tuple(files), stamps)
-
-
-@lru_cache(maxsize=64)
-def _hash_of(path: Path, files: tuple[Path, ...], stamps: tuple[tuple[int, int], ...]) -> str:
-    """The hash, once for as long as the files stay as they are."""
-    digest = hashlib.sha256()
-    for file in files:
-        if path.is_dir():
-            digest.update(file.name.encode())
-        with open(file, "rb") as content:
-            while part := content.read(1 << 20):
-                digest.update(part)
-    return digest.hexdigest()

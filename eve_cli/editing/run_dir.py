@@ -1,7 +1,6 @@
 """The run directory of an edit: finished work on disk, so that an edit can be killed at any moment and resumed."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.errors import OutputError, UsageError
+from eve_cli.storage.atomic import write_bytes
 
 BLOCK = 32
 """Frames in one file of the source."""
@@ -66,7 +66,7 @@ class RunDir:
 
     def save_plan(self, plan: EditPlan) -> None:
         """Writes the plan: from here on the run can be resumed."""
-        write_atomically(self.plan_path, json.dumps(plan.as_json(), indent=1).encode())
+        write_bytes(self.plan_path, json.dumps(plan.as_json(), indent=1).encode())
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -76,11 +76,11 @@ class RunDir:
 
     def add_event(self, event: dict[str, Any]) -> None:
         """Records an event, for a resumed run and for run.json."""
-        write_atomically(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
+        write_bytes(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
 
     def save_pixels(self, block: int, pixels: Tensor) -> None:
         """Keeps a block of small source frames, uint8 (frames, 3, height, width)."""
-        write_atomically(self._block("pixels", block), save({"pixels": pixels.contiguous()}))
+        write_bytes(self._block("pixels", block), save({"pixels": pixels.contiguous()}))
 
     def block_pixels(self, block: int) -> Tensor:
         """All small source frames of a block."""
@@ -93,7 +93,7 @@ class RunDir:
 
     def save_latents(self, block: int, latents: Tensor) -> None:
         """Keeps the latents (frames, c, h, w) of a block."""
-        write_atomically(self._block("latents", block), save({"latents": latents.cpu().contiguous()}))
+        write_bytes(self._block("latents", block), save({"latents": latents.cpu().contiguous()}))
 
     def source(self, frames: range, name: Literal["latents", "pixels"] = "latents") -> Tensor:
         """The source's latents (frames, c, h, w), or its `pixels` as uint8 (frames, 3, height, width)."""
@@ -111,7 +111,7 @@ class RunDir:
     def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
         """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect on the new."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
-        write_atomically(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        write_bytes(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
         self.saved.append(index)
 
     def window(self, index: int) -> Tensor:
@@ -134,17 +134,3 @@ class RunDir:
     def window_path(self, index: int) -> Path:
         """The file of a window."""
         return self.path / "windows" / f"{index:06d}.safetensors"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file is there whole, or not at all; OutputError if the disk is full."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write ({(error.strerror or str(error)).lower()}).") from error

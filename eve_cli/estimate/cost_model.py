@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,8 +15,7 @@ from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
 from eve_cli.editing.edit_plan import EditPlan
-from eve_cli.editing.run_dir import BLOCK, write_atomically
-from eve_cli.errors import EveError
+from eve_cli.editing.run_dir import BLOCK
 from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
@@ -28,6 +25,8 @@ from eve_cli.models.finetuned import TunedEditor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime.oom import Fallback
 from eve_cli.settings import to_mapping
+from eve_cli.storage.cache import JsonTable
+from eve_cli.storage.hashing import json_sha256
 from eve_cli.storage.paths import cache
 
 if TYPE_CHECKING:
@@ -66,9 +65,9 @@ class CostModel:
             str(model.editor.dtype),
             [r.name for r in fallbacks],
         ]
-        self.key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-        self.path = cache() / FILE
-        self.known: dict[str, Cost] = {name: Cost(*row) for name, row in self._read().get(self.key, {}).items()}
+        self.key = json_sha256(facts)[:16]
+        self.table = JsonTable(cache() / FILE, KEPT)
+        self.known: dict[str, Cost] = {name: Cost(*row) for name, row in (self.table.get(self.key) or {}).items()}
         self.counted = len(self.known)
 
     @cached_property
@@ -176,25 +175,10 @@ class CostModel:
         picture = torch.zeros(1, 3, height, width, device=self.meta_copy.device)
         return detail.apply(picture, detail.plan(small, small, small[None].expand(2, -1, -1, -1, -1)).frame(0))
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            read = json.loads(self.path.read_text(encoding="utf-8"))
-            return read if isinstance(read, dict) else {}
-        except (OSError, ValueError):
-            return {}
-
     def save(self) -> None:
-        """Keeps what was counted."""
-        if len(self.known) == self.counted:
-            return
-        rows = {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()}
-        others = {key: value for key, value in self._read().items() if key != self.key}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = dict([*others.items(), (self.key, rows)][-KEPT:])
-            write_atomically(self.path, json.dumps(kept).encode())
-        except (OSError, EveError):
-            pass
+        """Stores what was counted."""
+        if len(self.known) > self.counted:
+            self.table.set(self.key, {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()})
 
 
 def finetuning_cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:

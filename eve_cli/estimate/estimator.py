@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from eve_cli.editing.edit_plan import EditPlan
-from eve_cli.errors import NoEstimate
+from eve_cli.errors import EstimateError
 from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.flops import Cost, weight_bytes
 from eve_cli.estimate.history import History, Rate, Run
@@ -22,6 +20,7 @@ from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
 from eve_cli.runtime.oom import Fallback, groups_of, modules_of
+from eve_cli.storage.hashing import json_sha256
 
 if TYPE_CHECKING:
     from eve_cli.editing.pipeline import EditResult
@@ -86,7 +85,7 @@ def estimate_edit(
     fallbacks: Sequence[Fallback] = (),
     rates: Mapping[str, Rate] | None = None,
 ) -> Estimate:
-    """The estimate of a plan; NoEstimate for a method whose work depends on the values that it computes.
+    """The estimate of a plan; EstimateError for a method whose work depends on the values that it computes.
 
     `fallbacks` are ways to need less that are taken from the start; `rates` were just measured, and stand in where
     there is no past run.
@@ -96,7 +95,9 @@ def estimate_edit(
     try:
         costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
-        raise NoEstimate(f"The work of {plan.edit.method} depends on the clip, so it cannot be estimated.") from error
+        raise EstimateError(
+            f"The work of {plan.edit.method} depends on the clip, so it cannot be estimated."
+        ) from error
     megapixels = info.width * info.height / 1e6 * plan.frames
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}
@@ -152,7 +153,7 @@ def remember(estimate: Estimate, result: EditResult, model: LoadedModel, started
 
 def _key(model: LoadedModel, plan: EditPlan) -> str:
     """What past runs must share besides the machine: the weights and the method."""
-    weights = hashlib.sha256(json.dumps(model.hashes, sort_keys=True).encode()).hexdigest()[:8]
+    weights = json_sha256(model.hashes)[:8]
     return f"{model.editor.settings.name} {weights} {plan.edit.method}"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.errors import InputError
 from eve_cli.evaluation import truth
+from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import MethodOptions, PerFrameOptions
 from eve_cli.methods.registry import METHODS
@@ -229,7 +230,7 @@ class Compared:
     @property
     def verdict(self) -> str:
         """`better`, `worse` or `tie`."""
-        if self.low <= 0 <= self.high or math.isnan(self.mean):
+        if not (self.low > 0 or self.high < 0):
             return "tie"
         return "better" if (self.mean > 0) == (self.better > 0) else "worse"
 
@@ -238,8 +239,8 @@ def compare(values: Mapping[str, Mapping[str, Sequence[float]]], name: str, othe
     """Paired differences of two lines, edit by edit, with 95 % bootstrap intervals (every edit has its own scene)."""
     out = {}
     for column in COLUMNS:
-        a, b = (torch.tensor(values[row][column.name]) for row in (name, other))
-        mean, low, high = truth.confidence((a - b) * column.scale)
+        a, b = (np.array(values[row][column.name]) for row in (name, other))
+        mean, low, high = bootstrap((a - b) * column.scale)
         out[column.name] = Compared(mean, low, high, column.better)
     return out
 
@@ -255,7 +256,7 @@ def markdown(values: Mapping[str, Mapping[str, Sequence[float]]], reference: str
         against = compare(values, name, reference) if name != reference and reference in values else {}
         cells = [name]
         for column in COLUMNS:
-            mean, low, high = truth.confidence(torch.tensor(row[column.name]) * column.scale)
+            mean, low, high = bootstrap(np.array(row[column.name]) * column.scale)
             sign = {"better": " ▲", "worse": " ▼"}.get(against[column.name].verdict, "") if against else ""
             d = column.digits
             cells.append(f"{mean:.{d}f} [{low:.{d}f}, {high:.{d}f}]{sign}")

@@ -11,9 +11,10 @@ from typing import Any
 from eve_cli.errors import InputError, UsageError
 from eve_cli.evaluation import results
 from eve_cli.evaluation.report import plots
-from eve_cli.evaluation.results import Results, Row, plain
+from eve_cli.evaluation.results import EditScores, Results, plain
 from eve_cli.evaluation.statistics import paired
 from eve_cli.evaluation.summary import ARROWS, decimals, number, verdict
+from eve_cli.storage.atomic import write_text
 
 
 def opened(named: str) -> tuple[str, Results, str]:
@@ -54,7 +55,7 @@ def compare(one: str, other: str, seed: int = 0) -> dict[str, Any]:
     return {"one": name_a, "other": name_b, "edits": len(shared), "columns": columns, "skipped": skipped}
 
 
-def _paired(pairs: list[tuple[Row, Row]], column: str, better: int, seed: int) -> dict[str, Any]:
+def _paired(pairs: list[tuple[EditScores, EditScores]], column: str, better: int, seed: int) -> dict[str, Any]:
     values = [[side.values.get(column, float("nan")) for side in pair] for pair in pairs]
     sign = better or 1
     found = paired([v[0] for v in values], [v[1] for v in values], [pair[0].video for pair in pairs], seed=seed)
@@ -93,12 +94,11 @@ def write(folder: Path, told: Mapping[str, Any], one: str, other: str) -> None:
     """compare.json, compare.md, and a plot for each column."""
     folder.mkdir(parents=True, exist_ok=True)
     results.write_json(folder / "compare.json", told)
-    results.write_text(folder / "compare.md", markdown(told) + "\n")
+    write_text(folder / "compare.md", markdown(told) + "\n")
     (_, a, method_a), (_, b, method_b) = opened(one), opened(other)
     theirs = {row.id: row for row in b.rows[method_b]}
     rows = [(row, theirs[row.id]) for row in a.rows[method_a] if row.id in theirs]
     for name in told["columns"]:
         values = [[side.values.get(name, float("nan")) for side in pair] for pair in rows]
-        drawn = plots.against([v[0] for v in values], [v[1] for v in values], name, told["one"], told["other"])
-        if drawn is not None:
-            drawn.save(folder / name)
+        a_values, b_values = [v[0] for v in values], [v[1] for v in values]
+        plots.write_comparison(folder / name, a_values, b_values, name, told["one"], told["other"])

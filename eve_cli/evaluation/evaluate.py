@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import time
@@ -24,7 +23,6 @@ from eve_cli.evaluation.results import (
     plain,
     write_csv,
     write_json,
-    write_text,
 )
 from eve_cli.evaluation.run import SCORES, Progress, Run, judges
 from eve_cli.evaluation.sets import EvalSet
@@ -33,6 +31,8 @@ from eve_cli.evaluation.weights import Weights
 from eve_cli.runtime.device import pick_device
 from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
+from eve_cli.storage.atomic import write_text
+from eve_cli.storage.hashing import file_sha256
 
 MARKDOWN = "summary.md"
 FORMAT = 1
@@ -105,7 +105,7 @@ def evaluate(
                 "name": asked.name,
                 "whole": asked.whole,
                 "edits": len(asked.pairs),
-                "files": [{"name": file.name, "sha256": _sha256(file)} for file in asked.files],
+                "files": [{"name": file.name, "sha256": file_sha256(file)} for file in asked.files],
                 "notes": list(asked.notes),
             },
             "methods": list(asked.methods),
@@ -142,8 +142,3 @@ def _used(weights: Weights) -> list[dict[str, Any]]:
             except (EveError, OSError):  # a folder of words alone
                 continue
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor
 from eve_cli.errors import EveError, InputError
 from eve_cli.evaluation.metrics.base import Cache, Judged
 from eve_cli.evaluation.pairs import Footage, Pair
-from eve_cli.media.threads import ahead
+from eve_cli.media.threads import read_ahead
 
 Align = Literal["first", "spread"]
 AHEAD = 2  # edits that are decoded while the networks work
@@ -56,7 +56,7 @@ class Loader:
 
     def load_all(self, wanted: Iterable[tuple[str, Pair]]) -> Iterator[Loaded]:
         """The edits of (method, pair), in order, decoded ahead of whoever takes them."""
-        return ahead((self.load(method, pair) for method, pair in wanted), AHEAD)
+        return read_ahead((self.load(method, pair) for method, pair in wanted), AHEAD)
 
     def load(self, method: str, pair: Pair) -> Loaded:
         """One edit; what is wrong with it becomes its `error`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from eve_cli.errors import InputError
 from eve_cli.evaluation.metrics.base import Column
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import write_text
 
 FACTS = ("method", "id", "video", "task", "frames")
 TEXTS = ("notes", "error")
@@ -20,7 +20,7 @@ RUN, PER_EDIT, SUMMARY, PAGE = "run.json", "per_edit.csv", "summary.json", "inde
 
 
 @dataclass
-class Row:
+class EditScores:
     """One edit of one method: a value for each column (NaN where there is none), and why something is missing."""
 
     method: str
@@ -38,7 +38,7 @@ class Results:
     """The columns of a run, and its rows by method, each with the same edits in the same order."""
 
     columns: Sequence[Column]
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[EditScores]]
 
     def values(self, method: str, column: str) -> list[float]:
         """A column of a method, in the order of its rows."""
@@ -54,7 +54,7 @@ class Results:
         return list(dict.fromkeys(row.task for rows in self.rows.values() for row in rows))
 
     @property
-    def failed(self) -> list[Row]:
+    def failed(self) -> list[EditScores]:
         """The rows that could not be judged, or not by every metric."""
         return [row for rows in self.rows.values() for row in rows if row.error]
 
@@ -72,7 +72,7 @@ def write_csv(path: Path, results: Results) -> None:
                 writer.writerow([*facts, *("0.000000" if v == "-0.000000" else v for v in values), *_texts(row)])
 
 
-def _texts(row: Row) -> tuple[str, str]:
+def _texts(row: EditScores) -> tuple[str, str]:
     return "; ".join(row.notes), row.error
 
 
@@ -81,9 +81,9 @@ def read(folder: Path) -> Results:
     told = read_json(folder / RUN)
     try:
         columns = [Column(**{**column, "anchors": {}}) for column in told["columns"]]
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[EditScores]] = {}
         for cells in _csv_rows(folder / PER_EDIT):
-            row = Row(cells["method"], cells["id"], cells["video"], cells["task"], int(cells["frames"]))
+            row = EditScores(cells["method"], cells["id"], cells["video"], cells["task"], int(cells["frames"]))
             row.values = {column.name: float(cells[column.name]) for column in columns}
             row.notes, row.error = [cells["notes"]] if cells["notes"] else [], cells["error"]
             found.setdefault(row.method, []).append(row)
@@ -116,17 +116,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """JSON whole or not at all; NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file whole or not at all."""
-    file = AtomicFile(str(path))
-    try:
-        file.path.write_text(text, encoding="utf-8")
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
 
 
 def plain(value: Any) -> Any:

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli import registry
-from eve_cli.editing.provenance import describe_input
 from eve_cli.errors import EveError, OutOfMemory, UsageError
 from eve_cli.evaluation import media
 from eve_cli.evaluation.judging import Loaded, Loader, Rule
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.metrics.base import Cache, Column, Judged, Metric
 from eve_cli.evaluation.pairs import Pair
-from eve_cli.evaluation.results import Results, Row
+from eve_cli.evaluation.results import EditScores, Results
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.weights import Weights
+from eve_cli.storage import jsonl
+from eve_cli.storage.hashing import content_sha256
 
 SCORES, FEATURES = "scores.jsonl", "features"
 Progress = Callable[[int, int], None]
@@ -96,14 +97,13 @@ class Run:
     rule: Rule = field(default_factory=Rule)
     videos: bool = True
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    hashes: dict[Path, str] = field(default_factory=dict)
     salt: str = ""  # the networks that are here, on which the scores of some metrics depend
 
     def score(self, asked: EvalSet, judges: Judges, progress: Progress = lambda done, of: None) -> Results:
         """Every edit of every method by every metric; what the folder holds already is not computed again."""
         self.kept = dict(self._read())
         rows = {
-            (method, pair.id): Row(method, pair.id, pair.video, pair.task)
+            (method, pair.id): EditScores(method, pair.id, pair.video, pair.task)
             for method, pairs in asked.methods.items()
             for pair in pairs
         }
@@ -113,11 +113,9 @@ class Run:
             for metric in judges.ready.values():
                 metric.open()
         loader = Loader(self.rule, Cache(self.folder / FEATURES))
-        with (self.folder / SCORES).open("a", encoding="utf-8") as log:
-            log.write("\n" if log.tell() else "")  # the last line may have been cut short
-            for done, loaded in enumerate(loader.load_all(todo), 1):
-                self._judge(loaded, judges, rows[loaded.method, loaded.pair.id], log)
-                progress(done, len(todo))
+        for done, loaded in enumerate(loader.load_all(todo), 1):
+            self._judge(loaded, judges, rows[loaded.method, loaded.pair.id])
+            progress(done, len(todo))
         for method, pair in order:
             self._collect(pair, judges, rows[method, pair.id])
         return Results(
@@ -131,7 +129,7 @@ class Run:
         shown = self.shown(pair).values() if self.videos else ()
         return any(key not in self.kept for key in self._keys(pair, judges)) or not all(p.is_file() for p in shown)
 
-    def _judge(self, loaded: Loaded, judges: Judges, row: Row, log: Any) -> None:
+    def _judge(self, loaded: Loaded, judges: Judges, row: EditScores) -> None:
         if loaded.clip is None:
             row.error = loaded.error
             return
@@ -155,11 +153,10 @@ class Run:
                 "notes": clip.notes[:shared] + clip.notes[own:],
             }
             told = {"key": key, "method": row.method, "id": row.id, "metric": name}
-            log.write(json.dumps(told | self.kept[key]) + "\n")
-            log.flush()
+            jsonl.append(self.folder / SCORES, told | self.kept[key])
         row.error = "; ".join(reasons)
 
-    def _collect(self, pair: Pair, judges: Judges, row: Row) -> None:
+    def _collect(self, pair: Pair, judges: Judges, row: EditScores) -> None:
         for key, name in self._keys(pair, judges).items() if pair.edited else ():
             found = self.kept.get(key, {"values": {}, "notes": [], "frames": row.frames})
             row.frames = found["frames"]
@@ -192,22 +189,14 @@ class Run:
         }
 
     def _hash(self, path: Path | None) -> str:
-        if path is None or not path.exists():
-            return ""
-        if path not in self.hashes:
-            self.hashes[path] = describe_input(str(path))["sha256"]
-        return self.hashes[path]
+        return "" if path is None or not path.exists() else content_sha256(path)
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The scores that were kept; a line cut short is passed over."""
-        path = self.folder / SCORES
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            if not line:
-                continue
+        for line in jsonl.read_log(self.folder / SCORES):
             try:
-                kept = json.loads(line)
-                yield kept["key"], {name: kept[name] for name in ("frames", "values", "notes")}
-            except (ValueError, KeyError, TypeError):
+                yield line["key"], {name: line[name] for name in ("frames", "values", "notes")}  # pyright: ignore
+            except (KeyError, TypeError):
                 continue
 
 

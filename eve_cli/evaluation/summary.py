@@ -9,7 +9,7 @@ from typing import Any
 from eve_cli.evaluation.metrics.base import Column
 from eve_cli.evaluation.results import Results, described
 from eve_cli.evaluation.sets import COPIED, EvalSet
-from eve_cli.evaluation.statistics import cluster_bootstrap, paired
+from eve_cli.evaluation.statistics import bootstrap, paired
 
 ARROWS = {1: "↑", -1: "↓", 0: " "}
 MARKS = {"better": " ▲", "worse": " ▼", "tie": ""}
@@ -59,7 +59,7 @@ def _method(results: Results, method: str, seed: int) -> dict[str, Any]:
 
 
 def _cell(values: Sequence[float], videos: Sequence[str], seed: int) -> dict[str, Any]:
-    mean, low, high = cluster_bootstrap(values, videos, seed=seed)
+    mean, low, high = bootstrap(values, videos, seed=seed)
     return {"n": sum(map(math.isfinite, values)), "of": len(values), "mean": mean, "low": low, "high": high}
 
 

@@ -1,25 +1,27 @@
-"""Measures that need the true edit, which the world knows. All take pictures in [0, 1] and give a value a row.
+"""Metrics against the true edit, known for scenes of the world. All take pictures in [0, 1], one value per row.
 
 With x the source, y* the true edit and y the output, M is where y* differs from x by more than 8/255, and "outside" is
 what lies further than ``MARGIN`` from M. Pictures are (n, 3, h, w) or clips (n, frames, 3, h, w); values are (n,), and
-NaN where there is nothing to measure.
+NaN where they are undefined.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.sample import changed_region
+from eve_cli.perception.flow import warp
 
 MARGIN = 3  # pixels around the change that count neither as changed nor as untouched
-LEAST_OUTSIDE = 0.02  # share of the pixels that must be untouched for them to be measured
+LEAST_OUTSIDE = 0.02  # smallest share of untouched pixels for a value
 LEVELS = 255
-WINDOW = 7  # pixels of a surrounding; its reach is the margin, so that no window outside sees M
-SUCCESS = {  # least and most; where they come from: benchmarks/faults.py and docs/experiments.md
+WINDOW = 7  # pixels of a local mean; its radius is the margin, so that no window outside overlaps M
+SUCCESS = {  # lower and upper bounds, from benchmarks/faults.py and docs/experiments.md
     "edit_acc": (0.5, math.inf),
     "edit_amount": (0.7, 1.3),
     "edit_colour": (0.0, 13.0),
@@ -29,64 +31,63 @@ SUCCESS = {  # least and most; where they come from: benchmarks/faults.py and do
     "motion_ratio": (0.3, 1.8),
     "detail_ratio": (0.6, 1.5),
 }
-STILL = 2 / 255  # a clip that changes less from frame to frame stands still
+STILL = 2 / 255  # a clip that changes less from frame to frame is still
 
 
 def edit_acc(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     """1 - |y - y*|^2 / |x - y*|^2 over M: 1 perfect, 0 untouched, below 0 worse."""
-    asked, wrong = _in_change(source, truth, truth - source, output - truth)
-    return _share(asked.square().sum(1) - wrong.square().sum(1), asked.square().sum(1))
+    target, error = _in_change(source, truth, truth - source, output - truth)
+    return _ratio(target.square().sum(1) - error.square().sum(1), target.square().sum(1))
 
 
 def edit_amount(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """<y - x, y* - x> / |y* - x|^2 over M: how much of the edit is made; 1 whole, 0.5 half, above 1 overdone."""
-    asked, made = _in_change(source, truth, truth - source, output - source)
-    return _share((asked * made).sum(1), asked.square().sum(1))
+    """<y - x, y* - x> / |y* - x|^2 over M: the amount of the edit; 1 complete, 0.5 half, above 1 excessive."""
+    target, change = _in_change(source, truth, truth - source, output - source)
+    return _ratio((target * change).sum(1), target.square().sum(1))
 
 
 def edit_direction(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """The cosine of y - x and y* - x over M: whether what changed is what was asked, however much; 0 if nothing did."""
-    asked, made = _in_change(source, truth, truth - source, output - source)
-    return _share((asked * made).sum(1), asked.norm(dim=1) * made.norm(dim=1).clamp_min(1e-6))
+    """The cosine of y - x and y* - x over M: the direction of the change, whatever its amount; 0 without a change."""
+    target, change = _in_change(source, truth, truth - source, output - source)
+    return _ratio((target * change).sum(1), target.norm(dim=1) * change.norm(dim=1).clamp_min(1e-6))
 
 
 def edit_colour(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """How far the mean colour of what changes is off, in levels of 255: the channel that is off most."""
+    """Error of the mean colour over M, in levels of 255, of the worst channel."""
     mask = changed_region(source, truth)
     channels = ((output - truth) * mask.unsqueeze(-3)).unbind(-3)
     count = mask.flatten(1).sum(1)
-    means = [_share(channel.flatten(1).sum(1), count) for channel in channels]
+    means = [_ratio(channel.flatten(1).sum(1), count) for channel in channels]
     return torch.stack(means, 1).abs().amax(1) * LEVELS
 
 
 def bg_psnr(source: Tensor, truth: Tensor, output: Tensor, margin: int = MARGIN) -> Tensor:
-    """PSNR in dB of the output against the true edit outside; large pictures may ask for a wider margin."""
-    mean = _outside_mean(source, truth, (output - truth).square().mean(-3), margin)
-    return -10 * torch.log10(mean.clamp_min(1e-10))
+    """PSNR in dB of the output against the true edit outside; large pictures may need a wider margin."""
+    return to_decibels(_outside_mean(source, truth, (output - truth).square().mean(-3), margin))
 
 
 def bg_ssim(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
     """Structural similarity of the output and the true edit outside."""
-    return _outside_mean(source, truth, _ssim_map(output, truth))
+    return _outside_mean(source, truth, ssim_map(output, truth, local_mean))
 
 
 def leak(source: Tensor, truth: Tensor, output: Tensor, untouched: Tensor) -> Tensor:
-    """Mean |output - untouched| outside, in levels of 255; `untouched` is the source as the model's codec gives it.
+    """Mean |output - untouched| outside, in levels of 255; `untouched` is the source after the model's VAE.
 
-    What an edit does where it should do nothing, without the faults of the codec.
+    The change where none was requested, without the reconstruction error of the VAE.
     """
     return _outside_mean(source, truth, (output - untouched).abs().mean(-3)) * LEVELS
 
 
 def colour_bias(source: Tensor, truth: Tensor, output: Tensor) -> Tensor:
-    """How far the mean colour outside is off, in levels of 255: the channel that is off most."""
+    """Error of the mean colour outside, in levels of 255, of the worst channel."""
     channels = (output - truth).unbind(-3)
     return torch.stack([_outside_mean(source, truth, c) for c in channels], 1).abs().amax(1) * LEVELS
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
-    """Structural similarity of whole pictures, 1 if equal (Wang et al. 2004; an even window, the colours apart)."""
-    return _ssim_map(first, second).flatten(1).mean(1)
+    """SSIM of whole pictures, 1 if equal (Wang et al. 2004; a uniform window, each colour channel by itself)."""
+    return ssim_map(first, second, local_mean).flatten(1).mean(1)
 
 
 def _in_change(source: Tensor, truth: Tensor, *values: Tensor) -> list[Tensor]:
@@ -95,12 +96,12 @@ def _in_change(source: Tensor, truth: Tensor, *values: Tensor) -> list[Tensor]:
     return [(value * mask).flatten(1) for value in values]
 
 
-def _share(part: Tensor, whole: Tensor) -> Tensor:
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, part / whole.clamp_min(1e-9), torch.nan)
 
 
 def _outside_mean(source: Tensor, truth: Tensor, values: Tensor, margin: int = MARGIN) -> Tensor:
-    """The mean of values (n, ..., h, w) outside; NaN if hardly anything is."""
+    """The mean of values (n, ..., h, w) outside; NaN below a share of ``LEAST_OUTSIDE``."""
     mask = changed_region(source, truth)
     near = F.max_pool2d(mask.view(-1, 1, *mask.shape[-2:]), 2 * margin + 1, 1, margin).view(mask.shape)
     outside = (1 - near).flatten(1)
@@ -108,27 +109,35 @@ def _outside_mean(source: Tensor, truth: Tensor, values: Tensor, margin: int = M
     return torch.where(outside.mean(1) >= LEAST_OUTSIDE, mean, torch.nan)
 
 
-def _ssim_map(first: Tensor, second: Tensor) -> Tensor:
-    """SSIM around every pixel (n, ..., h, w), mean over the colours; windows are cut at the border."""
-    a, b = first, second
-    ma, mb = _smooth(a), _smooth(b)
-    va, vb, ab = _smooth(a * a) - ma * ma, _smooth(b * b) - mb * mb, _smooth(a * b) - ma * mb
+def ssim_map(first: Tensor, second: Tensor, smooth: Callable[[Tensor], Tensor]) -> Tensor:
+    """SSIM of the window around each pixel, mean over the colours (Wang et al. 2004, equation 13).
+
+    ``smooth`` takes (..., 3, h, w) to the weighted means over windows.
+    """
+    ma, mb = smooth(first), smooth(second)
+    va, vb = smooth(first * first) - ma * ma, smooth(second * second) - mb * mb
+    ab = smooth(first * second) - ma * mb
     c1, c2 = 0.01**2, 0.03**2
     return ((2 * ma * mb + c1) * (2 * ab + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))).mean(-3)
 
 
 def psnr(first: Tensor, second: Tensor) -> Tensor:
     """PSNR in dB for each first index."""
-    return -10 * torch.log10((first - second).square().flatten(1).mean(1).clamp_min(1e-10))
+    return to_decibels((first - second).square().flatten(1).mean(1))
+
+
+def to_decibels(mean_square: Tensor) -> Tensor:
+    """PSNR in dB of a mean squared error of pictures in [0, 1]; at most 100."""
+    return -10 * torch.log10(mean_square.clamp_min(1e-10))
 
 
 def warp_error(clips: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
-    """Mean squared difference between a frame and the next one brought back along the flow, where that is visible.
+    """Mean squared difference between a frame and the next one warped back along the flow, where that is visible.
 
     ``clips`` (n, frames, 3, h, w), ``flow`` (n, frames - 1, 2, h, w) in pixels, ``visible`` (n, frames - 1, h, w). A
-    still or frozen clip scores well: always show the true clip's own value beside it.
+    still or frozen clip scores well: always report the true clip's own value beside it.
     """
-    return _seen_mean((_brought_back(clips, flow) - clips[:, :-1]).square().mean(2), visible)
+    return _visible_mean((_warped_back(clips, flow) - clips[:, :-1]).square().mean(2), visible)
 
 
 def warp_excess(truth: Tensor, output: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
@@ -137,55 +146,48 @@ def warp_excess(truth: Tensor, output: Tensor, flow: Tensor, visible: Tensor) ->
 
 
 def flicker(truth: Tensor, output: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
-    """Mean |change| along the flow of what is wrong (y - y*) from a frame to the next; a lasting error is none."""
-    wrong = output - truth
-    return _seen_mean((_brought_back(wrong, flow) - wrong[:, :-1]).abs().mean(2), visible)
+    """Mean |change| of the error y - y* along the flow from a frame to the next; a constant error has none."""
+    error = output - truth
+    return _visible_mean((_warped_back(error, flow) - error[:, :-1]).abs().mean(2), visible)
 
 
 def motion_ratio(truth: Tensor, output: Tensor) -> Tensor:
-    """How much the output changes from frame to frame beside the true edit (root mean squares).
+    """The change from frame to frame relative to that of the true edit (root mean squares).
 
-    About 1 for any lively clip: flakes need not fall where they do in the true edit. NaN where that stands still.
+    About 1 for a moving clip: snowflakes need not fall where they do in the true edit. NaN where that is still.
     """
-    made, asked = (_rms(clips[:, 1:] - clips[:, :-1]) for clips in (output, truth))
-    return torch.where(asked > STILL, made / asked.clamp_min(STILL), torch.nan)
+    actual, target = (_rms(clips[:, 1:] - clips[:, :-1]) for clips in (output, truth))
+    return torch.where(target > STILL, actual / target.clamp_min(STILL), torch.nan)
 
 
 def detail_ratio(truth: Tensor, output: Tensor) -> Tensor:
-    """How much fine detail, that which differs from its surroundings, the output has beside the true edit."""
-    made, asked = (_rms(pictures - _smooth(pictures)) for pictures in (output, truth))
-    return torch.where(asked > STILL, made / asked.clamp_min(STILL), torch.nan)
+    """Fine detail (the difference from the local mean) relative to that of the true edit (root mean squares)."""
+    actual, target = (_rms(pictures - local_mean(pictures)) for pictures in (output, truth))
+    return torch.where(target > STILL, actual / target.clamp_min(STILL), torch.nan)
 
 
 def _rms(values: Tensor) -> Tensor:
     return values.square().flatten(1).mean(1).sqrt()
 
 
-def _smooth(pictures: Tensor) -> Tensor:
-    """The mean over a window around each pixel."""
+def local_mean(pictures: Tensor) -> Tensor:
+    """The mean over a window around each pixel (..., 3, h, w), cut at the border."""
     flat = pictures.reshape(-1, *pictures.shape[-3:])
     return F.avg_pool2d(flat, WINDOW, 1, WINDOW // 2, count_include_pad=False).view(pictures.shape)
 
 
-def _seen_mean(values: Tensor, visible: Tensor) -> Tensor:
+def _visible_mean(values: Tensor, visible: Tensor) -> Tensor:
     return (values * visible).flatten(1).sum(1) / visible.flatten(1).sum(1).clamp_min(1)
 
 
-def _brought_back(clips: Tensor, flow: Tensor) -> Tensor:
-    """All frames but the first (n, frames - 1, 3, h, w), each as seen from the one before."""
-    n, frames, _, height, width = clips.shape
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32), indexing="ij"
-    )
-    at_x = (x.to(flow) + flow[:, :, 0]) * 2 / (width - 1) - 1
-    at_y = (y.to(flow) + flow[:, :, 1]) * 2 / (height - 1) - 1
-    grid = torch.stack([at_x, at_y], -1).flatten(0, 1)
-    later = F.grid_sample(clips[:, 1:].flatten(0, 1), grid, align_corners=True, padding_mode="border")
-    return later.view(n, frames - 1, 3, height, width)
+def _warped_back(clips: Tensor, flow: Tensor) -> Tensor:
+    """All frames but the first (n, frames - 1, 3, h, w), each warped to the one before."""
+    later = clips[:, 1:]
+    return warp(later.flatten(0, 1), flow.flatten(0, 1)).view(later.shape)
 
 
 def matched_warp_error(clips: Tensor, reach: int = 4, window: int = 5) -> Tensor:
-    """Warp error of clips (n, frames, 3, h, w) along their own motion, found by block matching.
+    """Warp error of clips (n, frames, 3, h, w) along their own motion, estimated by block matching.
 
     For generated clips, which need not move as the true ones do. Each pixel follows the whole-pixel shift of up to
     ``reach`` in both directions whose squared difference is least over a ``window``.
@@ -205,7 +207,7 @@ def matched_warp_error(clips: Tensor, reach: int = 4, window: int = 5) -> Tensor
 
 
 def measures(source: Tensor, truth: Tensor, output: Tensor, flow: Tensor, visible: Tensor) -> dict[str, Tensor]:
-    """The measures by which clips succeed or fail, by name."""
+    """The metrics that decide whether a clip is a success, by name."""
     edit = source, truth, output
     return {
         "edit_acc": edit_acc(*edit),
@@ -220,23 +222,12 @@ def measures(source: Tensor, truth: Tensor, output: Tensor, flow: Tensor, visibl
 
 
 def success(source: Tensor, truth: Tensor, output: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
-    """Whether every measure of a clip lies within its bounds (n,); what cannot be measured is no fault.
+    """Whether every metric of a clip lies within its bounds (n,); undefined metrics (NaN) pass.
 
-    For edits with one right answer: an added thing may well stand elsewhere than in the true edit, and then fails.
+    For edits with one right answer: an added object may stand elsewhere than in the true edit, and then fails.
     """
-    found = measures(source, truth, output, flow, visible)
+    values = measures(source, truth, output, flow, visible)
     within = [
-        found[name].isnan() | ((found[name] >= low) & (found[name] <= high)) for name, (low, high) in SUCCESS.items()
+        values[name].isnan() | ((values[name] >= low) & (values[name] <= high)) for name, (low, high) in SUCCESS.items()
     ]
     return torch.stack(within).all(0)
-
-
-def confidence(values: Tensor, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of the finite values with a bootstrap interval (mean, low, high)."""
-    finite = values[torch.isfinite(values)]
-    if not len(finite):
-        return float("nan"), float("nan"), float("nan")
-    g = torch.Generator().manual_seed(seed)
-    means = finite[torch.randint(len(finite), (draws, len(finite)), generator=g)].mean(1)
-    low, high = means.quantile((1 - level) / 2), means.quantile((1 + level) / 2)
-    return float(finite.mean()), float(low), float(high)

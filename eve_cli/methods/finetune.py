@@ -17,7 +17,7 @@ from eve_cli.methods.base import Guidance
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from eve_cli.models.finetuned import TunedEditor, fingerprint
-from eve_cli.storage.cache import remembered
+from eve_cli.storage.cache import user_cached
 
 RARE = "sks"
 """The text that stands for the clip while it is learned: a rare string (there t*)."""
@@ -68,7 +68,7 @@ def finetuned(
         return tune(TunedEditor(editor, tuning.rank), frames, tuning, texts, progress).weights()
 
     with torch.inference_mode(False):
-        return TunedEditor(editor, tuning.rank, remembered("learned", digest.hexdigest(), make))
+        return TunedEditor(editor, tuning.rank, user_cached("learned", digest.hexdigest(), make))
 
 
 def tune(

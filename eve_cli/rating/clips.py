@@ -1,4 +1,4 @@
-"""Videos as any browser plays them: H.264, yuv420p, even sizes, no sound, no names inside."""
+"""Encodes videos for any browser: H.264, yuv420p, even sizes, no sound, no names in the metadata."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STILL = ("images", "picture")
 BLOCKS, SIDE = (8, 6), 40
 
 
-def rate(path: Path) -> Fraction | None:
-    """Frames a second of a video; None for pictures, which have none."""
+def frame_rate(path: Path) -> Fraction | None:
+    """Frames per second of a video; None for a folder of images."""
     with VideoReader(path) as reader:
         return None if reader.info.container in STILL else reader.info.fps
 
 
 def encode(source: Path, target: Path, longest: int, fps: Fraction) -> Fraction:
-    """Write a clip for the page, at most `longest` pixels a side; its length in seconds. Pictures get `fps`."""
+    """Encodes a clip, at most `longest` pixels a side, and returns its length in seconds. Images get `fps`."""
     with VideoReader(source) as reader:
         info = reader.info
     scale = min(1.0, longest / max(info.width, info.height))
@@ -29,20 +29,20 @@ def encode(source: Path, target: Path, longest: int, fps: Fraction) -> Fraction:
     return _write(VideoReader(source, size=size, fps=fps if still else None), target, fps if still else info.fps)
 
 
-def wreck(source: Path, target: Path, fps: Fraction) -> Fraction:
-    """Write what nobody can prefer: the clip as a few large blocks; its length in seconds."""
+def pixelate(source: Path, target: Path, fps: Fraction) -> Fraction:
+    """Encodes a clip as a few large blocks, for catch trials, and returns its length in seconds."""
     return _write(VideoReader(source, size=BLOCKS), target, fps, SIDE)
 
 
 def _write(reader: VideoReader, target: Path, fps: Fraction, enlarged: int = 1) -> Fraction:
-    zero: Fraction | None = None
+    start: Fraction | None = None
     end = Fraction(0)
     with reader, VideoWriter(target, audio="none", fps=fps) as writer:
         for frame in reader:
-            zero = frame.pts if zero is None else zero
+            start = frame.pts if start is None else start
             rgb = frame.rgb.repeat(enlarged, 1).repeat(enlarged, 2) if enlarged > 1 else frame.rgb
-            writer.write(rgb, frame.pts - zero, frame.duration)
-            end = frame.pts - zero + frame.duration
+            writer.write(rgb, frame.pts - start, frame.duration)
+            end = frame.pts - start + frame.duration
     if not end:
         raise InputError(f"{reader.info.name}: has no frames.")
     return end

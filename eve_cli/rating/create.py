@@ -1,4 +1,4 @@
-"""Making a study: which edits meet, on which side, under which opaque name, and the trials that catch sleepers."""
+"""Creates a study: which edits are compared, in which position, under which opaque name, and the catch trials."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Any
 
 from eve_cli.errors import InputError, OutputError, UsageError
 from eve_cli.rating import clips, study, systems
-from eve_cli.rating.settings import MakeSettings
+from eve_cli.rating.settings import CreateSettings
 from eve_cli.rating.study import OBVIOUS, SAME, Plan, Trial
 from eve_cli.rating.systems import Item
 
-LEAST_CHECKS = 3  # two obvious ones, with the better clip on different sides, and one of equal clips
-SOURCE, WRECKED = "(source)", "(wrecked)"
-UNEVEN = 0.1  # share by which an edit may be longer or shorter than its source
+MIN_CHECKS = 3  # two obvious ones, with the better clip in different positions, and one of equal clips
+SOURCE, PIXELATED = "(source)", "(pixelated)"
+LENGTH_TOLERANCE = 0.1  # share by which an edit may be longer or shorter than its source
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A trial before its files have names: what is seen beside the source, in order."""
+class TrialDraft:
+    """A trial before its files have opaque names: the edits beside the source, in the order on screen."""
 
     item: Item
     edits: tuple[tuple[str, Path], ...]  # system, file
@@ -36,109 +36,109 @@ class Shown:
 
 
 @dataclass
-class Draft:
-    """All that a study will hold, before any video is written."""
+class StudyDraft:
+    """All contents of a study before any video is written."""
 
     systems: tuple[str, ...]
     items: list[Item]
     left_out: int
-    trials: list[Shown]
-    checks: list[Shown] = field(default_factory=list)
+    trials: list[TrialDraft]
+    checks: list[TrialDraft] = field(default_factory=list)
 
     @property
-    def rated(self) -> int:
-        """Trials that one comparison of systems (or one system's scores) gets at most."""
-        met = [tuple(sorted(name for name, _ in trial.edits)) for trial in self.trials]
-        return max(met.count(each) for each in set(met))
+    def trials_per_comparison(self) -> int:
+        """The largest number of trials of one comparison of systems (or of one system's scores)."""
+        compared = [tuple(sorted(name for name, _ in trial.edits)) for trial in self.trials]
+        return max(compared.count(each) for each in set(compared))
 
 
-def draft(settings: MakeSettings) -> Draft:
-    """What will be shown; InputError where the systems have nothing in common."""
-    found = systems.gather(settings.named, settings.data)
+def draft(settings: CreateSettings) -> StudyDraft:
+    """Plans the trials; UsageError for too few or too many systems, InputError where they have no edit in common."""
+    loaded = systems.load_systems(settings.system_paths, settings.data)
     rules = settings.rules
-    if len(found) < 2 and not rules.scores:
-        raise UsageError(f"--mode {settings.mode} compares systems; name two or more.")
-    if settings.mode == "best" and len(found) > 9:
+    if len(loaded) < 2 and not rules.scores:
+        raise UsageError(f"--mode {settings.mode} compares systems; give two or more.")
+    if settings.mode == "best" and len(loaded) > 9:
         raise UsageError("--mode best shows at most 9 systems; --mode pairwise takes any number.")
-    needed = rules.shown or len(found)
-    items, left_out = systems.join(found, needed)
+    needed = rules.shown or len(loaded)
+    items, left_out = systems.common_items(loaded, needed)
     if not items:
-        raise InputError(f"No edit has a source and results of {needed} systems; see that their ids are the same.")
-    items = systems.drawn(items, settings.limit, settings.seed)
+        raise InputError(f"No edit has a source and results of {needed} systems; do their ids agree?")
+    items = systems.sample_items(items, settings.limit, settings.seed)
     rng = random.Random(f"{settings.seed} trials")
-    trials = [trial for group in _groups(items, tuple(found), needed) for trial in _balanced(group, needed, rng)]
+    trials = [trial for group in _groups(items, tuple(loaded), needed) for trial in _balanced(group, needed, rng)]
     rng.shuffle(trials)
     seen = min(settings.each or len(trials), len(trials))
-    checks = _checks(trials, items, max(LEAST_CHECKS, round(settings.catch * seen)) if settings.catch else 0, rng)
-    return Draft(tuple(found), items, left_out, trials, checks)
+    checks = _checks(trials, items, max(MIN_CHECKS, round(settings.catch * seen)) if settings.catch else 0, rng)
+    return StudyDraft(tuple(loaded), items, left_out, trials, checks)
 
 
 def _groups(items: Sequence[Item], names: Sequence[str], shown: int) -> list[list[tuple[Item, tuple[str, ...]]]]:
-    """For each set of systems that meet, the items in which they can."""
+    """For each set of systems to compare, the items that all of them have."""
     sets = list(combinations(names, shown))
-    return [[(item, met) for item in items if all(name in item.edits for name in met)] for met in sets]
+    return [[(item, group) for item in items if all(name in item.edits for name in group)] for group in sets]
 
 
-def _balanced(group: list[tuple[Item, tuple[str, ...]]], shown: int, rng: random.Random) -> list[Shown]:
-    """The trials of a group: each system stands at each place equally often, as far as the number allows."""
-    turns = [n % shown for n in range(len(group))]
-    rng.shuffle(turns)
+def _balanced(group: list[tuple[Item, tuple[str, ...]]], shown: int, rng: random.Random) -> list[TrialDraft]:
+    """The trials of a group; each system takes each position equally often, as far as the number allows."""
+    rotations = [n % shown for n in range(len(group))]
+    rng.shuffle(rotations)
     trials = []
-    for (item, met), turn in zip(group, turns, strict=True):
-        order = (*met[turn:], *met[:turn])
-        trials.append(Shown(item, tuple((name, item.edits[name]) for name in order)))
+    for (item, names), rotation in zip(group, rotations, strict=True):
+        order = (*names[rotation:], *names[:rotation])
+        trials.append(TrialDraft(item, tuple((name, item.edits[name]) for name in order)))
     return trials
 
 
-def _checks(trials: Sequence[Shown], items: Sequence[Item], count: int, rng: random.Random) -> list[Shown]:
-    """Trials whose answer is known: a real edit beside wrecks of another video, and the same clip on all sides.
+def _checks(trials: Sequence[TrialDraft], items: Sequence[Item], count: int, rng: random.Random) -> list[TrialDraft]:
+    """Trials with a known answer: a real edit beside pixelated clips of another video, or the same clip everywhere.
 
-    Where one edit is scored, the wreck must score low, and the source itself must score high as kept.
+    Where single edits are scored, the pixelated clip must score low, and the source itself high for preservation.
     """
-    found: list[Shown] = []
-    places = count_from(rng.randrange(9))  # the better clip moves on by one place each time
+    checks: list[TrialDraft] = []
+    positions = count_from(rng.randrange(9))  # of the better clip, one further each time
     for kind, trial in zip(cycle((OBVIOUS, SAME)), rng.sample(trials, min(count, len(trials))), strict=False):
         shown, item = len(trial.edits), trial.item
         real = trial.edits[0] if shown > 1 else (SOURCE, item.source)
         others = [other for other in items if other.video != item.video] or [item]
-        wreck = (WRECKED, rng.choice(others).source)
+        pixelated = (PIXELATED, rng.choice(others).source)
         if kind == SAME:
-            found.append(Shown(item, (real,) * shown, kind))
+            checks.append(TrialDraft(item, (real,) * shown, kind))
         else:
-            place = next(places) % shown
-            edits = tuple(real if n == place and shown > 1 else wreck for n in range(shown))
-            found.append(Shown(item, edits, kind, (place,) if shown > 1 else ()))
-    return found
+            position = next(positions) % shown
+            edits = tuple(real if n == position and shown > 1 else pixelated for n in range(shown))
+            checks.append(TrialDraft(item, edits, kind, (position,) if shown > 1 else ()))
+    return checks
 
 
 @dataclass
-class Written:
-    """What a study came to: its plan, and notes for whoever made it."""
+class WrittenStudy:
+    """The plan of a written study, and notes for its author."""
 
     plan: Plan
     notes: list[str]
 
 
-class Writer:
-    """Writes the videos of a draft under names that tell nothing, then the plan and the key."""
+class StudyWriter:
+    """Writes the videos of a draft under opaque names, then the plan and the key."""
 
-    def __init__(self, settings: MakeSettings, made: Draft) -> None:
-        self._settings, self._draft = settings, made
+    def __init__(self, settings: CreateSettings, plan: StudyDraft) -> None:
+        self._settings, self._draft = settings, plan
         self._folder = settings.out / study.MEDIA
-        everything = [*made.trials, *made.checks]
-        wanted = [(SOURCE, shown.item.source, "") for shown in made.trials]
-        wanted += [(name, path, "") for shown in made.trials for name, path in shown.edits]
-        # Each side of a catch trial is a file of its own: equal names would tell.
-        wanted += [
-            (name, path, f"{n}.{place}")
-            for n, shown in enumerate(made.checks)
-            for place, (name, path) in enumerate(shown.edits)
+        all_trials = [*plan.trials, *plan.checks]
+        clips_needed = [(SOURCE, trial.item.source, "") for trial in plan.trials]
+        clips_needed += [(name, path, "") for trial in plan.trials for name, path in trial.edits]
+        # Each side of a catch trial is a separate file: equal names would reveal it.
+        clips_needed += [
+            (name, path, f"{n}.{position}")
+            for n, trial in enumerate(plan.checks)
+            for position, (name, path) in enumerate(trial.edits)
         ]
         self._rng = random.Random(f"{settings.seed} names")
-        distinct = list(dict.fromkeys(wanted))
-        self._rng.shuffle(distinct)  # also the order in which they are written: times of files tell nothing either
-        self._names = dict(zip(distinct, study.names(self._rng, len(distinct)), strict=True))
-        numbers = list(range(1, len(everything) + 1))
+        distinct = list(dict.fromkeys(clips_needed))
+        self._rng.shuffle(distinct)  # also the order of writing, so that file times reveal nothing
+        self._names = dict(zip(distinct, study.opaque_names(self._rng, len(distinct)), strict=True))
+        numbers = list(range(1, len(all_trials) + 1))
         self._rng.shuffle(numbers)
         self._ids = [f"t{number:04d}" for number in numbers]
         self._lengths: dict[str, Fraction] = {}
@@ -146,77 +146,78 @@ class Writer:
 
     @property
     def videos(self) -> int:
-        """How many will be written."""
+        """The number of videos to write."""
         return len(self._names)
 
-    def write(self, progress: Callable[[int], None]) -> Written:
-        """All of it. The plan comes last, so that what was interrupted is no study; OutputError if there is one."""
+    def write(self, progress: Callable[[int], None]) -> WrittenStudy:
+        """Writes the study, the plan last, so that an interrupted study is not served; OutputError if one exists."""
         out = self._settings.out
         if (out / study.PLAN).exists():
-            raise OutputError(f"{out} holds a study already; choose another --out.")
+            raise OutputError(f"{out} contains a study already; choose another --out.")
         if out.exists() and any(out.glob("answers-*")):
-            raise OutputError(f"{out} holds answers of raters; choose another --out.")
+            raise OutputError(f"{out} contains answers of raters; choose another --out.")
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
             self._folder.mkdir(parents=True)
         except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be made ({error.strerror}).") from error
-        sources = {path: shown.item.source for shown in self._everything for _, path in shown.edits}
+            raise OutputError(f"{self._folder}: cannot be created ({error.strerror}).") from error
+        sources = {path: trial.item.source for trial in self._all_trials for _, path in trial.edits}
         for done, ((system, path, _), name) in enumerate(self._names.items(), 1):
             self._lengths[name] = self._encode(system, path, sources.get(path, path), self._folder / name)
             os.utime(self._folder / name, (0, 0))
             progress(done)
         plan = self._plan()
         study.save(out, plan, self._key(plan))
-        return Written(plan, self._notes())
+        return WrittenStudy(plan, self._notes())
 
     @property
-    def _everything(self) -> list[Shown]:
+    def _all_trials(self) -> list[TrialDraft]:
         return [*self._draft.trials, *self._draft.checks]
 
     def _encode(self, system: str, path: Path, source: Path, target: Path) -> Fraction:
         fps = self._rate(source)
-        if system == WRECKED:
-            return clips.wreck(path, target, self._rate(path))
+        if system == PIXELATED:
+            return clips.pixelate(path, target, self._rate(path))
         return clips.encode(path, target, self._settings.size, fps)
 
     def _rate(self, source: Path) -> Fraction:
         if source not in self._rates:
-            self._rates[source] = clips.rate(source) or Fraction(self._settings.fps).limit_denominator(1000)
+            self._rates[source] = clips.frame_rate(source) or Fraction(self._settings.fps).limit_denominator(1000)
         return self._rates[source]
 
     def _plan(self) -> Plan:
-        made, settings = self._draft, self._settings
-        trials = [self._trial(number, shown) for number, shown in enumerate(self._everything)]
-        count = len(made.trials)
+        settings, count = self._settings, len(self._draft.trials)
+        trials = [self._trial(number, trial) for number, trial in enumerate(self._all_trials)]
         return Plan(
             study=secrets.token_hex(4),
             mode=settings.mode,
             ties=settings.ties,
-            questions=tuple(question.id for question in settings.asked),
+            questions=tuple(question.id for question in settings.selected_questions),
             each=settings.each,
             order=self._rng.getrandbits(32),
             trials=tuple(sorted(trials[:count], key=lambda trial: trial.id)),
             checks=tuple(sorted(trials[count:], key=lambda trial: trial.id)),
         )
 
-    def _trial(self, number: int, shown: Shown) -> Trial:
-        item = shown.item
-        source, edits = self._names[SOURCE, item.source, ""], self._edits(number, shown)
+    def _trial(self, number: int, trial: TrialDraft) -> Trial:
+        item = trial.item
+        source, edits = self._names[SOURCE, item.source, ""], self._edits(number, trial)
         return Trial(self._ids[number], item.caption, item.instruction, source, edits, float(self._rate(item.source)))
 
-    def _edits(self, number: int, shown: Shown) -> tuple[str, ...]:
+    def _edits(self, number: int, trial: TrialDraft) -> tuple[str, ...]:
         check = number - len(self._draft.trials)
-        places = [f"{check}.{place}" if check >= 0 else "" for place in range(len(shown.edits))]
-        return tuple(self._names[name, path, place] for (name, path), place in zip(shown.edits, places, strict=True))
+        positions = [f"{check}.{position}" if check >= 0 else "" for position in range(len(trial.edits))]
+        return tuple(
+            self._names[name, path, position] for (name, path), position in zip(trial.edits, positions, strict=True)
+        )
 
     def _key(self, plan: Plan) -> dict[str, Any]:
         rows, checks = {}, {}
-        for number, shown in enumerate(self._everything):
-            edits, item = self._edits(number, shown), shown.item
+        for number, trial in enumerate(self._all_trials):
+            edits, item = self._edits(number, trial), trial.item
             rows[self._ids[number]] = {"item": item.id, "video": item.video, "task": item.task}
-            if shown.kind:
-                checks[self._ids[number]] = {"kind": shown.kind, "good": [edits[place] for place in shown.good]}
+            if trial.kind:
+                checks[self._ids[number]] = {"kind": trial.kind, "good": [edits[position] for position in trial.good]}
         return {
             "study": plan.study,
             "seed": self._settings.seed,
@@ -227,11 +228,13 @@ class Writer:
         }
 
     def _notes(self) -> list[str]:
-        uneven = {name: 0 for name in self._draft.systems}
-        for shown in self._draft.trials:
-            length = self._lengths[self._names[SOURCE, shown.item.source, ""]]
-            for name, path in shown.edits:
-                uneven[name] += abs(self._lengths[self._names[name, path, ""]] - length) > UNEVEN * length
+        mismatched = {name: 0 for name in self._draft.systems}
+        for trial in self._draft.trials:
+            length = self._lengths[self._names[SOURCE, trial.item.source, ""]]
+            for name, path in trial.edits:
+                mismatched[name] += abs(self._lengths[self._names[name, path, ""]] - length) > LENGTH_TOLERANCE * length
         return [
-            f"{name}: {n} edits are not as long as their source; raters will see it" for name, n in uneven.items() if n
+            f"{name}: {n} edits are not as long as their source, which raters can notice"
+            for name, n in mismatched.items()
+            if n
         ]

@@ -1,4 +1,4 @@
-"""What raters are asked: the three protocols of the field, as a table."""
+"""The questions to raters: three protocols of the literature, as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCALE = 5
 
 @dataclass(frozen=True)
 class Question:
-    """One question: a short id, the sentence on the page, and the names of a scale's two ends."""
+    """One question: a short id, the sentence on the page, and the labels of the two ends of its scale."""
 
     id: str
     ask: str
@@ -19,7 +19,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Mode:
-    """A protocol: what is asked, how many systems a trial shows (0 = all of them), and whether answers are scores."""
+    """A protocol: its questions, how many systems a trial shows (0 = all), and whether answers are scores."""
 
     name: str
     questions: tuple[Question, ...]
@@ -27,7 +27,7 @@ class Mode:
     scores: bool = False
 
     def choices(self, shown: int, ties: bool) -> tuple[int, ...]:
-        """The answers that can be given where `shown` edits are seen; 0 is a tie."""
+        """The possible answers to a trial with `shown` edits; 0 is a tie."""
         if self.scores:
             return tuple(range(1, SCALE + 1))
         return (*((0,) if ties else ()), *range(1, shown + 1))

@@ -1,9 +1,9 @@
 
 "use strict";
-const PLAYED = 0.9;   // of each video, before answers count
-const DRIFT = 0.06;   // seconds that videos may be apart
+const PLAYED = 0.9;   // share of each video to play before answers are enabled
+const DRIFT = 0.06;   // seconds that videos may be out of sync
 const $ = (id) => document.getElementById(id);
-const words = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
+const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 const make = (tag, text = "", kind = "") => {
   const made = document.createElement(tag);
   made.textContent = text;
@@ -12,16 +12,16 @@ const make = (tag, text = "", kind = "") => {
 };
 const show = (name) => ["welcome", "trial", "end"].forEach((id) => { $(id).hidden = id !== name; });
 
-// All videos on one clock: that of the longest, which the others are held to; a shorter one waits on its last frame.
+// Plays all videos in sync with the longest one; a shorter one waits on its last frame.
 class Clock {
-  constructor(videos, fps, heard) {
-    Object.assign(this, { videos, fps, heard, rounds: 0, failed: false, wanted: true, speed: 1 });
+  constructor(videos, fps, changed) {
+    Object.assign(this, { videos, fps, changed, rounds: 0, failed: false, wanted: true, speed: 1 });
     this.ready = Promise.all(videos.map((video) => new Promise((done, fail) => {
       video.addEventListener("canplaythrough", done, { once: true });
       video.addEventListener("error", fail, { once: true });
       video.load();
     })));
-    this.ready.then(() => this.begin(), () => { this.failed = true; this.heard(); });
+    this.ready.then(() => this.begin(), () => { this.failed = true; this.changed(); });
   }
 
   begin() {
@@ -48,12 +48,12 @@ class Clock {
     const time = this.lead.currentTime;
     for (const video of this.videos) {
       video.playbackRate = this.speed;
-      if (time < video.duration) video.play().catch(() => { this.wanted = false; this.heard(); });
+      if (time < video.duration) video.play().catch(() => { this.wanted = false; this.changed(); });
     }
-    this.heard();
+    this.changed();
   }
 
-  pause() { this.wanted = false; this.videos.forEach((video) => video.pause()); this.heard(); }
+  pause() { this.wanted = false; this.videos.forEach((video) => video.pause()); this.changed(); }
 
   seek(time) { this.videos.forEach((video) => { video.currentTime = Math.min(time, video.duration); }); }
 
@@ -92,10 +92,10 @@ async function call(path, body) {
   const reply = await fetch(path, {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   });
-  const said = await reply.json();
-  if (reply.status === 409) return said.state;
-  if (!reply.ok) throw new Error(said.error);
-  return said;
+  const result = await reply.json();
+  if (reply.status === 409) return result.state;
+  if (!reply.ok) throw new Error(result.error);
+  return result;
 }
 
 async function send(path, more) {
@@ -105,9 +105,9 @@ async function send(path, more) {
   try {
     draw(await call(path, { rater: state.rater, trial: state.trial && state.trial.id, ...more }));
   } catch (error) {
-    trouble = error instanceof TypeError ? "No reply. Your earlier answers are kept; try again." : error.message;
+    trouble = error instanceof TypeError ? "No reply from the server. Your earlier answers are saved; try again." : error.message;
     if (state.trial) ask();
-    else $("told").textContent = trouble;
+    else $("message").textContent = trouble;
   }
   wait(false);
 }
@@ -130,11 +130,11 @@ function answer(choice) {
 function draw(next) {
   const before = state && state.trial && state.trial.id;
   state = next;
-  if (!state.trial) return finish("Done. Thank you!", "All your answers are kept. You can close this page.");
+  if (!state.trial) return finish("Done. Thank you!", "All your answers are saved. You can close this page.");
   show("trial");
   $("progress").max = state.total;
   $("progress").value = state.done;
-  $("place").textContent = `${state.done + 1} of ${state.total}`;
+  $("position").textContent = `${state.done + 1} of ${state.total}`;
   $("undo").disabled = !state.undo;
   if (state.trial.id !== before || !clock) stage(state.trial);
   since = performance.now();
@@ -158,10 +158,10 @@ function stage(trial) {
   const source = $("source").querySelector("video");
   source.onloadedmetadata = arrange;
   source.src = trial.source;
-  clock = new Clock([source, ...figures.map((figure) => figure.firstChild)], trial.fps, heard);
+  clock = new Clock([source, ...figures.map((figure) => figure.firstChild)], trial.fps, refresh);
 }
 
-// Puts the edits below the source, beside it, or all in one column: where they are largest.
+// Arranges the edits below the source, beside it, or in one column: whichever makes the videos largest.
 function arrange() {
   const edits = $("edits").children.length, across = edits > 3 ? Math.ceil(edits / 2) : edits;
   const source = $("source").querySelector("video"), stage = $("stage");
@@ -194,15 +194,15 @@ function ask() {
     button.onclick = () => answer(choice);
     return button;
   }));
-  heard();
+  refresh();
 }
 
-function heard() {
+function refresh() {
   if (!clock || !state || !state.trial) return;
   enabled = clock.seen;
   for (const button of $("choices").children) button.disabled = !enabled;
   $("playing").textContent = clock.playing ? "Pause" : "Play";
-  $("hint").textContent = trouble || (clock.failed ? "A video here does not play. Press N to pass over it."
+  $("hint").textContent = trouble || (clock.failed ? "A video here does not play. Press N to skip it."
     : enabled ? "" : clock.wanted ? "Watch once, then answer." : "Paused. Press space to play.");
 }
 
@@ -211,7 +211,7 @@ function finish(title, text) {
   clock = null;
   $("retract").hidden = !state.undo;
   $("goodbye").textContent = title;
-  $("told").textContent = text;
+  $("message").textContent = text;
   show("end");
 }
 
@@ -242,7 +242,7 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("resize", arrange);
 addEventListener("blur", () => { blurs += 1; });
-$("leave").onclick = () => finish("See you later.", "Your answers so far are kept. Go on under the same name.");
+$("leave").onclick = () => finish("See you later.", "Your answers so far are saved. Continue under the same name.");
 $("retract").onclick = () => send("undo");
 $("again").onclick = () => { state = null; show("welcome"); };
 $("begin").addEventListener("submit", async (event) => {
@@ -255,13 +255,13 @@ $("begin").addEventListener("submit", async (event) => {
     state = null;
     draw(next);
   } catch (error) {
-    problem.textContent = error instanceof TypeError ? "No reply: is the program still running?" : error.message;
+    problem.textContent = error instanceof TypeError ? "No reply from the server: is it still running?" : error.message;
     problem.hidden = false;
   }
 });
 $("name").value = localStorage.getItem("rater") || "";
 fetch("about").then((reply) => reply.json()).then((about) => {
-  $("count").textContent = `${words(about.questions, "question")} on each of ${about.trials}`;
-  $("minutes").textContent = words(about.minutes, "minute");
+  $("count").textContent = `${plural(about.questions, "question")} on each of ${about.trials}`;
+  $("minutes").textContent = plural(about.minutes, "minute");
 });
-setInterval(heard, 200);
+setInterval(refresh, 200);

@@ -1,4 +1,4 @@
-"""The rater's page on this computer's own address: a secret in the path, the Host checked, and nothing else served."""
+"""Serves the rater's page on the loopback address, under a secret token, with the Host header checked."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import json
 import secrets
 import socket
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eve_cli.errors import EveError, OutputError, UsageError
-from eve_cli.rating.session import Conflict, Desk
+from eve_cli.evaluation.report.templates import render, resource
+from eve_cli.rating.session import Conflict, RatingSession
 from eve_cli.rating.study import MEDIA
 
 if TYPE_CHECKING:
@@ -33,29 +33,28 @@ HEADERS = {
 
 
 def page() -> tuple[str, str]:
-    """The one page with its style and script in it, and the policy that lets nothing but these and our videos run."""
-    here = files(__package__ or "")
-    html, style, script = ((here / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    """The page with its style and script inlined, and the Content-Security-Policy that allows these and our videos."""
+    style, script = (resource("eve_cli.rating", f"page.{kind}") for kind in ("css", "js"))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; media-src 'self'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    return html.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script), policy
+    return render("eve_cli.rating", "page.html", style=style, script=script), policy
 
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-class Guard:
-    """Lets through what names our host and knows the token, and puts the safe headers on every reply."""
+class AccessControl:
+    """ASGI middleware: checks host, origin and token of each request and adds security headers to each response."""
 
     def __init__(self, app: ASGIApp, token: str, policy: str) -> None:
         self._app, self._token = app, token
         self._headers = [(k.encode(), v.encode()) for k, v in {**HEADERS, "content-security-policy": policy}.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handles one request."""
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -72,24 +71,24 @@ class Guard:
             await self._app({**scope, "path": scope["path"][len(root) :] or "/", "root_path": ""}, receive, guarded)
 
     def _refusal(self, scope: Scope) -> int:
-        """The status to refuse with, or 0; a foreign Host means a page elsewhere whose name points here."""
-        found = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if found.get(b"host", "").rpartition(":")[0] not in HOSTS:
+        """The status of a refusal, or 0; a foreign Host header means DNS rebinding."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get(b"host", "").rpartition(":")[0] not in HOSTS:
             return 421
-        origin = found.get(b"origin")
-        if origin is not None and origin != f"http://{found[b'host']}":
+        origin = headers.get(b"origin")
+        if origin is not None and origin != f"http://{headers[b'host']}":
             return 403
         first, slash, _ = scope["path"].removeprefix("/").partition("/")
         return 0 if slash and secrets.compare_digest(first.encode(), self._token.encode()) else 404
 
 
 def application(folder: Path, token: str) -> ASGIApp:
-    """The page, the rater's sayings and the videos of a study, all under /token/."""
+    """The page, the rater's requests and the videos of a study, all under /token/."""
     html, policy = page()
-    return Guard(_routes(Desk(folder), folder / MEDIA, html), token, policy)
+    return AccessControl(_routes(RatingSession(folder), folder / MEDIA, html), token, policy)
 
 
-def _routes(desk: Desk, media: Path, html: str) -> Starlette:
+def _routes(session: RatingSession, media: Path, html: str) -> Starlette:
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
@@ -101,21 +100,21 @@ def _routes(desk: Desk, media: Path, html: str) -> Starlette:
         return HTMLResponse(html)
 
     def about(_: Request) -> Response:
-        return JSONResponse(desk.about())
+        return JSONResponse(session.about())
 
     def video(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in desk.plan.media or not (media / name).is_file():  # a name of the plan is never a path
+        if name not in session.plan.media or not (media / name).is_file():  # a name of the plan is never a path
             raise HTTPException(404)
         return FileResponse(media / name, media_type="video/mp4")
 
-    def said(act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Any]:
+    def post(act: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             body = await _body(request)
             try:
                 return JSONResponse(await run_in_threadpool(act, body))
             except Conflict as error:
-                return JSONResponse({"error": str(error), "state": await run_in_threadpool(desk.state, body)}, 409)
+                return JSONResponse({"error": str(error), "state": await run_in_threadpool(session.state, body)}, 409)
             except UsageError as error:
                 return JSONResponse({"error": str(error)}, 422)
             except EveError as error:
@@ -126,56 +125,56 @@ def _routes(desk: Desk, media: Path, html: str) -> Starlette:
     async def _body(request: Request) -> dict[str, Any]:
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             raise HTTPException(415)
-        held = b""
+        content = b""
         async for part in request.stream():
-            held += part
-            if len(held) > LARGEST_BODY:
+            content += part
+            if len(content) > LARGEST_BODY:
                 raise HTTPException(413)
         try:
-            value = json.loads(held)
+            value = json.loads(content)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise HTTPException(400)
         return value
 
-    acts = {"start": desk.start, "answer": desk.answer, "broken": desk.broken, "undo": desk.undo}
+    acts = {"start": session.start, "answer": session.answer, "broken": session.broken, "undo": session.undo}
     return Starlette(
         routes=[
             Route("/", show),
             Route("/about", about),
             Route("/" + MEDIA + "/{name}", video),
-            *(Route(f"/{name}", said(act), methods=["POST"]) for name, act in acts.items()),
+            *(Route(f"/{name}", post(act), methods=["POST"]) for name, act in acts.items()),
         ]
     )
 
 
 class Server:
-    """A study at an address of this computer; `url` is known before it runs, and holds the secret."""
+    """Serves a study on the loopback address; `url` is known before `run` and contains the token."""
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         try:
             import uvicorn
         except ModuleNotFoundError as error:
-            raise UsageError("The rater's page needs two small packages: pip install 'eve-cli[rate]'.") from error
+            raise UsageError("The rater's page needs starlette and uvicorn: pip install 'eve-cli[rate]'.") from error
         token = secrets.token_urlsafe(24)
         app = application(folder, token)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((ADDRESS, port))
-            self._socket.listen(128)  # from here on who asks is answered, if not at once
+            self._socket.listen(128)  # from here on requests are queued
         except OSError as error:
             self._socket.close()
-            raise OutputError(f"Port {port} is taken; --port 0 takes any free one.") from error
+            raise OutputError(f"Port {port} is in use; --port 0 chooses a free one.") from error
         self.url = f"http://{ADDRESS}:{self._socket.getsockname()[1]}/{token}/"
         quiet = {"access_log": False, "server_header": False, "date_header": False, "log_config": None}
         self._server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", proxy_headers=False, **quiet))
 
     def run(self) -> None:
-        """Serve until stopped."""
+        """Serves until stopped."""
         self._server.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """End `run`, from another thread."""
+        """Stops `run`, from another thread."""
         self._server.should_exit = True

@@ -1,4 +1,4 @@
-"""What `eve rate` can be told: plain dataclasses, light to import."""
+"""Settings of `eve rate`: plain dataclasses, light to import."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eve_cli.settings import setting
 
 
 @dataclass(frozen=True)
-class MakeSettings:
-    """Make a blind study from the results of two systems or more.
+class CreateSettings:
+    """Create a blind study from the results of two or more systems.
 
     Each SYSTEM is NAME=PATH: a manifest (csv, jsonl, parquet) or, with --data, a folder of results. A manifest with a
-    column `method` holds several systems and needs no name. What the systems have in common is rated.
+    column `method` lists several systems and needs no name. The edits that all systems have are rated.
     """
 
     systems: list[str] = setting(
@@ -27,22 +27,22 @@ class MakeSettings:
         "pairwise", "Two edits side by side, 1-5 scores of one edit, or the best of all."
     )
     data: Path | None = setting(
-        None, "What folders of results are edits of: a manifest, or the folder of TGVE.", metavar="PATH"
+        None, "Sources of the edits in folders of results: a manifest, or the folder of TGVE.", metavar="PATH"
     )
-    questions: str = setting("", "Only these questions, as text,quality.")
+    questions: str = setting("", "Ask only these questions, as text,quality.")
     ties: bool = setting(False, "Allow 'no difference' as an answer.", flags=("--ties/--no-ties",))
     catch: float = setting(0.05, "Share of catch trials, whose right answer is known.", min=0.0, max=0.5)
-    limit: int = setting(0, "Use this many edits, drawn at random (0 = all).", min=0)
-    each: int = setting(0, "Trials that one rater sees (0 = all).", min=0)
-    raters: int = setting(3, "Raters you expect; only for saying what the votes can show.", min=1)
+    limit: int = setting(0, "Use a random sample of this many edits (0 = all).", min=0)
+    each: int = setting(0, "Trials per rater (0 = all).", min=0)
+    raters: int = setting(3, "Expected number of raters, used for the power estimate only.", min=1)
     size: int = setting(512, "Longest side of the videos that raters see.", min=32)
-    fps: float = setting(8.0, "Frames a second of pictures whose source has no rate either.", min=0.1)
-    seed: int = setting(0, "Draws the plan.", min=0)
+    fps: float = setting(8.0, "Frames per second of images whose source has no frame rate.", min=0.1)
+    seed: int = setting(0, "Random seed of the plan.", min=0)
 
     def __post_init__(self) -> None:
-        _ = self.named, self.asked  # to be told at once what is wrong
+        _ = self.system_paths, self.selected_questions  # raise UsageError early
         if self.ties and self.rules.scores:
-            raise UsageError("--ties is for --mode pairwise and best; a score needs no tie.")
+            raise UsageError("--ties applies to --mode pairwise and best; scores have no ties.")
 
     @property
     def rules(self) -> Mode:
@@ -50,30 +50,30 @@ class MakeSettings:
         return MODES[self.mode]
 
     @property
-    def named(self) -> list[tuple[str, Path]]:
-        """Where each system's results are, and its name; a manifest of several systems names them itself ("")."""
-        found = []
+    def system_paths(self) -> list[tuple[str, Path]]:
+        """The name and path of each system; the name is "" for a manifest that names its systems itself."""
+        paths = []
         for item in self.systems:
             name, equals, path = item.partition("=")
             name, path = (name.strip(), path) if equals else ("", item)
             if not path or (equals and not name):
                 raise UsageError(f"A system must look like ours=runs/ours.csv, not {item!r}.")
-            found.append((name, Path(path)))
-        return found
+            paths.append((name, Path(path)))
+        return paths
 
     @property
-    def asked(self) -> tuple[Question, ...]:
+    def selected_questions(self) -> tuple[Question, ...]:
         """The questions, in the order of the protocol."""
-        wanted = {part.strip() for part in self.questions.split(",")} - {""}
+        names = {part.strip() for part in self.questions.split(",")} - {""}
         known = [question.id for question in self.rules.questions]
-        if unknown := sorted(wanted - set(known)):
+        if unknown := sorted(names - set(known)):
             raise UsageError(f"--mode {self.mode} has no question {unknown[0]!r}; it has {', '.join(known)}.")
-        return tuple(question for question in self.rules.questions if not wanted or question.id in wanted)
+        return tuple(question for question in self.rules.questions if not names or question.id in names)
 
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """Show a study to raters, on this computer only. Stop it with Ctrl-C; answers are safe at any moment."""
+    """Serve a study to raters, on this computer only. Stop it with Ctrl-C; every answer is saved at once."""
 
     study: Path = setting(help="Folder of the study.", argument=True, metavar="STUDY")
     port: int = setting(0, "Port on 127.0.0.1 (0 = any free one).", min=0, max=65535)
@@ -81,17 +81,17 @@ class ServeSettings:
 
 
 @dataclass(frozen=True)
-class TallySettings:
-    """Count the answers of a study: shares, intervals, agreement, and which raters paid attention.
+class AnalyzeSettings:
+    """Analyse the answers of a study: shares, intervals, agreement, and the attention of each rater.
 
-    Writes votes.csv, summary.json and summary.md into the study; it can be run at any time.
+    Writes votes.csv, summary.json and summary.md into the study; run it at any time.
     """
 
     study: Path = setting(help="Folder of the study.", argument=True, metavar="STUDY")
     out: Path | None = setting(
         None, "Folder of the results (default: the study).", flags=("--out", "-o"), metavar="DIR"
     )
-    least: float = setting(0.0, "Leave out raters who pass a smaller share of catch trials.", min=0.0, max=1.0)
-    draws: int = setting(2000, "Bootstrap draws.", min=100)
-    seed: int = setting(0, "Draws the bootstrap.", min=0)
+    least: float = setting(0.0, "Exclude raters who pass a smaller share of catch trials.", min=0.0, max=1.0)
+    draws: int = setting(2000, "Bootstrap resamples.", min=100)
+    seed: int = setting(0, "Random seed of the bootstrap.", min=0)
     json: bool = setting(False, "Print summary.json instead of the tables.", flags=("--json",))

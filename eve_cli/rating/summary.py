@@ -1,4 +1,4 @@
-"""The files of a tally: votes.csv, summary.json and summary.md, the same bytes for the same answers."""
+"""Writes the analysis of a study: votes.csv, summary.json and summary.md, the same bytes for the same answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli.errors import OutputError
-from eve_cli.rating import results
-from eve_cli.rating.analyze import Count, Vote
-from eve_cli.rating.results import Row
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.rating.analyze import Values, analyze
+from eve_cli.rating.votes import StudyVotes, Vote
+from eve_cli.storage.atomic import write_text
 
 COLUMNS = (
     *("study", "rater", "item", "video", "task", "question", "left", "right", "shown", "choice", "winner"),
@@ -22,50 +21,44 @@ COLUMNS = (
 )
 BOTH = "95 % (videos, raters)"
 NOTE = """
-Wilson's interval takes votes as independent, which those on one video or of one rater are not; the 95 % column beside
-it draws source videos and raters anew. p is of the exact sign test on votes, ties left out. A majority is of the raters
-of one item. α is Krippendorff's: 1 is full agreement, 0 is chance.
+Wilson's interval treats votes as independent, which votes on one video or by one rater are not; the 95 % column beside
+it is a bootstrap over source videos and raters. p is that of the exact sign test on votes, without ties. A majority is
+that of the raters of one item. α is Krippendorff's: 1 is full agreement, 0 is chance.
 """
 
 
 @dataclass(frozen=True)
-class Told:
-    """What was written: the values and the text."""
+class StudySummary:
+    """The analysis as values and as Markdown."""
 
-    values: Row
+    values: Values
     text: str
 
 
-def write(counted: Count, folder: Path) -> Told:
-    """Write the three files; OutputError if the folder cannot hold them."""
+def write(study: StudyVotes, folder: Path) -> StudySummary:
+    """Writes the three files; OutputError if the folder cannot be created."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
-    found = results.values(counted)
-    text = markdown(found)
-    _put(folder / "votes.csv", _table(counted))
-    _put(folder / "summary.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
-    _put(folder / "summary.md", text + "\n")
-    return Told(found, text)
+        raise OutputError(f"{folder}: cannot be created ({error.strerror}).") from error
+    values = analyze(study)
+    text = markdown(values)
+    write_text(folder / "votes.csv", _votes_csv(study))
+    write_text(folder / "summary.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "summary.md", text + "\n")
+    return StudySummary(values, text)
 
 
-def _put(path: Path, text: str) -> None:
-    file = AtomicFile(str(path))
-    file.path.write_text(text, encoding="utf-8", newline="")
-    file.commit()
-
-
-def _table(counted: Count) -> str:
-    held = io.StringIO()
-    writer = csv.DictWriter(held, COLUMNS, lineterminator="\n", restval="")
+def _votes_csv(study: StudyVotes) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
-    for vote in sorted(counted.everything, key=lambda vote: (vote.rater, vote.order)):
-        writer.writerow(_row(counted.plan.study, vote))
-    return held.getvalue()
+    for vote in sorted(study.all_votes, key=lambda vote: (vote.rater, vote.order)):
+        writer.writerow(_row(study.plan.study, vote))
+    return text.getvalue()
 
 
-def _row(study: str, vote: Vote) -> Row:
+def _row(study: str, vote: Vote) -> Values:
     row = {name: value for name, value in vars(vote).items() if name in COLUMNS and value is not None}
     if len(vote.shown) == 2:
         row |= {"left": vote.shown[0], "right": vote.shown[1]}
@@ -74,46 +67,47 @@ def _row(study: str, vote: Vote) -> Row:
     return row | {"study": study, "shown": "|".join(vote.shown)}
 
 
-def markdown(found: Row) -> str:
-    """The summary as people read it."""
-    raters = found["raters"]
+def markdown(values: Values) -> str:
+    """The Markdown of an analysis."""
+    raters = values["raters"]
     voted = [rater for rater in raters if rater["votes"]]
     parts = [
-        f"# Study {found['study']}",
-        _facts(found, sum(rater["kept"] for rater in voted), len(voted)),
-        *_TABLES[found["mode"]](found),
+        f"# Study {values['study']}",
+        _facts(values, sum(rater["included"] for rater in voted), len(voted)),
+        *_TABLES[values["mode"]](values),
     ]
     parts += [_raters(raters), NOTE.strip()]
     return "\n\n".join(filter(None, parts))
 
 
-def _facts(found: Row, kept: int, raters: int) -> str:
-    left = f" ({raters - kept} left out)" if kept < raters else ""
-    agreement = ", ".join(f"{name} {_number(alpha)}" for name, alpha in found["agreement"].items())
+def _facts(values: Values, included: int, raters: int) -> str:
+    excluded = f" ({raters - included} excluded)" if included < raters else ""
+    agreement = ", ".join(f"{name} {_number(alpha)}" for name, alpha in values["agreement"].items())
     lines = [
-        f"{found['votes']} votes of {kept} raters{left} on {found['items']} edits of {found['videos']} videos.",
-        f"To be expected: {found['power']}.",
+        f"{values['votes']} votes of {included} raters{excluded} on {values['items']} edits "
+        f"of {values['videos']} videos.",
+        f"Power: {values['power']}.",
         f"Agreement (α): {agreement}.",
     ]
-    if found["places"]:
-        first = found["places"]["first"]
-        lines.append(f"The first place was chosen in {_share(first[0])} % of votes ({_range(first, _share)}).")
+    if values["positions"]:
+        first = values["positions"]["first"]
+        lines.append(f"The first position was chosen in {_share(first[0])} % of votes ({_range(first, _share)}).")
     return "  \n".join(lines)
 
 
-def _pairwise(found: Row) -> list[str]:
+def _pairwise(values: Values) -> list[str]:
     head = ["", "question", "votes", "wins–losses–ties", "wins %", "Wilson", BOTH, "p", "majorities", "α"]
-    tables = [_markdown(head, [_duel(row) for row in found["pairs"]])]
-    if found["bradley_terry"]:
+    tables = [_markdown(head, [_comparison(row) for row in values["pairs"]])]
+    if values["bradley_terry"]:
         scores = [
             [row["question"], row["system"], f"{row['score'][0]:.0f}", _range(row["score"], lambda x: f"{x:.0f}")]
-            for row in found["bradley_terry"]
+            for row in values["bradley_terry"]
         ]
         tables += ["## Bradley–Terry", _markdown(["question", "system", "score", BOTH], scores)]
     return tables
 
 
-def _duel(row: Row) -> list[Any]:
+def _comparison(row: Values) -> list[Any]:
     lead = [f"{row['a']} over {row['b']}", row["question"], row["n"]]
     share, interval = f"**{_share(row['share'])}**", _range(row["cluster"], _share)
     if "p" not in row:  # the mean of the questions
@@ -125,31 +119,31 @@ def _duel(row: Row) -> list[Any]:
     return [*lead, counts, share, wilson, interval, _p(row["p"]), decided, _number(row["alpha"])]
 
 
-def _best(found: Row) -> list[str]:
+def _best(values: Values) -> list[str]:
     rows = [
         [
             *(row["question"], row["system"], row["n"], f"**{_share(row['share'])}**", _share(row["chance"])),
             *(_range(row[name], _share) for name in ("wilson", "cluster")),
         ]
-        for row in found["best"]
+        for row in values["best"]
     ]
     return [_markdown(["question", "system", "votes", "best %", "chance", "Wilson", BOTH], rows)]
 
 
-def _scores(found: Row) -> list[str]:
+def _scores(values: Values) -> list[str]:
     scores = [
         [
             *(row["system"], row["question"], row["n"], row["edits"], _number(row["mean"]), _number(row["sd"])),
             _range(row["cluster"], _number),
         ]
-        for row in found["scores"]
+        for row in values["scores"]
     ]
     success = [
         [
             *(row["system"], row["edits"], row["successes"], f"**{_share(row['share'])}**"),
             *(_range(row[name], _share) for name in ("wilson", "cluster")),
         ]
-        for row in found["success"]
+        for row in values["success"]
     ]
     return [
         _markdown(["system", "question", "votes", "edits", "mean", "SD of edits", BOTH], scores),
@@ -161,10 +155,10 @@ def _scores(found: Row) -> list[str]:
 _TABLES = {"pairwise": _pairwise, "scores": _scores, "best": _best}
 
 
-def _raters(raters: Sequence[Row]) -> str:
+def _raters(raters: Sequence[Values]) -> str:
     rows = [
         [
-            rater["name"] if rater["kept"] else f"{rater['name']} (left out)",
+            rater["name"] if rater["included"] else f"{rater['name']} (excluded)",
             rater["votes"],
             f"{rater['passed']} of {rater['caught']}",
             _share(rater["first"][0]),
@@ -173,7 +167,7 @@ def _raters(raters: Sequence[Row]) -> str:
         ]
         for rater in raters
     ]
-    head = ["rater", "answers", "catch trials passed", "first place %", "median s", "broken"]
+    head = ["rater", "answers", "catch trials passed", "first position %", "median s", "broken"]
     return "## Raters\n\n" + _markdown(head, rows)
 
 

@@ -1,4 +1,4 @@
-"""Which edits are rated: what the systems named on the command line have in common."""
+"""The edits to be rated: those that the systems named on the command line have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eve_cli.evaluation.pairs import Pair
 
 @dataclass(frozen=True)
 class Item:
-    """An edit that was asked for, and what each system made of it, by name; systems without a result are left out."""
+    """One instruction on one source, with the edit of each system by name; systems without an edit are left out."""
 
     id: str
     video: str
@@ -25,15 +25,15 @@ class Item:
     edits: Mapping[str, Path]
 
 
-def gather(named: Sequence[tuple[str, Path]], data: Path | None) -> dict[str, Sequence[Pair]]:
-    """The edits of each system; UsageError if two have one name or a folder comes without its data."""
-    found: dict[str, Sequence[Pair]] = {}
+def load_systems(named: Sequence[tuple[str, Path]], data: Path | None) -> dict[str, Sequence[Pair]]:
+    """The edits of each system; UsageError if two have the same name, or a folder is given without --data."""
+    loaded: dict[str, Sequence[Pair]] = {}
     for name, path in named:
         for system, pairs in _read(name, path, data).items():
-            if system in found:
+            if system in loaded:
                 raise UsageError(f"Two systems are called {system!r}; name them as NAME=PATH.")
-            found[system] = pairs
-    return found
+            loaded[system] = pairs
+    return loaded
 
 
 def _read(name: str, path: Path, data: Path | None) -> Mapping[str, Sequence[Pair]]:
@@ -50,27 +50,27 @@ def _read(name: str, path: Path, data: Path | None) -> Mapping[str, Sequence[Pai
     return (sets.from_tgve if data.is_dir() else sets.from_manifest)(data, edits).methods
 
 
-def join(systems: Mapping[str, Sequence[Pair]], least: int) -> tuple[list[Item], int]:
-    """The items that at least so many systems have, by id, and how many do not come to that.
+def common_items(systems: Mapping[str, Sequence[Pair]], min_systems: int) -> tuple[list[Item], int]:
+    """The items that at least `min_systems` systems have, matched by id, and the number of items left out.
 
     Texts and the source are those of the first system that has the id.
     """
     ids = dict.fromkeys(pair.id for pairs in systems.values() for pair in pairs)
-    held = {name: {pair.id: pair for pair in pairs} for name, pairs in systems.items()}
+    by_id = {name: {pair.id: pair for pair in pairs} for name, pairs in systems.items()}
     items = []
     for id in ids:
-        first = next(pairs[id] for pairs in held.values() if id in pairs)
+        first = next(pairs[id] for pairs in by_id.values() if id in pairs)
         edits = {
             name: pair.edited
-            for name, pairs in held.items()
+            for name, pairs in by_id.items()
             if (pair := pairs.get(id)) and pair.edited is not None and pair.edited.exists()
         }
-        if len(edits) >= least and first.source.exists():
+        if len(edits) >= min_systems and first.source.exists():
             texts = first.output_caption, first.instruction
             items.append(Item(id, first.video, first.task, first.source, *texts, edits))
     return items, len(ids) - len(items)
 
 
-def drawn(items: Sequence[Item], limit: int, seed: int) -> list[Item]:
-    """So many of the items, at random; all of them for 0."""
+def sample_items(items: Sequence[Item], limit: int, seed: int) -> list[Item]:
+    """A random sample of `limit` items; all of them for 0."""
     return list(items) if not limit or limit >= len(items) else random.Random(f"{seed} items").sample(items, limit)

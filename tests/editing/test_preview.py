@@ -189,9 +189,9 @@ def test_a_page_holds_all_and_no_text_of_a_user_ends_it(tmp_path: Path) -> None:
     from eve_cli.evaluation.report import sweep
 
     evil = '</script><script>alert(1)</script>&"'
-    address = sweep.address(pictures(4), 10.0)
+    address = sweep.data_url(pictures(4), 10.0)
     page = sweep.write(
-        tmp_path / "p.html", evil, evil, [evil], address, [sweep.Shown(evil, address, f"eve edit {evil}")], 1
+        tmp_path / "p.html", evil, evil, [evil], address, [sweep.SweepCell(evil, address, f"eve edit {evil}")], 1
     )
     text = page.read_text()
     assert text.count("</script>") == 2 and "alert(1)</script>" not in text and "{{" not in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eve_cli.data.sample import changed_region
 from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined, unit
-from eve_cli.evaluation.metrics.pixels import asked, mean
+from eve_cli.evaluation.metrics.pixels import mean, requested_region
 
 
 class Change(Plain):
@@ -26,7 +26,7 @@ class Change(Plain):
         }
         if found["change_all"] == 0:
             clip.note("the video is the source itself, unchanged")
-        region = asked(clip)
+        region = requested_region(clip)
         if region is None:
             return found | undefined(clip, ["change_in"], "no mask of the edit is known")
         return found | {"change_in": mean(difference, region)}

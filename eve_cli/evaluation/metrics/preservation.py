@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eve_cli.data.sample import changed_region
 from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined, unit
-from eve_cli.evaluation.metrics.pixels import asked, mean, outside, psnr, ssim_map, whole_windows
+from eve_cli.evaluation.metrics.pixels import mean, outside, psnr, requested_region, ssim_windows, whole_windows
 
 REGION = 32 / 255  # smoothed difference above which the edit itself shows where it acts
 SMOOTHING = 5
@@ -30,11 +30,11 @@ class Preservation(Plain):
     def score(self, clip: Judged) -> dict[str, float]:
         assert clip.source is not None
         source, edited = unit(clip.source), unit(clip.edited)
-        rest, likeness = outside(own_region(source, edited)), ssim_map(source, edited)
+        rest, likeness = outside(own_region(source, edited)), ssim_windows(source, edited)
         found = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": whole_windows(likeness, rest)}
         if found["rest_psnr"] != found["rest_psnr"]:
             clip.note("rest_psnr, rest_ssim: the edit changes nearly every pixel")
-        region = asked(clip)
+        region = requested_region(clip)
         if region is None:
             return found | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "no mask of the edit is known")
         away = outside(region)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined, unit
-from eve_cli.evaluation.metrics.pixels import LEAST, asked, outside
+from eve_cli.evaluation.metrics.pixels import LEAST, outside, requested_region
 from eve_cli.perception import flow
 
 RECIPE = "core/flow-pyramid"
@@ -43,7 +43,7 @@ class Warp(Plain):
             "warp_excess": made - base,
             "warp_own": _error(edited, own, own_seen) - base,
         }
-        region = asked(clip)
+        region = requested_region(clip)
         if region is None:
             return found | undefined(clip, ["warp_outside"], "no mask of the edit is known")
         away = seen * outside(region)[:-1]

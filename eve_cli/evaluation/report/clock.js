@@ -1,4 +1,4 @@
-// What pages of videos share: short names, and one clock that all videos keep to.
+// Shared by the pages with videos: DOM helpers, and one clock that keeps all videos in sync.
 const by = id => document.getElementById(id);
 
 function make(kind, text, name) {
@@ -8,10 +8,10 @@ function make(kind, text, name) {
   return node;
 }
 
-// One clock for all videos: each is held to the time since the start, modulo the longest clip of its card.
-let playing = true, speed = 1, zero = performance.now(), held = 0;
-const now = () => playing ? held + (performance.now() - zero) / 1000 * speed : held;
-function set(time) { held = time; zero = performance.now(); }
+// Each video follows the time since the start, modulo the longest clip of its card.
+let playing = true, speed = 1, zero = performance.now(), elapsed = 0;
+const now = () => playing ? elapsed + (performance.now() - zero) / 1000 * speed : elapsed;
+function set(time) { elapsed = time; zero = performance.now(); }
 const seen = new Set();
 const watcher = new IntersectionObserver(entries => {
   for (const entry of entries) {
@@ -34,12 +34,12 @@ function tick() {
     longest = Math.max(longest, length);
     const time = now() % length;
     for (const video of videos) {
-      const wanted = Math.min(time, Math.max(0, video.duration - 0.01));
-      const over = time >= video.duration - 0.01;
+      const target = Math.min(time, Math.max(0, video.duration - 0.01));
+      const ended = time >= video.duration - 0.01;
       if (video.playbackRate !== speed) video.playbackRate = speed;
-      if (Math.abs(video.currentTime - wanted) > (playing ? 0.12 : 0.001) && !video.seeking) video.currentTime = wanted;
-      if (playing && !over && video.paused) video.play().catch(() => {});
-      if ((!playing || over) && !video.paused) video.pause();
+      if (Math.abs(video.currentTime - target) > (playing ? 0.12 : 0.001) && !video.seeking) video.currentTime = target;
+      if (playing && !ended && video.paused) video.play().catch(() => {});
+      if ((!playing || ended) && !video.paused) video.pause();
     }
   }
   if (longest && playing) by("time").value = Math.round(now() % longest / longest * 1000);

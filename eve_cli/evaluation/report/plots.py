@@ -1,22 +1,42 @@
-"""The plots of a run: bars by task, edit against preservation, and one run against another."""
+"""Plots of a run with matplotlib (extra `eval`): bars by task, edit against preservation, one run against another."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eve_cli.evaluation.report.canvas import COLOURS, FAINT, INK, Canvas
 from eve_cli.evaluation.results import Results
-from eve_cli.evaluation.statistics import cluster_bootstrap
-from eve_cli.evaluation.summary import decimals, number
+from eve_cli.evaluation.statistics import bootstrap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FOLDER = "plots"
+NOT_INSTALLED = "Plots need matplotlib: pip install 'eve-cli[eval]'."
 BETTER = {1: "higher is better", -1: "lower is better", 0: ""}
-LEFT, TOP, BOTTOM, PLOT = 62, 44, 34, 180  # room around the axes, and their height, in units
-# Columns of which the first that a run has is an axis: how much of the edit is made, and how much is left alone.
+COLOURS = ("#3366aa", "#dd8833", "#449966", "#aa4466", "#8866bb", "#777777", "#bbaa22", "#33aabb")
+# The same bytes each time, text as text, and names of methods never read as formulas.
+STYLE = {
+    "svg.hashsalt": "eve",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e2e2e2",
+}
+METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+# Of each list, the first column that a run has is an axis: how much of the edit is made, and how much is preserved.
 EDIT = ("edit_acc", "viclip_dir", "world_viclip_dir", "clip_text", "change_in", "change_all")
+PRESERVATION = ("bg_psnr", "kept_psnr", "rest_psnr")
 KEY = (
     "success",
     "edit_acc",
@@ -28,158 +48,136 @@ KEY = (
     "rest_psnr",
     "warp_own",
 )
-PRESERVATION = ("bg_psnr", "kept_psnr", "rest_psnr")
 
 
-def write(folder: Path, told: Mapping[str, Any], results: Results) -> list[str]:
-    """All plots of a run; their names without ending, the scatter first, then the key columns."""
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def write(folder: Path, summary: Mapping[str, Any], results: Results) -> list[str]:
+    """Writes all plots of a run as SVG and PNG; returns their names, the scatter plot first, then the key columns.
+
+    Without matplotlib it writes none.
+    """
+    if not available():
+        return []
     home = folder / FOLDER
     home.mkdir(exist_ok=True)
-    columns = sorted(told["columns"], key=lambda c: KEY.index(c["name"]) if c["name"] in KEY else len(KEY))
-    drawn = {"edit-preservation": trade(results), **{c["name"]: bars(told, c) for c in columns}}
+    columns = sorted(summary["columns"], key=lambda c: KEY.index(c["name"]) if c["name"] in KEY else len(KEY))
     names = []
-    for name, canvas in drawn.items():
-        if canvas is not None:
-            canvas.save(home / name)
-            names.append(name)
+    with _style():
+        figures = {"edit-preservation": trade_off(results), **{c["name"]: bars(summary, c) for c in columns}}
+        for name, figure in figures.items():
+            if figure is not None:
+                save(figure, home / name)
+                names.append(name)
     return names
 
 
-class Axis:
-    """Values along a length of units, with round ticks."""
-
-    def __init__(self, values: Sequence[float], start: float, end: float, zero: bool = False) -> None:
-        low, high = min(values), max(values)
-        low, high = (min(low, 0.0), max(high, 0.0)) if zero else (low, high)
-        high = 1.0 if zero and low == high else high
-        room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-        self.low = low if zero and low == 0 else low - room
-        self.high = high if zero and high == 0 else high + room
-        self.start, self.end = start, end
-
-    def at(self, value: float) -> float:
-        """Where a value lies."""
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        """Between three and seven round values."""
-        rough = (self.high - self.low) / 5
-        power = 10 ** math.floor(math.log10(rough))
-        step = next(power * k for k in (1, 2, 5, 10) if power * k >= rough)
-        return [k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+def write_comparison(path: Path, a: Sequence[float], b: Sequence[float], title: str, one: str, other: str) -> None:
+    """Writes path.svg and path.png with a point per edit, run `one` over run `other`; nothing without matplotlib."""
+    points = [(x, y) for x, y in zip(b, a, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    if not points or not available():
+        return
+    with _style():
+        figure, axes = _figure(420, 420)
+        x, y = zip(*points, strict=True)
+        axes.axline((min(*x, *y),) * 2, slope=1, color="#222222", linewidth=0.8)
+        axes.scatter(x, y, s=12, color=COLOURS[0])
+        axes.set(title=title, xlabel=other, ylabel=one)
+        save(figure, path)
 
 
-def bars(told: Mapping[str, Any], column: Mapping[str, Any]) -> Canvas | None:
-    """A column by task, a bar a method, with intervals; None if it has no value."""
-    name, methods = column["name"], list(told["methods"])
-    groups = {"all": {m: told["methods"][m][name] for m in methods}}
-    tasks = told["data"]["tasks"]
-    groups |= {t or "-": {m: told["methods"][m][name]["tasks"][t] for m in methods} for t in tasks if len(tasks) > 1}
-    ends = [c[k] for g in groups.values() for c in g.values() for k in ("mean", "low", "high") if _finite(c[k])]
-    if not ends:
+def bars(summary: Mapping[str, Any], column: Mapping[str, Any]) -> Figure | None:
+    """A column by task, one bar per method, with intervals; None if it has no value."""
+    name, methods, tasks = column["name"], list(summary["methods"]), summary["data"]["tasks"]
+    groups = {"all": [summary["methods"][m][name] for m in methods]}
+    if len(tasks) > 1:
+        groups |= {task or "-": [summary["methods"][m][name]["tasks"][task] for m in methods] for task in tasks}
+    if not any(_finite(cell["mean"]) for cells in groups.values() for cell in cells):
         return None
-    wide = max(9.0, 34.0 / len(methods))
-    width = LEFT + len(groups) * (len(methods) * wide + 18) + 12
-    canvas = Canvas(max(width, 420), TOP + PLOT + BOTTOM + 18)
-    axis = Axis(ends, TOP + PLOT, TOP, zero=True)
-    _title(canvas, " · ".join(filter(None, (name, column["recipe"], BETTER[column["better"]]))), methods)
-    _grid(canvas, axis, vertical=False)
-    x = LEFT + 10.0
-    for group, cells in groups.items():
-        canvas.text(x + len(methods) * wide / 2, TOP + PLOT + 14, group, "middle", 10)
-        for i, method in enumerate(methods):
-            cell, left = cells[method], x + i * wide
-            if _finite(cell["mean"]):
-                base = axis.at(max(axis.low, min(axis.high, 0.0)))
-                canvas.bar(left, base, wide - 2, axis.at(cell["mean"]) - base, COLOURS[i % len(COLOURS)])
-            if _finite(cell["low"]):
-                middle = left + wide / 2 - 1
-                canvas.line(middle, axis.at(cell["low"]), middle, axis.at(cell["high"]))
-        x += len(methods) * wide + 18
-    return canvas
-
-
-def trade(results: Results) -> Canvas | None:
-    """Every edit that has both values, and their means with intervals: what is edited against what is left alone."""
-    columns = [column.name for column in results.columns]
-    names = [
-        name for name in columns if any(_finite(v) for method in results.rows for v in results.values(method, name))
-    ]
-    edit = next((name for name in EDIT if name in names), None)
-    keep = next((name for name in PRESERVATION if name in names), None)
-    if edit is None or keep is None:
-        return None
-    points = {
-        method: [
-            (x, y, row)
-            for x, y, row in zip(results.values(method, keep), results.values(method, edit), rows, strict=True)
-            if _finite(x) and _finite(y)
-        ]
-        for method, rows in results.rows.items()
-    }
-    every = [point for found in points.values() for point in found]
-    if not every:
-        return None
-    low, right, backwards = TOP + PLOT, 500, list(reversed(list(enumerate(points.items()))))  # the first on top
-    canvas = Canvas(right + 10, low + BOTTOM + 18)
-    x_axis, y_axis = Axis([p[0] for p in every], LEFT, right), Axis([p[1] for p in every], low, TOP)
-    _title(canvas, f"{edit} against {keep}", list(points))
-    _grid(canvas, x_axis, vertical=True, low=low)
-    _grid(canvas, y_axis, vertical=False, right=right)
-    canvas.text((LEFT + right) / 2, low + 30, keep, "middle")
-    for i, (method, found) in backwards:
-        for x, y, row in found:
-            canvas.dot(x_axis.at(x), y_axis.at(y), 2, COLOURS[i % len(COLOURS)], f"{method} {row.id}")
-    for i, (method, found) in backwards:
-        if found:
-            videos = [row.video for _, _, row in found]
-            x, y = (cluster_bootstrap(of, videos) for of in ([p[0] for p in found], [p[1] for p in found]))
-            if _finite(x.low) and _finite(y.low):
-                canvas.line(x_axis.at(x.low), y_axis.at(y.mean), x_axis.at(x.high), y_axis.at(y.mean))
-                canvas.line(x_axis.at(x.mean), y_axis.at(y.low), x_axis.at(x.mean), y_axis.at(y.high))
-            canvas.dot(x_axis.at(x.mean), y_axis.at(y.mean), 6, INK)
-            canvas.dot(x_axis.at(x.mean), y_axis.at(y.mean), 5, COLOURS[i % len(COLOURS)], method)
-    return canvas
-
-
-def against(a: Sequence[float], b: Sequence[float], name: str, one: str, other: str) -> Canvas | None:
-    """A dot an edit, one run's value over the other's; on the line both are equal."""
-    points = [(x, y) for x, y in zip(a, b, strict=True) if _finite(x) and _finite(y)]
-    if not points:
-        return None
-    canvas = Canvas(420, 420)
-    values = [value for point in points for value in point]
-    x_axis, y_axis = Axis(values, LEFT, 400), Axis(values, 370, TOP)
-    _title(canvas, name, [])
-    _grid(canvas, x_axis, vertical=True, low=370)
-    _grid(canvas, y_axis, vertical=False, right=400)
-    canvas.line(x_axis.at(x_axis.low), y_axis.at(x_axis.low), x_axis.at(x_axis.high), y_axis.at(x_axis.high), INK)
-    for x, y in points:
-        canvas.dot(x_axis.at(y), y_axis.at(x), 3, COLOURS[0])
-    canvas.text(230, 406, other, "middle")
-    canvas.text(LEFT, 32, f"{one} (upwards)")
-    return canvas
-
-
-def _title(canvas: Canvas, text: str, methods: Sequence[str]) -> None:
-    canvas.text(10, 14, text, size=13)
-    x = 10.0
+    figure, axes = _figure(max(420, 90 + len(groups) * (len(methods) * max(9, 34 / len(methods)) + 18)), 260)
+    width = 0.8 / len(methods)
     for i, method in enumerate(methods):
-        canvas.bar(x, 27, 8, 8, COLOURS[i % len(COLOURS)])
-        canvas.text(x + 12, 31, method, size=10)
-        x += 26 + 5.6 * len(method)
+        cells = [cells[i] for cells in groups.values()]
+        x = [n + (i - (len(methods) - 1) / 2) * width for n in range(len(groups))]
+        axes.bar(x, [_value(c["mean"]) for c in cells], width * 0.92, color=_colour(i), label=method)
+        axes.vlines(x, [_value(c["low"]) for c in cells], [_value(c["high"]) for c in cells], "#222222", linewidth=0.8)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.grid(visible=False, axis="x")
+    axes.axhline(0, color="#222222", linewidth=0.6)
+    _legend(axes, " · ".join(filter(None, (name, column["recipe"], BETTER[column["better"]]))), len(methods))
+    return figure
 
 
-def _grid(canvas: Canvas, axis: Axis, vertical: bool, low: float = TOP + PLOT, right: float = 0) -> None:
-    digits = decimals([axis.ticks()[1] - axis.ticks()[0]]) - 3 if len(axis.ticks()) > 1 else 2
-    for value in axis.ticks():
-        at, label = axis.at(value), number(value, max(0, digits))
-        if vertical:
-            canvas.line(at, TOP, at, low, FAINT)
-            canvas.text(at, low + 12, label, "middle", 10)
-        else:
-            canvas.line(LEFT, at, right or canvas.width - 8, at, FAINT)
-            canvas.text(LEFT - 6, at, label, "end", 10)
+def trade_off(results: Results) -> Figure | None:
+    """The first edit metric over the first preservation metric: a point per edit, means with intervals; or None."""
+    names = [column.name for column in results.columns]
+    names = [n for n in names if any(_finite(v) for method in results.rows for v in results.values(method, n))]
+    edit = next((name for name in EDIT if name in names), None)
+    preserved = next((name for name in PRESERVATION if name in names), None)
+    if edit is None or preserved is None:
+        return None
+    figure, axes = _figure(510, 260)
+    for i, (method, rows) in enumerate(results.rows.items()):
+        both = zip(results.values(method, preserved), results.values(method, edit), rows, strict=True)
+        points = [(x, y, row.video) for x, y, row in both if _finite(x) and _finite(y)]
+        if not points:
+            continue
+        xs, ys, videos = zip(*points, strict=True)
+        front = len(results.rows) - i  # the first method on top
+        axes.scatter(xs, ys, s=5, color=_colour(i), alpha=0.7, zorder=2 + front)
+        x, y = bootstrap(xs, videos), bootstrap(ys, videos)
+        axes.hlines(y.mean, x.low, x.high, "#222222", linewidth=0.8, zorder=20 + front)
+        axes.vlines(x.mean, y.low, y.high, "#222222", linewidth=0.8, zorder=20 + front)
+        axes.scatter(x.mean, y.mean, s=50, color=_colour(i), edgecolors="#222222", label=method, zorder=40 + front)
+    axes.set(xlabel=preserved, ylabel=edit)
+    if not axes.get_legend_handles_labels()[0]:
+        return None
+    _legend(axes, f"{edit} against {preserved}", len(results.rows))
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes path.svg and path.png; `path` has no suffix."""
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata=METADATA)
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=144)
+
+
+def inline_svg(path: Path) -> str:
+    """The `<svg>` element of an SVG file, without what only a file of its own needs."""
+    text = path.read_text(encoding="utf-8")
+    return text[text.index("<svg") :].replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((width / 72, height / 72), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def _legend(axes: Axes, title: str, methods: int) -> None:
+    axes.figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    axes.figure.legend(loc="outside upper left", ncols=min(methods, 4), frameon=False, fontsize=8)
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _value(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _finite(value: float | None) -> bool:

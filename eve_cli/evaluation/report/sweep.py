@@ -1,4 +1,4 @@
-"""The page of a sweep: one HTML file with all its videos in it, side by side on one clock, each with its command."""
+"""The page of a sweep: one HTML file with all its videos, side by side and in sync, each with its command."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from html import escape
 from pathlib import Path
 
-from eve_cli.editing.run_dir import write_atomically
-from eve_cli.evaluation.report.page import as_script, boxes, filled
+from eve_cli.evaluation.report.page import PACKAGE
+from eve_cli.evaluation.report.templates import render, resource, script_json
 from eve_cli.media.clip import Picture
+from eve_cli.storage.atomic import write_text
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A cell: what it is called, its video as an address, and the command that makes it."""
+class SweepCell:
+    """One video of a sweep: its label, its data URL, and the command that makes it."""
 
     label: str
     src: str
@@ -25,22 +25,26 @@ class Shown:
 
 
 def write(
-    path: Path, title: str, facts: str, notes: Sequence[str], source: str, cells: Sequence[Shown], columns: int
+    path: Path, title: str, facts: str, notes: Sequence[str], source: str, cells: Sequence[SweepCell], columns: int
 ) -> Path:
-    """Writes the page, `columns` cells wide; `source` is the address of the source's video."""
+    """Writes the page, `columns` cells wide; `source` is the data URL of the source's video."""
     data = {"source": source, "columns": columns, "cells": [asdict(cell) for cell in cells]}
-    parts = {
-        "title": escape(title),
-        "facts": escape(facts),
-        "notes": boxes(notes, "box"),
-        "data": as_script(data),
-    }
-    write_atomically(path, filled("sweep.html", parts).encode())
+    text = render(
+        PACKAGE,
+        "sweep.html",
+        style=resource(PACKAGE, "page.css"),
+        clock=resource(PACKAGE, "clock.js"),
+        title=title,
+        facts=facts,
+        notes=notes,
+        data=script_json(data),
+    )
+    write_text(path, text)
     return path
 
 
-def address(pictures: Iterable[Picture], fps: float) -> str:
-    """A video of pictures (3, height, width) as an address that holds it whole."""
+def data_url(pictures: Iterable[Picture], fps: float) -> str:
+    """A data URL with a video of pictures (3, height, width)."""
     from eve_cli.media.encode import VideoWriter
 
     with tempfile.TemporaryDirectory(prefix="eve-") as folder:

@@ -1,4 +1,4 @@
-"""The page in a real browser, as a rater meets it: play, answer by keys, close the tab, resume, finish, tally."""
+"""The page in a real browser, as a rater meets it: play, answer by keys, close the tab, resume, finish, analyse."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from eve_cli.cli.app import run
 from eve_cli.rating import answers
 from eve_cli.rating.server import Server
-from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, made
+from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, make_study
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -96,8 +96,8 @@ def answer(page: Any, key: str) -> None:
     settled(page)
 
 
-def test_a_rater_from_start_to_tally(tmp_path: Path, new_page: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = made(tmp_path, MODES["pairwise"], 1, real=True)
+def test_a_rater_from_start_to_analysis(tmp_path: Path, new_page: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_study(tmp_path, MODES["pairwise"], 1, real=True)
     with served(folder) as url:
         page = new_page(url)
         assert "3 questions on each of 4" in page.inner_text("#welcome")
@@ -109,33 +109,33 @@ def test_a_rater_from_start_to_tally(tmp_path: Path, new_page: Any, capsys: pyte
         answer(page, "2")
         page.keyboard.press("3")  # no such answer here
         page.close()
-        said = answers.read(answers.path_of(folder, "ann")).said
-        assert [line["choice"] for line in said] == [1, 2] and said[0]["replays"] >= 1 and said[0]["rt_ms"] > 500
+        events = answers.read(answers.path_of(folder, "ann")).events
+        assert [line["choice"] for line in events] == [1, 2] and events[0]["replays"] >= 1 and events[0]["rt_ms"] > 500
 
         page = new_page(url)
         assert page.input_value("#name") == "Ann"
         begin(page)
-        assert page.inner_text("#place") == "1 of 4" and page.locator("#steps li.done").count() == 2
+        assert page.inner_text("#position") == "1 of 4" and page.locator("#steps li.done").count() == 2
         with page.expect_response("**/undo"):
             page.keyboard.press("z")
         settled(page)
         assert page.locator("#steps li.done").count() == 1
         for _ in range(2):
             answer(page, "1")
-        assert page.inner_text("#place") == "2 of 4"
+        assert page.inner_text("#position") == "2 of 4"
         with page.expect_response("**/broken"):
             page.keyboard.press("n")
         for _ in range(6):
             answer(page, "2")
         page.wait_for_selector("#end:not([hidden])")
         assert "Done" in page.inner_text("#end") and page.title() == "Rating"
-    assert run(["rate", "tally", str(folder), "--json"]) == 0
+    assert run(["rate", "analyze", str(folder), "--json"]) == 0
     (rater,) = json.loads(capsys.readouterr().out)["raters"]
     assert (rater["name"], rater["votes"], rater["broken"], rater["first"][0]) == ("ann", 9, 1, pytest.approx(3 / 9))
 
 
 def test_all_videos_keep_one_clock_under_every_key(tmp_path: Path, new_page: Any) -> None:
-    with served(made(tmp_path, MODES["pairwise"], 1, real=True)) as url:
+    with served(make_study(tmp_path, MODES["pairwise"], 1, real=True)) as url:
         page = new_page(url)
         begin(page, "Ann")
         page.wait_for_selector("#choices button:enabled")
@@ -166,7 +166,7 @@ def test_all_videos_keep_one_clock_under_every_key(tmp_path: Path, new_page: Any
 @pytest.mark.parametrize("mode", MODES)
 def test_everything_is_in_sight(mode: str, tmp_path: Path, new_page: Any) -> None:
     ties = mode != "scores"
-    with served(made(tmp_path, MODES[mode], 1, real=True, mode=mode, ties=ties)) as url:
+    with served(make_study(tmp_path, MODES[mode], 1, real=True, mode=mode, ties=ties)) as url:
         page = new_page(url)
         begin(page, "Ann")
         page.wait_for_selector("#choices button:enabled")
@@ -181,7 +181,7 @@ def test_everything_is_in_sight(mode: str, tmp_path: Path, new_page: Any) -> Non
 
 
 def test_a_video_that_does_not_play_is_said_and_passed_over(tmp_path: Path, new_page: Any) -> None:
-    folder = made(tmp_path, MODES["pairwise"], 1, real=True)
+    folder = make_study(tmp_path, MODES["pairwise"], 1, real=True)
     for video in (folder / "m").iterdir():
         video.write_bytes(b"not a video")
     with served(folder) as url:
@@ -190,13 +190,13 @@ def test_a_video_that_does_not_play_is_said_and_passed_over(tmp_path: Path, new_
         expect(page.locator("#hint")).to_contain_text("does not play")
         page.keyboard.press("1")
         page.keyboard.press("n")
-        expect(page.locator("#place")).to_have_text("2 of 4")
+        expect(page.locator("#position")).to_have_text("2 of 4")
     log = answers.read(answers.path_of(folder, "ann"))
     assert not log.answers and len(log.broken) == 1
 
 
 def test_an_answer_that_cannot_be_kept_is_said(tmp_path: Path, browser: Any) -> None:
-    folder = made(tmp_path, MODES["pairwise"], 1, real=True)
+    folder = make_study(tmp_path, MODES["pairwise"], 1, real=True)
     page = browser.new_page()
     with served(folder) as url:
         page.goto(url)

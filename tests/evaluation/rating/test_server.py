@@ -14,7 +14,7 @@ import pytest
 
 from eve_cli.rating import study
 from eve_cli.rating.server import Server, page
-from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, made
+from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, make_study
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")
 pytest.importorskip("starlette", reason="the extra `rate` is not installed")
@@ -46,7 +46,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
-    folder = made(tmp_path_factory.mktemp("study"), ("ours", "theirs"), 1, real=True)
+    folder = make_study(tmp_path_factory.mktemp("study"), ("ours", "theirs"), 1, real=True)
     server = Server(folder)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -190,4 +190,4 @@ def test_the_command_serves_until_ctrl_c_and_says_what_came_in(visitor: Visitor)
         process.send_signal(signal.SIGINT)
         told = process.communicate(timeout=60)[1]
     assert process.returncode == 0 and "Traceback" not in told
-    assert f"eve rate tally {visitor.folder}" in told.splitlines()[-1]
+    assert f"eve rate analyze {visitor.folder}" in told.splitlines()[-1]

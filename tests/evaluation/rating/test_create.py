@@ -9,10 +9,10 @@ import pytest
 
 from eve_cli.cli.app import run
 from eve_cli.errors import InputError, OutputError, UsageError
-from eve_cli.media.probe import probe
+from eve_cli.media.decode import probe
 from eve_cli.rating import create, study
-from eve_cli.rating.settings import MakeSettings
-from tests.evaluation.rating.studies import made, manifests, no_videos  # noqa: F401
+from eve_cli.rating.settings import CreateSettings
+from tests.evaluation.rating.studies import make_study, manifests
 
 SYSTEMS = {"pairwise": ("ours", "theirs"), "scores": ("ours", "theirs"), "best": ("ours", "theirs", "third")}
 fast = pytest.mark.usefixtures("no_videos")
@@ -22,12 +22,12 @@ every_mode = pytest.mark.parametrize("mode", SYSTEMS)
 @fast
 @every_mode
 def test_each_system_stands_at_each_place_equally_often(mode: str, tmp_path: Path) -> None:
-    folder = made(tmp_path, SYSTEMS[mode], 6, mode=mode)
+    folder = make_study(tmp_path, SYSTEMS[mode], 6, mode=mode)
     plan, key = study.load(folder), study.load_key(folder)
     places = len(plan.trials[0].edits)
     by_item, by_rater = Counter(), [Counter() for _ in range(places)]
     for seat in range(places):
-        for trial in plan.sheet(seat):
+        for trial in plan.trials_for(seat):
             if trial.id not in key["checks"]:
                 system = key["media"][trial.edits[0]]["system"]
                 by_item[trial.id, system] += 1
@@ -39,7 +39,7 @@ def test_each_system_stands_at_each_place_equally_often(mode: str, tmp_path: Pat
 @fast
 @every_mode
 def test_nothing_that_is_served_tells_a_system_or_a_catch_trial(mode: str, tmp_path: Path) -> None:
-    folder = made(tmp_path, SYSTEMS[mode], 6, mode=mode, catch=0.2)
+    folder = make_study(tmp_path, SYSTEMS[mode], 6, mode=mode, catch=0.2)
     plan, key = study.load(folder), study.load_key(folder)
     text = (folder / study.PLAN).read_text()
     assert not [word for word in (*SYSTEMS[mode], "v0.style", str(tmp_path), "obvious", "wrecked") if word in text]
@@ -47,10 +47,10 @@ def test_nothing_that_is_served_tells_a_system_or_a_catch_trial(mode: str, tmp_p
     assert (folder / study.KEY).stat().st_mode & 0o077 == 0
     assert {check["kind"] for check in key["checks"].values()} == {"obvious", "same"}
     for seat in (0, 1):
-        sheet = plan.sheet(seat)
-        assert sorted(trial.id for trial in sheet) == sorted(t.id for t in (*plan.trials, *plan.checks))
-        assert sheet[0].id not in key["checks"]
-        assert all(len({trial.source, *trial.edits}) == len(trial.edits) + 1 for trial in sheet)
+        trials = plan.trials_for(seat)
+        assert sorted(trial.id for trial in trials) == sorted(t.id for t in (*plan.trials, *plan.checks))
+        assert trials[0].id not in key["checks"]
+        assert all(len({trial.source, *trial.edits}) == len(trial.edits) + 1 for trial in trials)
     ids = sorted(trial.id for trial in plan.checks)
     assert ids != [f"t{len(plan.trials) + n:04d}" for n in range(1, len(ids) + 1)]
 
@@ -59,7 +59,7 @@ def test_nothing_that_is_served_tells_a_system_or_a_catch_trial(mode: str, tmp_p
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another(tmp_path: Path) -> None:
     def drawn(name: str, seed: int) -> dict:
         (tmp_path / name).mkdir()
-        held = json.loads((made(tmp_path / name, SYSTEMS["pairwise"], 6, seed=seed) / study.PLAN).read_text())
+        held = json.loads((make_study(tmp_path / name, SYSTEMS["pairwise"], 6, seed=seed) / study.PLAN).read_text())
         return {**held, "study": ""}
 
     assert drawn("a", 1) == drawn("b", 1) != drawn("c", 2)
@@ -67,26 +67,26 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another(tmp_path: Pa
 
 @fast
 def test_raters_of_a_part_cover_the_whole_evenly(tmp_path: Path) -> None:
-    plan = study.load(made(tmp_path, SYSTEMS["pairwise"], 6, each=5, catch=0.0))
-    seen = Counter((trial.id, trial.edits) for seat in range(24) for trial in plan.sheet(seat))
-    assert len(plan.trials) == 12 and {len(plan.sheet(seat)) for seat in range(24)} == {5}
+    plan = study.load(make_study(tmp_path, SYSTEMS["pairwise"], 6, each=5, catch=0.0))
+    seen = Counter((trial.id, trial.edits) for seat in range(24) for trial in plan.trials_for(seat))
+    assert len(plan.trials) == 12 and {len(plan.trials_for(seat)) for seat in range(24)} == {5}
     assert set(seen.values()) == {5}  # 24 raters x 5 trials over 12 items x 2 sides
 
 
 @fast
 def test_three_systems_meet_in_all_pairs_and_questions_take_turns(tmp_path: Path) -> None:
-    folder = made(tmp_path, SYSTEMS["best"], 3, catch=0.0)
+    folder = make_study(tmp_path, SYSTEMS["best"], 3, catch=0.0)
     plan, key = study.load(folder), study.load_key(folder)
     met = Counter(frozenset(key["media"][name]["system"] for name in trial.edits) for trial in plan.trials)
     assert len(met) == 3 and set(met.values()) == {6}
-    orders = {tuple(q.id for q in plan.asked(seat)) for seat in range(6)}
+    orders = {tuple(q.id for q in plan.questions_for(seat)) for seat in range(6)}
     assert len(orders) == math.factorial(3)
 
 
 def test_videos_are_h264_of_even_size_without_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = manifests(tmp_path, SYSTEMS["pairwise"], 2, real=True)
     out = tmp_path / "study"
-    assert run(["rate", "make", *words, "--out", str(out), "--size", "33", "--limit", "2"]) == 0
+    assert run(["rate", "create", *words, "--out", str(out), "--size", "33", "--limit", "2"]) == 0
     told = capsys.readouterr()
     assert told.out.strip() == str(out) and "power 2 items x 3 raters" in told.err
     videos = sorted((out / study.MEDIA).iterdir())
@@ -95,27 +95,27 @@ def test_videos_are_h264_of_even_size_without_names(tmp_path: Path, capsys: pyte
         info = probe(path)
         assert (info.codec, info.pixel_format) == ("h264", "yuv420p") and info.width % 2 == info.height % 2 == 0
         assert float(info.fps) == 10 and not [word for word in (b"ours", b"theirs") if word in path.read_bytes()]
-    assert run(["rate", "make", *words, "--out", str(out)]) == 2
-    assert "holds a study already" in capsys.readouterr().err
+    assert run(["rate", "create", *words, "--out", str(out)]) == 2
+    assert "contains a study already" in capsys.readouterr().err
 
 
 @fast
 def test_edits_that_a_system_lacks_are_left_out_and_counted(tmp_path: Path) -> None:
     words = manifests(tmp_path, SYSTEMS["pairwise"], 3)
     (tmp_path / "theirs" / "v0.style.mkv").unlink()
-    drafted = create.draft(MakeSettings(words, out=tmp_path / "study"))
+    drafted = create.draft(CreateSettings(words, out=tmp_path / "study"))
     assert (len(drafted.items), drafted.left_out) == (5, 1)
     for file in (tmp_path / "theirs").iterdir():
         file.unlink()
     with pytest.raises(InputError, match="No edit has a source and results of 2 systems"):
-        create.draft(MakeSettings(words, out=tmp_path / "study"))
+        create.draft(CreateSettings(words, out=tmp_path / "study"))
 
 
 @fast
 def test_folders_of_results_belong_to_a_manifest(tmp_path: Path) -> None:
     words = manifests(tmp_path, SYSTEMS["pairwise"], 2)
     folders = [f"{name}={tmp_path / name}" for name in SYSTEMS["pairwise"]]
-    settings = MakeSettings(folders, data=Path(words[0].partition("=")[2]))
+    settings = CreateSettings(folders, data=Path(words[0].partition("=")[2]))
     (tmp_path / "theirs" / "v1.style.mkv").unlink()
     drafted = create.draft(settings)
     assert (drafted.systems, len(drafted.items), drafted.left_out) == (SYSTEMS["pairwise"], 3, 1)
@@ -126,8 +126,8 @@ def test_folders_of_results_belong_to_a_manifest(tmp_path: Path) -> None:
 def test_answers_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "answers-ann.jsonl").write_text("{}\n")
-    with pytest.raises(OutputError, match="holds answers"):
-        made(tmp_path, SYSTEMS["pairwise"], 2)
+    with pytest.raises(OutputError, match="contains answers"):
+        make_study(tmp_path, SYSTEMS["pairwise"], 2)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +135,12 @@ def test_answers_are_never_written_over(tmp_path: Path) -> None:
     [
         ({"systems": ["=x.csv"]}, "ours=runs/ours.csv"),
         ({"systems": ["a=x.csv"], "questions": "beauty"}, "no question 'beauty'"),
-        ({"systems": ["a=x.csv"], "mode": "scores", "ties": True}, "needs no tie"),
+        ({"systems": ["a=x.csv"], "mode": "scores", "ties": True}, "scores have no ties"),
     ],
 )
 def test_wrong_settings_are_told_at_once(settings: dict, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
-        MakeSettings(**settings)
+        CreateSettings(**settings)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_systems_that_cannot_be_compared_are_told(words: list[str], reason: str,
     found = manifests(tmp_path, ("ours",), 1)
     given = [word.format(*found, folder=tmp_path) for word in words]
     with pytest.raises((UsageError, InputError), match=reason):
-        create.draft(MakeSettings(given))
+        create.draft(CreateSettings(given))
