@@ -285,7 +285,8 @@ RUN = [(page, block) for page in PAGES for block in blocks(page) if block.run]
 
 @pytest.mark.parametrize(("page", "block"), RUN, ids=[f"{name(page)}:{block.line}" for page, block in RUN])
 def test_marked_code_runs(page: Path, block: Block, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", block.text], capture_output=True, text=True, cwd=tmp_path)
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", block.text], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
 
 
