@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 CLIP ?= examples/car.mp4
 
-.PHONY: demo test check docs gallery wheel clean
+.PHONY: demo test check docs docs-serve gallery wheel clean
 
 $(RUN)/eve: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,6 +15,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@ $(RUN)/eve
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(RUN)/pip install -q -c constraints.txt -e ".[docs]"
+	touch $@
 
 demo: $(RUN)/eve
 	$(RUN)/eve edit $(CLIP) "make it snowy" --seed 7 --output demo.mp4 --overwrite
@@ -29,8 +33,17 @@ check: $(VENV)/.dev
 	$(RUN)/python -m pyright --pythonpath $(RUN)/python
 	$(RUN)/lint-imports --no-cache
 
-docs: $(VENV)/.dev
+# Writes the generated pages, then builds the site into build/site; neither needs a network once the extra is installed.
+docs: $(VENV)/.docs
 	$(RUN)/python -m docs.generate
+	$(RUN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.docs
+	$(RUN)/python -m docs.generate
+	$(RUN)/python -m mkdocs serve --dev-addr 127.0.0.1:8000
+
+# Without this, mkdocs-material prints a notice about its own future at each start.
+export NO_MKDOCS_2_WARNING = 1
 
 gallery: $(VENV)/.dev
 	$(RUN)/python examples/gallery.py
