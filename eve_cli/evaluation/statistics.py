@@ -149,8 +149,10 @@ def _by_unit(
         raise ValueError(f"{len(flat)} values have {len(units)} units")
     numbers: dict[Hashable, int] = {}
     index = [numbers.setdefault(unit, len(numbers)) for unit, use in zip(units, finite, strict=True) if use]
-    sums = np.bincount(index, flat[finite], len(numbers)) if index else np.zeros(0)
-    return sums, np.bincount(index, minlength=len(numbers)).astype(float) if index else np.zeros(0)
+    sums, counts = np.zeros(len(numbers)), np.zeros(len(numbers))
+    np.add.at(sums, np.array(index, int), flat[finite])
+    np.add.at(counts, np.array(index, int), 1.0)
+    return sums, counts
 
 
 @lru_cache(maxsize=4)

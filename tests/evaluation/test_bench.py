@@ -10,13 +10,13 @@ import pytest
 from eve_cli.cli import app
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import ModelError, UsageError
-from eve_cli.evaluation import bench, run, sets
+from eve_cli.evaluation import bench, scorer, sets
 from eve_cli.evaluation.pairs import Footage
 from eve_cli.evaluation.sets import COPIED
 from eve_cli.evaluation.settings import BenchSettings
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel
-from tests.evaluation.judged import grey, manifest
+from tests.evaluation.clips import grey, manifest
 from tests.fakes import FakeEditor
 from tests.tiny import tiny_bundle
 
@@ -31,7 +31,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[EditRequest]:
         return LoadedModel(FakeEditor(gain=0.5), request.model, {})  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(bench, "load_model", load)
-    monkeypatch.setattr(run, "METRICS", {"light": "tests.evaluation.judged:Light"})
+    monkeypatch.setattr(scorer, "METRICS", {"light": "tests.evaluation.clips:Light"})
     return asked
 
 
@@ -42,8 +42,8 @@ def settings_of(folder: Path, **more: object) -> BenchSettings:
 
 def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> None:
     settings = settings_of(tmp_path)
-    bench.claim(settings)
-    asked = bench.Editing(settings).all(bench.data(settings))
+    bench.check_folder(settings)
+    asked = bench.BenchRunner(settings).run(bench.data(settings))
     assert list(asked.methods) == ["eve", "per_frame", COPIED] and len(loads) == 1
     edited = [pair.edited for pair in asked.methods["eve"]]
     assert all(path is not None and path.parent == settings.out / "edits/eve" for path in edited)
@@ -51,8 +51,8 @@ def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> No
     assert all(pair.edited == pair.source for pair in asked.methods[COPIED])
     edited[0].unlink()
     loads.clear()
-    bench.claim(settings)
-    bench.Editing(settings).all(bench.data(settings))
+    bench.check_folder(settings)
+    bench.BenchRunner(settings).run(bench.data(settings))
     assert [request.output for request in loads] == [edited[0]]
 
 
@@ -61,7 +61,7 @@ def test_all_are_all_methods_and_each_is_told_the_captions_that_it_reads(tmp_pat
     settings = BenchSettings(data=str(file), out=tmp_path / "out", methods="all,all@runs/b")
     asked = bench.entries(settings.methods, settings.model)
     assert [entry.name for entry in asked][: len(METHODS)] == [COPIED if m == "copy" else m for m in METHODS]
-    requests = {e.method: bench.Editing(settings)._asked(e, bench.data(settings).pairs[0]) for e in asked}
+    requests = {e.method: bench.BenchRunner(settings)._base_request(e, bench.data(settings).pairs[0]) for e in asked}
     assert requests["dds"].source_caption == requests["pnp"].source_caption == "a car"  # type: ignore[attr-defined]
     assert requests["eve"].caption == "a dark car" and requests["eve"].source_caption is None  # type: ignore[attr-defined]
 
@@ -69,20 +69,20 @@ def test_all_are_all_methods_and_each_is_told_the_captions_that_it_reads(tmp_pat
 def test_what_makes_no_sense_is_told_before_anything_is_loaded(tmp_path: Path, loads: list[EditRequest]) -> None:
     settings = replace(settings_of(tmp_path), methods="copy,eve,dds")
     with pytest.raises(UsageError, match=r"^--methods dds cannot do the edit \S+: .* give --source-caption"):
-        bench.Editing(settings).all(bench.data(settings))
+        bench.BenchRunner(settings).run(bench.data(settings))
     with pytest.raises(UsageError, match=r"^--methods pnp cannot do the edit \S+: .* give --steps 2 or more"):
-        bench.Editing(replace(settings, methods="eve,pnp", steps=1)).all(bench.data(settings))
+        bench.BenchRunner(replace(settings, methods="eve,pnp", steps=1)).run(bench.data(settings))
     assert not loads
     model = tiny_bundle(tmp_path / "lone", video=False)
     with pytest.raises(ModelError, match=r"has no video adapter, which --method eve needs: .* per_frame, .*pnp"):
-        bench.claim(replace(settings, methods="pnp,eve", model=str(model)))
+        bench.check_folder(replace(settings, methods="pnp,eve", model=str(model)))
 
 
 def test_a_folder_holds_edits_of_one_kind(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    bench.claim(settings)
+    bench.check_folder(settings)
     with pytest.raises(UsageError, match="another --steps"):
-        bench.claim(replace(settings, steps=3))
+        bench.check_folder(replace(settings, steps=3))
 
 
 def test_an_edit_that_fails_is_told_and_the_others_are_made(tmp_path: Path, loads: list[EditRequest]) -> None:
@@ -92,7 +92,7 @@ def test_an_edit_that_fails_is_told_and_the_others_are_made(tmp_path: Path, load
     grey(tmp_path / "s1", 100, 100)
     asked = bench.data(settings)
     second = replace(asked.pairs[1], source=tmp_path / "s1")
-    made = bench.Editing(settings).all(replace(asked, methods={"edits": [asked.pairs[0], second]}))
+    made = bench.BenchRunner(settings).run(replace(asked, methods={"edits": [asked.pairs[0], second]}))
     first, second = made.methods["eve"]
     assert first.edited is None and first.notes.startswith("the edit failed") and second.edited is not None
 
@@ -100,7 +100,7 @@ def test_an_edit_that_fails_is_told_and_the_others_are_made(tmp_path: Path, load
 def test_edits_made_elsewhere_stand_beside_our_own(tmp_path: Path, loads: list[EditRequest]) -> None:
     grey(tmp_path / "others/c", 90, 90)
     settings = replace(settings_of(tmp_path), methods=f"copy,other={tmp_path}/others")
-    asked = bench.Editing(settings).all(bench.data(settings))
+    asked = bench.BenchRunner(settings).run(bench.data(settings))
     assert [pair.edited for pair in asked.methods["other"]] == [None, tmp_path / "others/c"]
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import CLIPModel
 
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.clip_frame import ClipFrame
 from eve_cli.evaluation.metrics.clip_text import ClipText
 from eve_cli.evaluation.metrics.pick_score import PickScore
@@ -33,11 +33,11 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Weights(folder)
 
 
-def judged(frames: int = 5) -> Judged:
+def judged(frames: int = 5) -> EditClip:
     g = torch.Generator().manual_seed(3)
     clip = torch.randint(0, 256, (frames, 3, 90, 120), generator=g).to(torch.uint8)
     pair = Pair("a", "a", "style", Path("a"), Path("b"), output_caption=CAPTION)
-    return Judged(pair, clip, source=clip.flip(0))
+    return EditClip(pair, clip, source=clip.flip(0))
 
 
 def official(folder: Path, clip: torch.Tensor) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def test_the_three_figures_are_the_scripts(weights: Weights, capsys: pytest.Capt
 def test_one_frame_has_no_likeness_of_frames(weights: Weights) -> None:
     metric, clip = ClipFrame(weights, "cpu"), judged(1)
     metric.open()
-    assert math.isnan(metric.score(clip)["clip_frame"]) and clip.notes == ["clip_frame: one frame has no pair"]
+    assert math.isnan(metric.score(clip)["clip_frame"]) and clip.notes == ["clip_frame: a single frame has no pair"]
 
 
 def test_a_copied_input_gains_nothing(weights: Weights) -> None:
@@ -96,7 +96,7 @@ def test_features_are_kept_until_the_weights_change(weights: Weights, monkeypatc
     metric, clip = ClipFrame(weights, "cpu"), judged()
     metric.open()
     first = metric.score(clip)
-    monkeypatch.setattr(metric.eyes, "look", lambda *_: pytest.fail("looked twice"))
+    monkeypatch.setattr(metric.encoder, "look", lambda *_: pytest.fail("looked twice"))
     assert metric.score(clip) == first
     metric.stamp = "other weights"
     with pytest.raises(pytest.fail.Exception):

@@ -27,7 +27,7 @@ def test_tgve_with_two_submissions(tmp_path: Path, shared_data: Path) -> None:
     assert style.edited == tmp_path / "a/DAVIS_480p/gold-fish/style.mp4" and style.instruction == "paint it"
     assert style.input_caption == "Several goldfish swim in a tank."
     assert found.methods["b"][0].edited is None and found.methods["b"][1].edited is not None
-    assert len(found.first(3).pairs) == 3 and list(found.with_copy().methods) == ["a", "b"]  # no source is there
+    assert len(found.first(3).pairs) == 3 and list(found.with_copy().methods) == ["a", "b"]  # the source does not exist
 
 
 def test_a_submission_without_any_edit_is_told(tmp_path: Path, shared_data: Path) -> None:

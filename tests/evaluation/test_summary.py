@@ -24,8 +24,9 @@ def told(frame: list[float], text: list[float], copied: list[float], whole: bool
         EditScores("eve", pair.id, pair.video, pair.task, 8, each) for pair, each in zip(pairs, values, strict=True)
     ]
     same = [
-        EditScores(COPIED, p.id, p.video, p.task, 8, {"clip_frame": 0.9, "clip_text": c}) for p, c in zip(pairs, copied)
-    ]  # noqa: B905
+        EditScores(COPIED, p.id, p.video, p.task, 8, {"clip_frame": 0.9, "clip_text": c})
+        for p, c in zip(pairs, copied, strict=False)
+    ]
     asked = EvalSet("TGVE", {"eve": pairs, COPIED: pairs}, whole)
     return plain(summary.summarise(asked, Results([FRAME, TEXT], {"eve": rows, COPIED: same}), {}))
 

@@ -54,7 +54,7 @@ def test_every_checkpoint_is_of_use(name: str) -> None:
 
 
 def states(folder: Path, name: str) -> tuple[str, str]:
-    found = doctor.line(Weights(folder), name)
+    found = doctor.status(Weights(folder), name)
     return found.state, found.text
 
 

@@ -34,7 +34,7 @@ STYLE = {
     "grid.color": "#e2e2e2",
 }
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-# Of each list, the first column that a run has is an axis: how much of the edit is made, and how much is preserved.
+# Of each list, the first column that a run has is an axis: amount of the edit, and preservation.
 EDIT = ("edit_acc", "viclip_dir", "world_viclip_dir", "clip_text", "change_in", "change_all")
 PRESERVATION = ("bg_psnr", "kept_psnr", "rest_psnr")
 KEY = (
