@@ -31,10 +31,10 @@ def status(weights: Weights, name: str, metrics: tuple[str, ...] = ()) -> Checkp
     try:
         path = weights.file(name)
     except ModelError as error:
-        return CheckpointStatus(name, "missing", str(error), metrics)
+        return CheckpointStatus(name, "missing", str(error).removeprefix(f"{name}: "), metrics)
     trouble = weights.trouble(name)
     if trouble:
-        return CheckpointStatus(name, "broken", trouble, metrics)
+        return CheckpointStatus(name, "broken", trouble.removeprefix(f"{name}: "), metrics)
     row = CHECKPOINTS[name]
     checked = row.kind in ("clip", "viclip") and path.suffix == ".safetensors"
     how = "tensor names and shapes are correct" if checked else "tensor names and shapes are checked on loading"

@@ -51,8 +51,8 @@ def test_a_difference_counts_where_its_interval_is_clear_of_zero() -> None:
     against = alignment_table.compare(values, "more", "base")
     assert against["edit_acc"].verdict == "better" and against["flicker"].verdict == "worse"
     assert alignment_table.compare(values, "noise", "base")["ssim"].verdict == "tie"
-    told = alignment_table.markdown(values, "base")
-    assert "▲" in told and "▼" in told and told.count("\n") == 4
+    table = alignment_table.markdown(values, "base")
+    assert "▲" in table and "▼" in table and table.count("\n") == 4
 
 
 def test_lines_that_are_there_are_not_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

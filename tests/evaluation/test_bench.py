@@ -56,7 +56,7 @@ def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> No
     assert [request.output for request in loads] == [edited[0]]
 
 
-def test_all_are_all_methods_and_each_is_told_the_captions_that_it_reads(tmp_path: Path, loads: list) -> None:
+def test_all_are_all_methods_and_each_is_reported_the_captions_that_it_reads(tmp_path: Path, loads: list) -> None:
     file = manifest(tmp_path, "c", instruction="make it dark", input_caption="a car", output_caption="a dark car")
     settings = BenchSettings(data=str(file), out=tmp_path / "out", methods="all,all@runs/b")
     asked = bench.entries(settings.methods, settings.model)
@@ -66,7 +66,7 @@ def test_all_are_all_methods_and_each_is_told_the_captions_that_it_reads(tmp_pat
     assert requests["eve"].caption == "a dark car" and requests["eve"].source_caption is None  # type: ignore[attr-defined]
 
 
-def test_what_makes_no_sense_is_told_before_anything_is_loaded(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_what_makes_no_sense_is_reported_before_anything_is_loaded(tmp_path: Path, loads: list[EditRequest]) -> None:
     settings = replace(settings_of(tmp_path), methods="copy,eve,dds")
     with pytest.raises(UsageError, match=r"^--methods dds cannot do the edit \S+: .* give --source-caption"):
         bench.BenchRunner(settings).run(bench.data(settings))
@@ -85,7 +85,7 @@ def test_a_folder_holds_edits_of_one_kind(tmp_path: Path) -> None:
         bench.check_folder(replace(settings, steps=3))
 
 
-def test_an_edit_that_fails_is_told_and_the_others_are_made(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_an_edit_that_fails_is_reported_and_the_others_are_made(tmp_path: Path, loads: list[EditRequest]) -> None:
     settings = settings_of(tmp_path)
     for picture in (tmp_path / "s0").iterdir():
         picture.write_bytes(b"no picture")
@@ -105,7 +105,7 @@ def test_edits_made_elsewhere_stand_beside_our_own(tmp_path: Path, loads: list[E
 
 
 @pytest.mark.parametrize("methods", ["", "eve,eve", "eva", "x=/nowhere"])
-def test_wrong_methods_are_told(methods: str) -> None:
+def test_wrong_methods_are_reported(methods: str) -> None:
     with pytest.raises(UsageError):
         bench.entries(methods, "mini")
 

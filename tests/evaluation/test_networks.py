@@ -79,7 +79,7 @@ def test_viclip_needs_both_captions_for_a_direction(name: str, weights: Weights)
     assert found[f"{name}_dir"] == 0 and found[f"{name}_unchanged"] == 1
 
 
-def test_long_captions_are_told(weights: Weights) -> None:
+def test_long_captions_are_reported(weights: Weights) -> None:
     for name in ("clip_text", "viclip"):
         metric = load(METRICS[name])(weights, "cpu")
         metric.open()

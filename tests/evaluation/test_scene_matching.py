@@ -1,4 +1,4 @@
-"""Which answer a clip shows is told right for true edits, through blur too, and wrong for the source."""
+"""Which answer a clip shows is correct for true edits, also under blur, and wrong for sources."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_true_edits_show_what_was_asked_and_sources_do_not(task: str) -> None:
         assert len(set(answers.names)) >= 2
 
 
-def test_a_motion_is_told_from_its_opposite_whatever_its_speed() -> None:
+def test_a_motion_is_reported_from_its_opposite_whatever_its_speed() -> None:
     edits = [sample_edit(seed, MOTION, held_out=None, frames=FRAMES) for seed in range(30)]
     found = [e for e in edits if e.subject is not None and e.target.things[e.subject].motion in ("left", "right")][:3]
     assert len(found) == 3

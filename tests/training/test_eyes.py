@@ -81,7 +81,7 @@ def test_only_what_is_told_apart_is_judged(name: str, folder: Path) -> None:
     clip = judged("local")
     closed = metric.score(clip)
     assert all(math.isnan(value) for column, value in closed.items() if column != "world_clip_frame")
-    assert any("kind is told apart in 89% of clips" in note for note in clip.notes)
+    assert any("the accuracy for kind is 89%" in note for note in clip.notes)
     unknown = judged("depth")
     metric.score(unknown)
     assert any("not tried on the task 'depth'" in note for note in unknown.notes)
@@ -96,7 +96,7 @@ def test_an_unchanged_clip_has_direction_zero_with_a_flag(folder: Path) -> None:
     clip.edited = clip.source
     found = metric.score(clip)
     assert found["world_viclip_dir"] == 0 and found["world_viclip_unchanged"] == 1
-    assert any("unchanged, which counts as 0" in note for note in clip.notes)
+    assert any("unchanged, so the value is 0" in note for note in clip.notes)
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)

@@ -46,11 +46,11 @@ def test_the_same_input_gives_the_same_csv(tmp_path: Path) -> None:
         ("edits", "c", "130.000000", "30.000000"),
         *(("input copied", name, "100.000000", "0.000000") for name in "abc"),
     ]
-    told = outcomes[0].summary
-    assert told["methods"]["edits"]["lighter"]["mean"] == 20 and told["data"]["videos"] == 2
-    assert told["methods"]["edits"]["lighter"]["tasks"]["style"]["mean"] == 20
-    assert told["against"]["input copied"]["lighter"]["verdict"] == "worse"
-    assert told["not_run"] == {"far": "weights missing. Put them there."}
+    values = outcomes[0].summary
+    assert values["methods"]["edits"]["lighter"]["mean"] == 20 and values["data"]["videos"] == 2
+    assert values["methods"]["edits"]["lighter"]["tasks"]["style"]["mean"] == 20
+    assert values["against"]["input copied"]["lighter"]["verdict"] == "worse"
+    assert values["not_run"] == {"far": "weights missing. Put them there."}
     assert "not run: far: weights missing" in (tmp_path / "x/summary.md").read_text()
     read = results.read(tmp_path / "x")
     assert read.values("edits", "lighter") == [10, 20, 30] and read.columns[0].recipe == "test/light"
@@ -162,11 +162,11 @@ def test_missing_edits_fail_the_check(
 
 def test_two_runs_are_compared_edit_by_edit(tmp_path: Path) -> None:
     judge(manifest(tmp_path, "a", "b", "c", "d", methods=("one", "two")), tmp_path / "x")
-    told = compare.compare(f"{tmp_path}/x:two", f"{tmp_path}/x:one")
-    found = told["columns"]["light"]
+    values = compare.compare(f"{tmp_path}/x:two", f"{tmp_path}/x:one")
+    found = values["columns"]["light"]
     assert found["difference"] == [5, 5, 5] and found["wins"] == 4 and found["verdict"] == "better"
     assert found["p"] == 0.5 and found["tasks"]["add"]["n"] == 2  # two videos, both won
-    compare.write(tmp_path / "c", told, f"{tmp_path}/x:two", f"{tmp_path}/x:one")
+    compare.write(tmp_path / "c", values, f"{tmp_path}/x:two", f"{tmp_path}/x:one")
     assert (tmp_path / "c/light.svg").is_file() and "x:two minus x:one" in (tmp_path / "c/compare.md").read_text()
     with pytest.raises(UsageError, match="no method 'three'"):
         compare.compare(f"{tmp_path}/x:three", f"{tmp_path}/x")
@@ -178,8 +178,8 @@ def test_columns_of_other_recipes_are_not_compared(tmp_path: Path) -> None:
     kept = results.read_json(tmp_path / "y/run.json")
     kept["columns"][0]["recipe"] = "test/other"
     results.write_json(tmp_path / "y/run.json", kept)
-    told = compare.compare(str(tmp_path / "x"), str(tmp_path / "y"))
-    assert list(told["columns"]) == ["lighter"] and "another recipe" in told["skipped"][0]
+    values = compare.compare(str(tmp_path / "x"), str(tmp_path / "y"))
+    assert list(values["columns"]) == ["lighter"] and "another recipe" in values["skipped"][0]
 
 
 def test_the_record_says_how_and_keeps_no_secret(tmp_path: Path) -> None:
