@@ -29,14 +29,12 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eve_cli import registry
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
 from eve_cli.evaluation import strips, truth
 from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, measure
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.assd import ASSDOptions
-from eve_cli.methods.options.dds import DDSOptions
+from eve_cli.methods.options import ASSDOptions, DDSOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.methods.score_distillation import delta, image_scores, optimise
 from eve_cli.models import attention
@@ -105,7 +103,7 @@ def edited(
         captions = own.captions(guidance.instruction, guidance.caption)
         gradient = delta(image_scores(editor, source, captions, guidance.guidance_scale))
         return optimise(editor, clip, gradient, seed, steps, own.rate_of(steps))
-    return registry.pick(METHODS, row.method, "method")().edit(editor, clip, guidance)
+    return METHODS[row.method].load()().edit(editor, clip, guidance)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ from eve_cli.generation.generate import text_to_video
 from eve_cli.media.compose import save_png
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.dreamix import Dreamix
-from eve_cli.methods.options.dreamix import DreamixOptions
+from eve_cli.methods.options import DreamixOptions
 from eve_cli.models.editor import Editor
 
 HELD = 2**41 + 1_300_000  # seeds that no training draws

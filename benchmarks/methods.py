@@ -32,18 +32,15 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from eve_cli import registry
 from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.editing.request import ADAPTER_METHODS
 from eve_cli.estimate.flops import Cost, count, meta_copy
 from eve_cli.evaluation import strips
 from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, measure
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods import finetune
 from eve_cli.methods.base import Clip, EditMethod, Guidance
-from eve_cli.methods.option_fields import options_class
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.editor import Editor
 
@@ -59,16 +56,16 @@ class Row:
     @property
     def told(self) -> str:
         """What it reads."""
-        return "nothing" if self.method == "copy" else "instruction" if self.method in ADAPTER_METHODS else "captions"
+        return METHODS[self.method].reads
 
     @property
     def made(self) -> EditMethod:
         """The method."""
-        return registry.load(METHODS[self.method])()
+        return METHODS[self.method].load()()
 
     def guidance(self, editor: Editor, edit: WorldEdit, seed: int) -> Guidance:
         """All that it is told of an edit."""
-        kind, captions = options_class(self.method), self.told == "captions"
+        kind, captions = METHODS[self.method].options, self.told == "captions"
         known = {"source_caption": edit.source_caption} if "source_caption" in kind.__dataclass_fields__ else {}
         options = kind(**known, **self.options)
         usual = options.usual(editor.settings)
@@ -180,7 +177,7 @@ def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, 
     channels: Any = editor.parts.vae.config["latent_channels"]
     source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=empty.device)
     learned = Cost()
-    if isinstance(method, finetune.Learner) and (how := method.tuning(guidance)).steps:
+    if isinstance(method, finetune.FinetuningMethod) and (how := method.tuning(guidance)).steps:
         learned = finetune.cost(empty, source, how)
     return learned, count(empty, lambda: method.edit(empty, clip_of(source), guidance))
 

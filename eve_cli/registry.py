@@ -1,4 +1,4 @@
-"""Names that stand for objects: tables of "package.module:object" strings, loaded when asked for."""
+"""Tables of names and "package.module:object" strings, imported on first use."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -14,10 +14,10 @@ def load(spec: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def pick(table: Mapping[str, str], name: str, kind: str) -> Any:
-    """The loaded row `name` of a table; UsageError with the known names and the closest one if there is none."""
+def pick(table: Mapping[str, Any], name: str, kind: str) -> Any:
+    """The row `name` of a table, loaded if it is a string; UsageError with the closest name if there is none."""
     if name in table:
-        return load(table[name])
+        return load(table[name]) if isinstance(table[name], str) else table[name]
     close = get_close_matches(name, table, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
-    raise UsageError(f"There is no {kind} named {name!r}; known are: {', '.join(table)}.{hint}")
+    suggestion = f" Did you mean {close[0]}?" if close else ""
+    raise UsageError(f"There is no {kind} named {name!r}; known are: {', '.join(table)}.{suggestion}")

@@ -1,4 +1,4 @@
-"""Settings are frozen dataclasses: a field's text is its `--help`; TOML files fill them, results keep them."""
+"""Settings as frozen dataclasses: a field carries its help text; TOML files and run.json store its values."""
 
 import dataclasses
 import types
@@ -18,7 +18,7 @@ def setting(default: Any = MISSING, help: str = "", **extra: Any) -> Any:
     """A dataclass field with its help text.
 
     `extra` is for the command line: `flags` (tuple of option strings), `panel`, `metavar`, `min`, `max`, and
-    `argument=True` for a positional argument.
+    `argument=True` for a positional argument. If some fields are `basic=True`, `--help` shows those alone.
     """
     return field(default=default, metadata={"help": help, **extra})
 
@@ -30,26 +30,26 @@ def field_types(settings: type) -> dict[str, Any]:
 
 
 def from_mapping(settings: type[Settings], values: Mapping[str, Any], origin: str) -> Settings:
-    """The settings that a mapping (a TOML file, a run.json) describes; unknown keys and wrong types are UsageErrors."""
-    known = field_types(settings)
+    """The settings in a mapping (a TOML file, a run.json); UsageError for unknown keys, wrong types and values."""
+    fields = field_types(settings)
     for key in values:
-        if key not in known:
-            close = get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise UsageError(f"{origin}: unknown setting {key!r}{hint}")
-    found = {key: _convert(value, known[key], key, origin) for key, value in values.items()}
+        if key not in fields:
+            close = get_close_matches(key, fields, n=1)
+            suggestion = f"; did you mean {close[0]}?" if close else ""
+            raise UsageError(f"{origin}: unknown setting {key!r}{suggestion}")
+    converted = {key: _convert(value, fields[key], key, origin) for key, value in values.items()}
     every: Any = settings
     for item in dataclasses.fields(every):
-        value, low, high = found.get(item.name), item.metadata.get("min"), item.metadata.get("max")
+        value, low, high = converted.get(item.name), item.metadata.get("min"), item.metadata.get("max")
         if value is not None and low is not None and value < low:
             raise UsageError(f"{origin}: {item.name} must be at least {low}, not {value}")
         if value is not None and high is not None and value > high:
             raise UsageError(f"{origin}: {item.name} must be at most {high}, not {value}")
-    return settings(**found)
+    return settings(**converted)
 
 
 def to_mapping(settings: Any) -> dict[str, Any]:
-    """The values of a settings object as JSON can hold them; paths become strings."""
+    """The values of a settings object, ready for JSON: paths become strings."""
     return {
         item.name: str(value) if isinstance(value := getattr(settings, item.name), Path) else value
         for item in dataclasses.fields(settings)
@@ -72,8 +72,8 @@ def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
             return tuple(value)
         if isinstance(bare, type) and isinstance(value, bare) and not (bare is int and isinstance(value, bool)):
             return value
-    wanted = " or ".join(_named(choice) for choice in choices if choice is not type(None))
-    raise UsageError(f"{origin}: {key} must be {wanted}, not {value!r}")
+    expected = " or ".join(_named(choice) for choice in choices if choice is not type(None))
+    raise UsageError(f"{origin}: {key} must be {expected}, not {value!r}")
 
 
 def _named(kind: Any) -> str:
@@ -90,10 +90,11 @@ def like(
     leave: Collection[str] = (),
     kinds: Mapping[str, Any] = MappingProxyType({}),
     own: Sequence[tuple[str, Any, Any]] = (),
+    also: Sequence[tuple[str, Any, Any]] = (),
 ) -> type:
-    """A settings class with the fields of another one but those in `leave`, and with some of its `own` before them.
+    """A settings class with the fields of another one except `leave`, some of its `own` before and `also` behind them.
 
-    `kinds` are types that fields have here instead. What the other class checks is not checked.
+    `kinds` replaces types of fields. Checks in `base.__post_init__` are not inherited.
     """
     types_of: dict[str, Any] = field_types(base) | dict(kinds)
     taken = {field_name for field_name, _, _ in own} | set(leave)
@@ -102,13 +103,13 @@ def like(
         for item in dataclasses.fields(base)
         if item.name not in taken
     ]
-    ordered = sorted([*own, *borrowed], key=lambda row: row[2].default is not MISSING)
-    made = dataclasses.make_dataclass(name, ordered, frozen=True)
-    made.__doc__ = help
-    return made
+    ordered = sorted([*own, *borrowed, *also], key=lambda row: row[2].default is not MISSING)
+    settings_class = dataclasses.make_dataclass(name, ordered, frozen=True)
+    settings_class.__doc__ = help
+    return settings_class
 
 
 def _plain(item: dataclasses.Field, kinds: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is known of a field; limits are not, where it has another type."""
+    """The metadata of a field, without limits if its type is replaced."""
     limits = ("min", "max") if item.name in kinds else ()
     return {key: value for key, value in item.metadata.items() if key not in limits}

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.editing.request import EditRequest
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
+from eve_cli.models.spec import ModelSpec
 
 
 @dataclass
@@ -34,7 +34,7 @@ class FakeEditor:
     video: None = None
     backbone: nn.Module = field(default_factory=nn.Module)
     lora_unet: nn.Module = field(default_factory=nn.Module)
-    parts: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(edit=nn.Module()))
+    parts: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(edit=nn.Module(), video=nn.Module()))
 
     def encode(self, frames: Tensor) -> Tensor:
         return functional.avg_pool2d(frames * 2 - 1, 8)
@@ -99,7 +99,7 @@ class FakeEditor:
 def fake_load(**options):
     """A loader for the session that gives a `FakeEditor`."""
 
-    def load(request: EditRequest) -> LoadedModel:
-        return LoadedModel(FakeEditor(**options), request.model, {"weights": "0" * 64})  # type: ignore[arg-type]
+    def load(spec: ModelSpec) -> LoadedModel:
+        return LoadedModel(FakeEditor(**options), spec.name, {"weights": "0" * 64})  # type: ignore[arg-type]
 
     return load

@@ -1,4 +1,4 @@
-"""The house's own rules: layers, light start-up, and no traces of the machine it was built on."""
+"""Rules of the code base: no import cycles, layers, a quick start, and no paths of the machine it was written on."""
 
 import re
 import subprocess
@@ -13,6 +13,7 @@ from eve_cli.cli.app import COMMANDS
 from eve_cli.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "eve_cli"
 HEAVY = ("torch", "diffusers", "transformers", "av", "peft", "accelerate")
 PATHS = re.compile("|".join(["/" + name + "/" for name in ("work", "farm", "opt", "root")] + ["/tmp/" + "eve"]))
 
@@ -37,6 +38,30 @@ def test_imports_go_downwards() -> None:
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def shortest_cycles(package: str) -> list[str]:
+    """The shortest import cycle through each module of a package that is in one, as `a > b > a`; each once.
+
+    Imports inside functions and under TYPE_CHECKING count too.
+    """
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph("eve_cli", exclude_type_checking_imports=False, cache_dir=None)
+    found: dict[frozenset[str], str] = {}
+    for module in sorted(graph.modules):
+        if not f"{module}.".startswith(f"eve_cli.{package}."):
+            continue
+        imported = sorted(graph.find_modules_directly_imported_by(module))
+        chains = (graph.find_shortest_chain(each, module) for each in imported)
+        if cycle := min(filter(None, chains), key=len, default=None):
+            found.setdefault(frozenset(cycle), " > ".join([module, *cycle]))
+    return list(found.values())
+
+
+@pytest.mark.parametrize("package", sorted(path.stem for path in PACKAGE.iterdir() if path.stem[0] not in "_."))
+def test_no_module_imports_itself_through_others(package: str) -> None:
+    cycles = shortest_cycles(package)
+    assert not cycles, "\n".join(cycles)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

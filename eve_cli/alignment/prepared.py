@@ -7,14 +7,11 @@ depends on: runs that share a model, inputs and teachers share the files, and a 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eve_cli.alignment.context import Context, per_frame
@@ -27,6 +24,7 @@ from eve_cli.errors import OutputError
 from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
+from eve_cli.storage.cache import cached
 
 PIECE = 16
 SAMPLE_STREAM, LOOK_STREAM, PAINT_STREAM = 11, 12, 13  # of frame_noise
@@ -144,22 +142,15 @@ def _grid(editor: Editor, plan: Plan) -> tuple[int, int]:
 
 
 def _kept(file: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of a file; made and written, whole or not at all, if it is missing or damaged."""
+    """The tensors of a file, floating ones in half precision; made and written if it is missing or damaged."""
+
+    def halves() -> dict[str, Tensor]:
+        return {name: value.half() if value.is_floating_point() else value for name, value in make().items()}
+
     try:
-        if file.is_file():
-            return load_file(file)
-    except (OSError, SafetensorError):
-        file.unlink(missing_ok=True)
-    made = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in make().items()}
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(made, part)
-        part.replace(file)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"Cannot keep the prepared points in {file.parent}: {error}.") from error
-    return made
+        return cached(file, halves)
+    except OutputError as error:
+        raise OutputError(f"Cannot keep the prepared points in {file.parent}: {error}") from error
 
 
 def missing(plan: Plan, teachers: Sequence[Teacher], first: EditTeacher, folder: Path) -> Iterator[tuple[str, int]]:

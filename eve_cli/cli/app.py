@@ -1,4 +1,4 @@
-"""The `eve` command: a table of sub-commands that are imported when they are called, and one place where errors end."""
+"""The `eve` command: a table of sub-commands, imported when they are called, and the one place that reports errors."""
 
 import os
 import signal
@@ -10,36 +10,36 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from eve_cli import __version__
 from eve_cli.cli import console
 from eve_cli.errors import EveError, is_out_of_memory
 from eve_cli.registry import load
+from eve_cli.version import __version__
 
 # name -> (a Typer app as "module:object", one line for --help)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "edit": ("eve_cli.cli.edit:app", "Edit a video or a picture by an instruction."),
-    "plan": ("eve_cli.cli.plan:app", "Say what an edit would do, take and need, without doing it."),
-    "preview": ("eve_cli.cli.preview:app", "Show a few windows of an edit at several settings."),
+    "edit": ("eve_cli.cli.edit:app", "Edit a video or an image by an instruction."),
+    "plan": ("eve_cli.cli.plan:app", "Estimate time, memory and settings of an edit without running it."),
+    "preview": ("eve_cli.cli.preview:app", "Preview a few windows of an edit at several settings."),
     "batch": ("eve_cli.cli.batch:app", "Edit many videos with one model; resumable."),
-    "resume": ("eve_cli.cli.edit:resume_app", "Go on with an edit that was interrupted."),
-    "rerun": ("eve_cli.cli.edit:rerun_app", "Do an edit again, exactly, from its run.json."),
-    "generate": ("eve_cli.cli.make:generate_app", "Make a video of a text."),
-    "animate": ("eve_cli.cli.make:animate_app", "Make a video of a picture, with a moving camera."),
-    "subject": ("eve_cli.cli.make:subject_app", "Make a video of a subject that some pictures show."),
-    "train": ("eve_cli.cli.train:app", "Train a codec, a backbone or an adapter."),
-    "align": ("eve_cli.cli.align:app", "Align the adapters of a model by Factorized Diffusion Distillation."),
-    "eval": ("eve_cli.cli.eval:app", "Evaluate edits with standard metrics and intervals, and compare runs."),
-    "bench": ("eve_cli.cli.bench:app", "Compare methods and models."),
+    "resume": ("eve_cli.cli.edit:resume_app", "Resume an interrupted edit."),
+    "rerun": ("eve_cli.cli.edit:rerun_app", "Repeat an edit exactly from its run.json."),
+    "generate": ("eve_cli.cli.generate:generate_app", "Generate a video from a prompt."),
+    "animate": ("eve_cli.cli.generate:animate_app", "Generate a video from an image with camera motion."),
+    "subject": ("eve_cli.cli.generate:subject_app", "Generate a video of a subject from reference images."),
+    "train": ("eve_cli.cli.train:app", "Train a VAE, a backbone, an adapter or a LoRA."),
+    "align": ("eve_cli.cli.align:app", "Align a model's adapters by Factorized Diffusion Distillation (FDD)."),
+    "eval": ("eve_cli.cli.eval:app", "Evaluate edits with the standard metrics and compare runs."),
+    "bench": ("eve_cli.cli.bench:app", "Benchmark methods and models."),
     "rate": ("eve_cli.cli.rate:app", "Collect and analyse blind human ratings."),
-    "models": ("eve_cli.cli.models:app", "List, fetch, check, carry and convert models."),
-    "doctor": ("eve_cli.cli.doctor:app", "Check what an edit needs on this machine."),
-    "env": ("eve_cli.cli.doctor:env_app", "Say what this machine is, for a report of a bug."),
-    "data": ("eve_cli.cli.data:app", "Look at the data before you train."),
+    "models": ("eve_cli.cli.models:app", "List, download, verify, import and export models."),
+    "doctor": ("eve_cli.cli.doctor:app", "Check that this machine can run an edit."),
+    "env": ("eve_cli.cli.doctor:env_app", "Print environment information for bug reports."),
+    "data": ("eve_cli.cli.data:app", "Check, show and generate training data."),
 }
 
 
 class LazyGroup(TyperGroup):
-    """Lists the table without importing a row; imports the one row that is called."""
+    """Lists all commands without importing them; imports the one that is called."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -57,8 +57,8 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         console.result(f"eve {__version__}")
         raise typer.Exit()
 
@@ -66,17 +66,17 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def eve(
     version: Annotated[
-        bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Edit videos and pictures by instruction: eve edit input.mp4 "make it snowy".
+    """Edit videos and images by instruction: eve edit input.mp4 "make it snowy".
 
-    Any command takes --debug, which shows where an error came from.
+    Every command takes --debug, which prints the traceback of an error.
     """
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its code."""
+    """Run the command line and exit with its code."""
     words = list(sys.argv[1:] if args is None else args)
     debug = _take_debug(words)
     signal.signal(signal.SIGTERM, _terminate)
@@ -84,7 +84,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(words: list[str], *, debug: bool = False) -> int:
-    """Runs one command; an error becomes one sentence and the exit code, or a traceback with `debug`."""
+    """Run one command; an error becomes a one-line message and the exit code, or a traceback with `debug`."""
     try:
         outcome = typer.main.get_command(app).main(words, prog_name="eve", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
@@ -102,18 +102,20 @@ def run(words: list[str], *, debug: bool = False) -> int:
         if debug:
             raise
         if is_out_of_memory(error):
-            console.error("There is not enough memory; try a shorter --window or a smaller --size.")
+            console.error("Out of memory: use a shorter --window or a smaller --size.")
             return 5
-        console.error(f"Something unexpected happened ({type(error).__name__}: {error}); --debug shows where.")
+        console.error(f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.")
         return 1
+    finally:
+        console.end_progress()
 
 
 def _take_debug(words: list[str]) -> bool:
     end = words.index("--") if "--" in words else len(words)
-    found = "--debug" in words[:end]
-    if found:
+    debug = "--debug" in words[:end]
+    if debug:
         words.remove("--debug")
-    return found
+    return debug
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -10,9 +10,9 @@ from typing import Any
 import typer
 
 from eve_cli.cli import console
+from eve_cli.cli.flags import EditFlags
 from eve_cli.cli.options import add_command
-from eve_cli.editing.progress import Watcher
-from eve_cli.editing.request import EditRequest
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.errors import OutputError, SomeFailed
 from eve_cli.settings import like, setting, to_mapping
 
@@ -27,7 +27,7 @@ again goes on where it stopped and tries again what failed. Exit code 6 if some 
 
 BatchSettings = like(
     "BatchSettings",
-    EditRequest,
+    EditFlags,
     HELP,
     leave=("input", "output", "overwrite", "run_dir", "dry_run", "format", "json"),
     own=[
@@ -63,23 +63,23 @@ BatchSettings = like(
 
 
 def batch(settings: Any) -> None:
-    """Does the rows."""
-    from eve_cli.editing import batch as doing
-    from eve_cli.editing import manifest
+    """Edit many videos with one model."""
+    from eve_cli.editing import batch as batches
+    from eve_cli.editing import batch_rows
 
     values = to_mapping(settings)
     shared = {name: value for name, value in values.items() if name not in OWN and value is not None}
     if settings.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    rows = manifest.read(settings.source, settings.instruction, shared, settings.out)
-    results = settings.results or settings.out / doing.RESULTS
+    rows = batch_rows.read(settings.source, settings.instruction, shared, settings.out)
+    results = settings.results or settings.out / batches.RESULTS
     _make(settings.out)
     if settings.again:
         results.unlink(missing_ok=True)
     bar = console.Progress("batch", len(rows), "rows", quiet=settings.quiet or settings.no_progress)
     failed: list[dict[str, Any]] = []
     try:
-        for number, line in enumerate(doing.run(rows, results, lambda row: Noted(row, settings.quiet)), 1):
+        for number, line in enumerate(batches.run(rows, results, lambda row: RowCallbacks(row, settings.quiet)), 1):
             bar.close()
             console.result(line, as_json=True)
             if line["status"] == "failed":
@@ -87,7 +87,7 @@ def batch(settings: Any) -> None:
                 console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
             bar.update(number)
     except KeyboardInterrupt:
-        console.say("stop", "what is finished is kept; the same command goes on")
+        console.say("stop", "finished rows are kept; run the same command again to resume")
         raise
     finally:
         bar.close()
@@ -98,16 +98,13 @@ def batch(settings: Any) -> None:
         )
 
 
-class Noted(Watcher):
-    """Passes on what a row's user should know."""
-
-    foresees = True
+class RowCallbacks(EditCallbacks):
+    """Prints the notes of a row."""
 
     def __init__(self, row: Any, quiet: bool) -> None:
         self.row, self.quiet = row, quiet
 
-    def note(self, text: str) -> None:
-        """One line, with the row's number."""
+    def on_note(self, text: str) -> None:
         if not self.quiet:
             print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
             console.say("note", f"row {self.row.number}: {text}")

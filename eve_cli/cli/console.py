@@ -1,61 +1,134 @@
-"""What people see: human text goes to stderr, results go to stdout."""
+"""What users see: messages and progress go to stderr, results go to stdout.
+
+Rich draws on a terminal; into files, pipes and dumb terminals go plain lines without control characters.
+"""
+
+from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+
+if TYPE_CHECKING:
+    from rich import progress
+
+REDRAW_SECONDS = 0.1
 
 
 def say(label: str, text: str) -> None:
-    """One line of human text, with a short label in front."""
+    """One message on stderr, with a short label in front."""
     print(f"{label:<5} {text}", file=sys.stderr, flush=True)
+
+
+def error(message: str) -> None:
+    """One sentence about what went wrong, on stderr."""
+    say("error", message)
 
 
 def result(value: Any, *, as_json: bool = False) -> None:
     """The one result on stdout: a path alone, or one JSON object."""
+    end_progress()
     print(json.dumps(value) if as_json else value, flush=True)
 
 
-def error(message: str) -> None:
-    """One sentence about what went wrong."""
-    say("error", message)
+def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+    """Rows on stdout in aligned columns; on a terminal long cells wrap, plain output keeps one line a row."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    end_progress()
+    shown = Table(*header, box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        shown.add_row(*map(Text, row))
+    if is_terminal(sys.stdout):
+        Console(file=sys.stdout, highlight=False).print(shown)
+        return
+    console = Console(width=10_000, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(shown)
+    result("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can redraw a line."""
+    return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 class Progress:
-    """Counts work on stderr: one redrawn line on a terminal, else a line for every tenth; `quiet` says nothing."""
+    """Progress of some work on stderr: a bar on a terminal, else a line for every tenth; none if `quiet`.
+
+    One bar is drawn at a time: the first `update` of another one removes it.
+    """
+
+    active: ClassVar[Progress | None] = None
 
     def __init__(self, label: str, total: int, unit: str, *, quiet: bool = False) -> None:
         self.label, self.total, self.unit, self.quiet = label, max(total, 1), unit, quiet
-        self.live = sys.stderr.isatty()
+        self.live = is_terminal(sys.stderr)
         self.started, self.first = time.monotonic(), 0.0
-        self.tenth = 0
+        self.tenth, self.drawn = 0, 0.0
+        self._bar: progress.Progress | None = None
 
     def update(self, done: float, note: str = "") -> None:
-        """Says that `done` of the total is finished, where that is worth a line."""
+        """Shows that `done` of the total is finished; on plain output, only at every tenth."""
         tenth = int(done * 10 // self.total)
         if self.quiet or (not self.live and tenth <= self.tenth):
             return
         self.tenth = tenth
         text = f"{int(done)}/{self.total} {self.unit}{self._left(done)}{' · ' + note if note else ''}"
         if self.live:
-            print(f"\r\x1b[K{self.label:<5} {text}", end="", file=sys.stderr, flush=True)
+            self._draw(done, text)
         else:
             say(self.label, text)
 
     def close(self) -> None:
-        """Ends the redrawn line, if there is one."""
-        if self.live and not self.quiet:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        """Removes the bar; a later `update` draws it again."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = Progress.active = None
 
     def skip(self, done: float) -> None:
-        """So much was finished before; the time to come is reckoned from what comes now."""
+        """Counts `done` as finished before; the remaining time is estimated from what follows."""
         self.started, self.first = time.monotonic(), done
+
+    def _draw(self, done: float, text: str) -> None:
+        now = time.monotonic()
+        if self._bar is None:
+            end_progress()
+            self._bar, Progress.active, self.drawn = _bar(self.label), self, 0.0
+            self._bar.start()
+        if now - self.drawn >= REDRAW_SECONDS or done >= self.total:
+            self._bar.update(self._bar.task_ids[0], total=self.total, completed=done, text=text, refresh=True)
+            self.drawn = now
 
     def _left(self, done: float) -> str:
         if not self.first < done < self.total:
             return ""
         seconds = (time.monotonic() - self.started) / (done - self.first) * (self.total - done)
         return f" · left {clock(seconds)}"
+
+
+def end_progress() -> None:
+    """Removes the bar that is drawn, if there is one."""
+    if Progress.active is not None:
+        Progress.active.close()
+
+
+def _bar(label: str) -> progress.Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    before, after = (TextColumn(form, markup=False) for form in ("{task.description:<5}", "{task.fields[text]}"))
+    console = Console(file=sys.stderr, highlight=False)
+    bar = Progress(
+        before, BarColumn(24), after, console=console, auto_refresh=False, transient=True, redirect_stdout=False
+    )
+    bar.add_task(label, text="")
+    return bar
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""`eve data check`, `show`, `world` and `novel`: look at the data before you train, and write some."""
+"""`eve data check`, `show`, `world` and `novel`: check and show training data, and generate some."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eve_cli.errors import CheckFailed, UsageError
 if TYPE_CHECKING:
     from eve_cli.data.sample import Dropped, Listing
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at data, or draw some.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, show and generate training data.")
 EXAMPLES = 5
 DRAWS = ("pictures", "pairs", "clips")
 TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth, mark or motion"
@@ -29,10 +29,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 @app.command("check")
 def check(
     path: Annotated[Path, typer.Argument(help="A folder with captions, or a .jsonl file of triplets.", metavar="PATH")],
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if anything is dropped.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if any sample is dropped.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Say what of a folder or a triplet file can be used, and why the rest cannot; opens every file."""
+    """Check a folder or a triplet file: count usable samples and list why others are dropped. Opens every file."""
     listing = _scan(path)
     kept, dropped = len(listing.kept), len(listing.dropped)
     console.say("kept", f"{kept} of {kept + dropped} in {path}")
@@ -42,9 +42,9 @@ def check(
     if json_output:
         console.result({"kept": kept, "dropped": [_row(d) for d in listing.dropped]}, as_json=True)
     if not kept:
-        raise CheckFailed(f"Nothing in {path} can be used.")
+        raise CheckFailed(f"{path} has no usable samples; the reasons are listed above.")
     if strict and dropped:
-        raise CheckFailed(f"{dropped} of {kept + dropped} in {path} cannot be used.")
+        raise CheckFailed(f"{dropped} of {kept + dropped} samples in {path} cannot be used; fix them or omit --strict.")
 
 
 @app.command("show")
@@ -52,14 +52,14 @@ def show(
     data: Annotated[
         str, typer.Argument(help="world, a folder, or a .jsonl file of triplets.", metavar="DATA")
     ] = "world",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the picture goes.")] = Path("data.png"),
-    draws: Annotated[str, typer.Option("--draws", help="pictures, pairs or clips.")] = "pairs",
-    count: Annotated[int, typer.Option("--count", help="How many.", min=1, max=400)] = 24,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Path of the image.")] = Path("data.png"),
+    draws: Annotated[str, typer.Option("--draws", help="What to show: pictures, pairs or clips.")] = "pairs",
+    count: Annotated[int, typer.Option("--count", help="Number of samples.", min=1, max=400)] = 24,
     side: Annotated[int, typer.Option("--side", help="Height and width in pixels.", min=16, max=1024)] = 64,
     photos: Annotated[Path | None, typer.Option("--photos", help="Photographs to mix into the world.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
 ) -> None:
-    """Draw a contact sheet of what a training would see, with the texts."""
+    """Save a contact sheet of training samples with their texts."""
     if draws not in DRAWS:
         raise UsageError(f"--draws must be one of {', '.join(DRAWS)}, not {draws!r}.")
     from eve_cli.data import batches
@@ -74,43 +74,43 @@ def show(
 
 @app.command("world")
 def world(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not hold anything yet.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="How many edits.", min=1)] = 100,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create; it must be empty or missing.")],
+    count: Annotated[int, typer.Option("--count", "-n", help="Number of edits.", min=1)] = 100,
     size: Annotated[str, typer.Option("--size", help="Pixels: a side, or WIDTHxHEIGHT; even numbers.")] = "64",
-    frames: Annotated[int, typer.Option("--frames", help="Frames of each clip.", min=1)] = 8,
-    fps: Annotated[float, typer.Option("--fps", help="Frames a second.", min=0.1)] = 8.0,
-    task: Annotated[list[str] | None, typer.Option("--task", help=f"Only {TASKS}; may be given again.")] = None,
-    held_out: Annotated[bool, typer.Option("--held-out", help="Only what no training ever sees.")] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+    frames: Annotated[int, typer.Option("--frames", help="Frames per clip.", min=1)] = 8,
+    fps: Annotated[float, typer.Option("--fps", help="Frames per second.", min=0.1)] = 8.0,
+    task: Annotated[list[str] | None, typer.Option("--task", help=f"Only this task: {TASKS}. Repeatable.")] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only edits that training never uses.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
-    format: Annotated[Format, typer.Option("--format", help="What to print on stdout: the folder, or json.")] = "text",
+    format: Annotated[Format, typer.Option("--format", help="Output on stdout: the folder (text) or json.")] = "text",
 ) -> None:
-    """Draw edits of the procedural world: clips, true edits, masks, depth and flow, and a table that names them."""
+    """Generate edits of the procedural world: clips, true edits, masks, depth, flow, and a table of all files."""
     pixels = _pixels(size)
     from eve_cli.data.world import export
 
-    wanted = export.Export(count, pixels, frames, fps, tuple(task or ()), seed, held_out)
+    settings = export.Export(count, pixels, frames, fps, tuple(task or ()), seed, held_out)
     progress = console.Progress("draw", count, "edits")
     try:
-        folder = export.write(out, wanted, overwrite, progress.update)
+        folder = export.write(out, settings, overwrite, progress.update)
     finally:
         progress.close()
     table, rows = folder / export.EDITS, folder / export.TRIPLETS
-    console.say("table", f"{table} · to train on: {rows}")
-    told = {"path": str(folder), "edits": count, "table": str(table), "triplets": str(rows)}
-    console.result(told if format == "json" else out, as_json=format == "json")
+    console.say("table", f"{table} · training file: {rows}")
+    summary = {"path": str(folder), "edits": count, "table": str(table), "triplets": str(rows)}
+    console.result(summary if format == "json" else out, as_json=format == "json")
 
 
 @app.command("novel")
 def novel(
     kind: Annotated[Kind, typer.Argument(help=NOVEL, metavar="KIND")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must not hold anything yet.")],
-    token: Annotated[str, typer.Option("--token", help="What the captions call it.")] = "<toy>",
-    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.", min=1)] = 12,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create; it must be empty or missing.")],
+    token: Annotated[str, typer.Option("--token", help="Token that names it in the captions.")] = "<toy>",
+    count: Annotated[int, typer.Option("--count", "-n", help="Number of images.", min=1)] = 12,
     side: Annotated[int, typer.Option("--side", help="Height and width in pixels.", min=16, max=2048)] = 128,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws others.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
 ) -> None:
-    """Draw pictures of a subject or a style that no model of the world has seen, to train a LoRA with."""
+    """Generate images of a subject or style that is not in the world's training data, to train a LoRA."""
     from eve_cli.data.world import novel as drawing
 
     console.result(drawing.write(out, kind, token, count, side, seed))
@@ -132,7 +132,7 @@ def _scan(path: Path) -> Listing[Any]:
         return folders.scan(path, deep=True)
     if path.suffix == ".jsonl":
         return triplets.scan(path, deep=True)
-    raise UsageError(f"{path} is neither a folder nor a .jsonl file.")
+    raise UsageError(f"{path} is neither a folder nor a .jsonl file; name one of them.")
 
 
 def _few(names: Sequence[str]) -> str:

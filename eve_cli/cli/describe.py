@@ -1,77 +1,81 @@
-"""What a source, a plan and a forecast are, in words."""
+"""A source, a plan and an estimate, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eve_cli.cli import console
 
 if TYPE_CHECKING:
-    from eve_cli.estimate.estimator import Forecast
+    from eve_cli.editing.edit_plan import EditPlan
+    from eve_cli.estimate.estimator import Estimate
     from eve_cli.media.clip import VideoInfo
 
 
-def source(info: VideoInfo, planned: Mapping[str, Any]) -> str:
+def source(info: VideoInfo, plan: EditPlan) -> str:
     """`surf.mp4   10.01 s · 29.97 fps · 300 frames · 1920×1080 · aac · 2 shots (cut at frame 130)`."""
-    kept = planned["record"]
     if info.container == "picture":
         return f"{info.name}   {info.width}×{info.height}"
     facts = [
         *([f"{float(info.duration):.2f} s"] if info.duration else []),
         f"{float(info.fps):.5g} fps",
-        f"{kept['frames']} frames",
+        f"{plan.frames} frames",
         f"{info.width}×{info.height}",
         *[track.codec for track in info.audio],
     ]
-    cuts = ", ".join(str(start) for start, _ in kept["shots"][1:])
+    cuts = ", ".join(str(shot.start) for shot in plan.shots[1:])
     if cuts:
-        facts.append(f"{len(kept['shots'])} shots (cut at frame {cuts})")
+        facts.append(f"{len(plan.shots)} shots (cut at frame {cuts})")
     return f"{info.name}   {' · '.join(facts)}"
 
 
-def plan(planned: Mapping[str, Any], picture: bool = False) -> str:
-    """`mini · method eve · 5 windows of 8, overlap 2 · 10 steps · text 2.0, video 1.0 · seed 7`."""
-    request = planned["request"]
-    lora = planned["record"]["model"].get("lora")
+def plan(planned: EditPlan) -> str:
+    """`mini · method eve · 5 windows of 8, overlap 2 · 10 steps · guidance 2 text, 1 video · seed 7`."""
+    edit, lora = planned.edit, planned.provenance.model.get("lora")
     parts = [
-        str(request["model"]),
+        edit.model.name,
         *([f"lora {lora['token']}"] if lora else []),
-        f"method {request['method']}",
-        *([] if picture else [_windows(request, planned["windows"])]),
-        f"{request['steps']} steps",
-        f"guidance {request['guidance_scale']:g} text, {request['image_guidance_scale']:g} video",
-        f"seed {request['seed']}",
-        *([f'of "{request["caption"]}"'] if request["caption"] else []),
+        f"method {edit.method}",
+        *([] if edit.picture else [_windows(planned)]),
+        f"{edit.steps} steps",
+        f"guidance {edit.guidance_scale:g} text, {edit.image_guidance_scale:g} video",
+        f"seed {edit.seed}",
+        *([f'caption "{edit.caption}"'] if edit.caption else []),
     ]
     return " · ".join(parts)
 
 
-def _windows(request: Mapping[str, Any], planned: Sequence[Mapping[str, int]]) -> str:
-    """`5 windows of 8, overlap 2`, or `2 stretches, each in step in windows of 8, overlap 4`."""
-    count, size = len(planned), f"of {request['window']}, overlap {request['overlap']}"
-    longest = max(each["stop"] - each["start"] for each in planned)
-    if request["long"] == "sequential" or longest <= request["window"]:
+def _windows(planned: EditPlan) -> str:
+    """`5 windows of 8, overlap 2`, or `2 spans, each denoised jointly in windows of 8, overlap 4`."""
+    edit, count = planned.edit, len(planned.windows)
+    size = f"of {edit.window}, overlap {edit.overlap}"
+    longest = max(len(window.frames) for window in planned.windows)
+    if edit.long == "sequential" or longest <= edit.window:
         return f"{count} window{'s' * (count > 1)} {size}"
-    return f"all in step in windows {size}" if count == 1 else f"{count} stretches, each in step in windows {size}"
+    return (
+        f"denoised jointly in windows {size}"
+        if count == 1
+        else f"{count} spans, each denoised jointly in windows {size}"
+    )
 
 
-def unknown_words(model: str, words: list[str]) -> str:
-    """Which words the model never learned, and what to do."""
+def unknown_words(model: str, words: Sequence[str]) -> str:
+    """Which words the model was never trained on, and what to do."""
     quoted = ", ".join(f'"{word}"' for word in words)
-    return f"the model {model} never learned {quoted} and will guess; say it with words that it knows"
+    return f"the model {model} was never trained on {quoted} and will guess; use other words"
 
 
-def times(forecast: Forecast) -> str:
+def times(estimate: Estimate) -> str:
     """`about 41 s (34 s to 50 s; 12 past runs here)`."""
-    span = f"{console.clock(forecast.low)} to {console.clock(forecast.high)}"
-    return f"about {console.clock(forecast.seconds)} ({span}; {forecast.basis})"
+    span = f"{console.clock(estimate.low)} to {console.clock(estimate.high)}"
+    return f"about {console.clock(estimate.seconds)} ({span}; {estimate.basis})"
 
 
-def memory(forecast: Forecast) -> str:
+def memory(estimate: Estimate) -> str:
     """`about 0.7 of 21.2 GB`."""
-    limit = f" of {gigabytes(forecast.has)}" if forecast.has else " (how much there is, this system does not say)"
-    return f"about {gigabytes(forecast.needs)}{limit}{'' if forecast.fits else ': too much'}"
+    limit = f" of {gigabytes(estimate.has)}" if estimate.has else " (the limit is unknown)"
+    return f"about {gigabytes(estimate.needs)}{limit}{'' if estimate.fits else ': too much'}"
 
 
 def operations(count: float) -> str:

@@ -1,4 +1,4 @@
-"""`eve models list|show|pull|verify|bundle|import|export`: the models of this machine, and how more come to it."""
+"""`eve models list|show|pull|verify|bundle|import|export`: the models on this machine."""
 
 from __future__ import annotations
 
@@ -21,61 +21,60 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="The models of this machine: list, check, carry and convert them, and fetch more from the Hub.",
+    help="List, download, verify, import and export models.",
 )
 
-Name = Annotated[str, typer.Argument(help="A model's name, or its folder.", metavar="MODEL")]
+Name = Annotated[str, typer.Argument(help="Model name or folder.", metavar="MODEL")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result and errors.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing model or file.")]
 FilePath = Annotated[Path | None, typer.Option(metavar="PATH")]
 
 
 @app.command("list")
 def list_models(json_output: Json = False) -> None:
-    """The presets, and the models of this machine."""
+    """List the presets and the models on this machine."""
     from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
-    found = []
+    rows = []
     for name, preset in PRESETS.items():
         here = bundle_manifest.here(name)
         size = here.bytes / 1e6 if here else preset.megabytes
-        found.append(_line(name, here is not None, size, preset.licences, preset.summary))
+        rows.append(_row(name, here is not None, size, preset.licences, preset.summary))
     for manifest in bundle_manifest.kept():
         if manifest.path.name not in PRESETS:
             licences = sorted({str(each.get("licence", "?")) for each in manifest.sources.values()})
-            found.append(_line(manifest.path.name, True, manifest.bytes / 1e6, licences, str(manifest.path)))
-    lines = [f"{r['name']:<22} {r['state']:<9} {r['size']:>8}  {r['summary']}\n{'':<42}{r['licence']}" for r in found]
-    console.result(found if json_output else "\n".join(lines), as_json=json_output)
+            rows.append(_row(manifest.path.name, True, manifest.bytes / 1e6, licences, str(manifest.path)))
+    if json_output:
+        console.result(rows, as_json=True)
+    else:
+        console.table([list(row.values()) for row in rows], header=list(rows[0]))
 
 
-def _line(name: str, here: bool, megabytes: float, licences: list[str], summary: str) -> dict[str, Any]:
+def _row(name: str, here: bool, megabytes: float, licences: list[str], summary: str) -> dict[str, Any]:
     size = f"{megabytes / 1000:.2f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-    state = "here" if here else "to pull"
+    state = "installed" if here else "available"
     return {
         "name": name,
         "state": state,
         "size": size,
-        "licence": " · ".join(licences) or "no licence is noted",
         "summary": summary,
+        "licence": " · ".join(licences) or "no licence is noted",
     }
 
 
 @app.command("show")
 def show(name: Name, json_output: Json = False) -> None:
-    """What a model is made of: parts, where each is from, licences, schedules, settings, how it was trained."""
+    """Show the parts of a model: sources, licences, schedules, settings and training."""
     from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
     manifest = bundle_manifest.here(name)
     if manifest is None and name not in PRESETS:
-        bundle_manifest.resolve(name)  # says what is wrong
-    told = _of_bundle(manifest) if manifest is not None else _of_preset(PRESETS[name])
-    if json_output:
-        console.result(told, as_json=True)
-        return
-    console.result("\n".join(_told(told)))
+        bundle_manifest.resolve(name)  # raises the ModelError that says why
+    facts = _of_bundle(manifest) if manifest is not None else _of_preset(PRESETS[name])
+    console.result(facts if json_output else "\n".join(_lines(facts)), as_json=json_output)
 
 
 def _of_bundle(manifest: Manifest) -> dict[str, Any]:
@@ -112,21 +111,21 @@ def _of_preset(preset: Preset) -> dict[str, Any]:
     return {"path": None, "bytes": size, "parts": parts, "settings": dict(preset.settings), **schedules}
 
 
-def _told(told: dict[str, Any]) -> list[str]:
+def _lines(facts: dict[str, Any]) -> list[str]:
     from eve_cli.models.bundle_manifest import FOLDERS
 
-    lines = [f"{told['path'] or 'not on this machine: eve models pull fetches it'}   {told['bytes'] / 1e9:.2f} GB"]
-    for part, each in told["parts"].items():
+    lines = [f"{facts['path'] or 'not on this machine: fetch it with eve models pull'}   {facts['bytes'] / 1e9:.2f} GB"]
+    for part, each in facts["parts"].items():
         origin = f"{each['repository']}@{each['revision'][:12]}" if "repository" in each else each.get("file", "")
         digest = f"sha256 {each['sha256'][:12]}" if each.get("sha256") else ""
-        facts = [f"{each['bytes'] / 1e6:,.1f} MB", *filter(None, (origin, each.get("licence"), digest))]
-        lines.append(f"  {FOLDERS[part]:<20} {'   '.join(facts)}")
+        columns = [f"{each['bytes'] / 1e6:,.1f} MB", *filter(None, (origin, each.get("licence"), digest))]
+        lines.append(f"  {FOLDERS[part]:<20} {'   '.join(columns)}")
     for name in ("schedule", "image_schedule"):
-        if each := told.get(name):
+        if each := facts.get(name):
             betas = f"{each['beta_schedule']} betas {each['beta_start']}-{each['beta_end']}"
             lines.append(f"  {name} = {betas}, {each['prediction_type']}")
     for name in ("settings", "training", "scores"):
-        for key, value in told.get(name, {}).items():
+        for key, value in facts.get(name, {}).items():
             text = str(value)
             lines.append(f"  {name}.{key} = {text if len(text) <= 100 else text[:97] + '...'}")
     return lines
@@ -134,17 +133,19 @@ def _told(told: dict[str, Any]) -> list[str]:
 
 @app.command("pull")
 def pull(
-    name: Annotated[str, typer.Argument(help="A preset: see eve models list.", metavar="PRESET")],
+    name: Annotated[str, typer.Argument(help="Preset name; see eve models list.", metavar="PRESET")],
     backbone: Annotated[
         str | None,
-        typer.Option(help="Another Stable Diffusion 1.5 of the Hub in place of the preset's.", metavar="REPO[@COMMIT]"),
+        typer.Option(
+            help="Stable Diffusion 1.5 backbone from the Hub (default: the preset's).", metavar="REPO[@COMMIT]"
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; the licences are accepted.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Make it anew though it is here.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Take all from the Hub's cache, and ask nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licences without asking.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Build the model again even if it is installed.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only files in the Hub's cache.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch a preset from the Hub, after saying sizes and licences; broken off, it goes on where it stopped."""
+    """Download a preset from the Hub, after showing sizes and licences. Resumes interrupted downloads."""
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from eve_cli.models import bundle_manifest, pulling
@@ -155,62 +156,62 @@ def pull(
     present = None if again else pulling.have(preset)
     if present is not None:
         bundle_manifest.verify(present.path, again=False)
-        _say(quiet, "here", f"{preset.name} is on this machine, and whole")
+        _say(quiet, "here", f"{preset.name} is installed and verified")
         console.result(present.path)
         return
-    going = pulling.Pull(preset)
-    _agreed(going, yes, quiet)
-    console.result(going.run(lambda text: _say(quiet, "pull", text)))
+    download = pulling.Pull(preset)
+    _confirm(download, yes, quiet)
+    console.result(download.run(lambda text: _say(quiet, "pull", text)))
 
 
-def _agreed(going: Pull, yes: bool, quiet: bool) -> None:
+def _confirm(download: Pull, yes: bool, quiet: bool) -> None:
     from eve_cli.models.bundle_manifest import FOLDERS
 
-    rows = going.rows()
+    rows = download.rows()
     for row in rows:
         state = "here" if row.here else ""
-        told = f"{FOLDERS[row.part]:<18} {row.bytes / 1e6:>8,.0f} MB  {row.address}   {row.licence}   {state}"
-        _say(quiet and yes, "part", told.rstrip())
+        text = f"{FOLDERS[row.part]:<18} {row.bytes / 1e6:>8,.0f} MB  {row.address}   {row.licence}   {state}"
+        _say(quiet and yes, "part", text.rstrip())
     left = sum(row.bytes for row in rows if not row.here)
-    _say(quiet and yes, "total", f"{left / 1e9:.2f} GB to fetch; each part keeps its own licence")
+    _say(quiet and yes, "total", f"{left / 1e9:.2f} GB to download; each part keeps its own licence")
     if yes or not left:
         return
     if not sys.stdin.isatty():
-        raise UsageError("Nobody is here to ask: give --yes, if you accept the licences.")
-    if not typer.confirm("Fetch it, and accept the licences?", err=True):
-        raise UsageError("Nothing was fetched.")
+        raise UsageError("The licences cannot be confirmed without a terminal: pass --yes to accept them.")
+    if not typer.confirm("Download, and accept the licences?", err=True):
+        raise UsageError("Nothing was downloaded: the licences were not accepted.")
 
 
 @app.command("verify")
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Models (default: all).", metavar="MODEL...")] = None,
 ) -> None:
-    """Read every file of models again, and compare it with its hash."""
+    """Verify the files of models against their hashes."""
     from eve_cli.models import bundle_manifest
     from eve_cli.models.presets import PRESETS
 
     here = [name for name in PRESETS if bundle_manifest.here(name)]
-    wanted = names or [*here, *(m.path.name for m in bundle_manifest.kept() if m.path.name not in here)]
+    checked = names or [*here, *(m.path.name for m in bundle_manifest.kept() if m.path.name not in here)]
     broken = []
-    for name in wanted:
+    for name in checked:
         try:
             manifest = bundle_manifest.verify(bundle_manifest.resolve(name))
         except EveError as error:
             broken.append(name)
             console.result(f"broken   {name}   {error}")
             continue
-        console.result(f"whole    {name}   {len(manifest.files)} files · {manifest.bytes / 1e6:,.1f} MB")
+        console.result(f"ok       {name}   {len(manifest.files)} files · {manifest.bytes / 1e6:,.1f} MB")
     if broken:
-        raise CheckFailed(f"{len(broken)} of {len(wanted)} models are not whole; the first is {broken[0]}.")
+        raise CheckFailed(f"{len(broken)} of {len(checked)} models are damaged ({', '.join(broken)}): pull them again.")
 
 
 @app.command("bundle")
 def bundle(
     name: Name,
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder to make, or a file that ends in .tar.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create, or a .tar file.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as one folder or one .tar, for a machine without a network; eve models import takes it there."""
+    """Write a model as a folder or .tar for a machine without network; load it there with eve models import."""
     from eve_cli.models import importing
 
     console.result(importing.bundle_out(name, out, overwrite))
@@ -221,12 +222,12 @@ def import_model(
     origin: Annotated[
         Path | None,
         typer.Argument(
-            help="A bundle (folder or .tar), a diffusers pipeline's folder, or a checkpoint (.safetensors).",
+            help="A bundle (folder or .tar), a diffusers pipeline folder, or a .safetensors checkpoint.",
             metavar="[PATH]",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call the model (default: as the bundle).")] = None,
-    base: Annotated[str, typer.Option(help="Model that gives what is not given here, and the settings.")] = "sd15",
+    name: Annotated[str | None, typer.Option(help="Name of the new model (default: that of the bundle).")] = None,
+    base: Annotated[str, typer.Option(help="Model that provides missing parts and the settings.")] = "sd15",
     backbone: FilePath = None,
     vae: FilePath = None,
     text_encoder: FilePath = None,
@@ -237,16 +238,16 @@ def import_model(
     domain_lora: FilePath = None,
     prediction: Annotated[
         Literal["epsilon", "v_prediction"] | None,
-        typer.Option(help="What the backbone predicts, where its folder does not say it."),
+        typer.Option(help="Prediction type of the backbone, if its folder lacks it."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take a bundle in, or make a model of parts: folders in diffusers' form, or single .safetensors files."""
+    """Import a bundle, or build a model from diffusers folders and .safetensors files."""
     from eve_cli.models import bundle_manifest, importing
 
-    given = {
+    paths = {
         "backbone": backbone or (origin if origin is not None and not _is_bundle(origin) else None),
-        "codec": vae,
+        "vae": vae,
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "edit": controlnet,
@@ -254,21 +255,22 @@ def import_model(
         "sparse": sparse_controlnet,
         "domain": domain_lora,
     }
-    parts = {part: path.expanduser() for part, path in given.items() if path is not None}
+    parts = {part: path.expanduser() for part, path in paths.items() if path is not None}
     if origin is not None and _is_bundle(origin):
         if parts:
-            raise UsageError(f"{origin} is a whole bundle: import it first, and name it as --base for other parts.")
-        made = importing.bundle_in(origin.expanduser(), name, overwrite)
+            raise UsageError(f"{origin} is a complete bundle: import it alone, then use it as --base for other parts.")
+        imported = importing.bundle_in(origin.expanduser(), name, overwrite)
     elif not parts:
-        raise UsageError("There is nothing to import: give a path, or parts such as --backbone PATH.")
+        raise UsageError("Nothing to import: pass a path, or parts such as --backbone PATH.")
     elif not name:
-        raise UsageError("A model made of parts needs a name: give --name.")
+        raise UsageError("A model built from parts needs a name: pass --name.")
     else:
-        made = importing.parts_in(name, parts, base, prediction, overwrite)
+        imported = importing.parts_in(name, parts, base, prediction, overwrite)
     console.say(
-        "model", f"{made.name} · {bundle_manifest.read(made).bytes / 1e9:.2f} GB · eve edit --model {made.name}"
+        "model",
+        f"{imported.name} · {bundle_manifest.read(imported).bytes / 1e9:.2f} GB · eve edit --model {imported.name}",
     )
-    console.result(made)
+    console.result(imported)
 
 
 def _is_bundle(path: Path) -> bool:
@@ -278,19 +280,19 @@ def _is_bundle(path: Path) -> bool:
 @app.command("export")
 def export(
     name: Name,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create.")],
     task: Annotated[
-        str | None, typer.Option(help="Task whose label goes into the ControlNet, where it has labels.")
+        str | None, typer.Option(help="Task whose label is baked into the ControlNet, if it has labels.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as a folder that diffusers' own pipelines load, its alignment as a LoRA beside it."""
+    """Export a model as a folder for diffusers pipelines; its alignment becomes a LoRA file beside it."""
     from eve_cli.models import exporting
 
-    made = exporting.export(name, out, task, overwrite)
-    for line in made.told:
+    exported = exporting.export(name, out, task, overwrite)
+    for line in exported.told:
         console.say("note", line)
-    console.result(made.path)
+    console.result(exported.path)
 
 
 def _say(quiet: bool, label: str, text: str) -> None:

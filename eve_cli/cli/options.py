@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperOption
 
 from eve_cli.errors import UsageError
 from eve_cli.settings import field_types, from_mapping
@@ -30,7 +31,7 @@ def add_command(
     `recipe` tells values to start from, by what was given; what was given wins over them.
     """
 
-    def entry(ctx: typer.Context, config: Path | None = None, **values: Any) -> None:
+    def entry(ctx: typer.Context, config: Path | None = None, help_all: bool = False, **values: Any) -> None:
         given = {key: value for key, value in values.items() if _was_given(ctx, key)}
         from_file = read_toml(config) if config is not None else {}
         chosen = {**from_file, **given}
@@ -40,6 +41,20 @@ def add_command(
     entry.__annotations__ = {item.name: item.annotation for item in _parameters(settings)}
     entry.__doc__ = help or inspect.getdoc(settings)
     app.command(name)(entry)
+
+
+def _show_all(ctx: typer.Context, value: bool) -> None:
+    """Prints the help with all options and exits."""
+    if value and not ctx.resilient_parsing:
+        for parameter in ctx.command.params:
+            if isinstance(parameter, TyperOption):
+                parameter.hidden = False
+        typer.echo(ctx.get_help(), color=ctx.color)
+        raise typer.Exit()
+
+
+def _has_basic(settings: type) -> bool:
+    return any(item.metadata.get("basic") for item in dataclasses.fields(settings))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -62,9 +77,13 @@ def _parameters(settings: type) -> list[inspect.Parameter]:
     parameters = [_parameter("ctx", typer.Context, MISSING)]
     for item in dataclasses.fields(settings):
         if not item.metadata.get("hidden"):
-            parameters.append(_parameter(item.name, Annotated[hints[item.name], _declaration(item)], item.default))
+            declaration = _declaration(item, hidden=_has_basic(settings) and not item.metadata.get("basic"))
+            parameters.append(_parameter(item.name, Annotated[hints[item.name], declaration], item.default))
     config = typer.Option("--config", help="Take settings from a TOML file; flags win.", metavar="FILE")
     parameters.append(_parameter("config", Annotated[Path | None, config], None))
+    if _has_basic(settings):
+        show_all = typer.Option("--help-all", help="Show all options and exit.", is_eager=True, callback=_show_all)
+        parameters.append(_parameter("help_all", Annotated[bool, show_all], False))
     return parameters
 
 
@@ -75,7 +94,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     )
 
 
-def _declaration(item: dataclasses.Field) -> Any:
+def _declaration(item: dataclasses.Field, hidden: bool) -> Any:
     extra = item.metadata
     shared: dict[str, Any] = {
         "help": extra.get("help"),
@@ -86,7 +105,11 @@ def _declaration(item: dataclasses.Field) -> Any:
     if extra.get("argument"):
         return typer.Argument(**shared)
     return typer.Option(
-        *_flags(item), **shared, rich_help_panel=extra.get("panel"), show_default=item.default is not None
+        *_flags(item),
+        **shared,
+        rich_help_panel=extra.get("panel"),
+        show_default=item.default is not None,
+        hidden=hidden,
     )
 
 

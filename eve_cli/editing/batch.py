@@ -2,141 +2,130 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from eve_cli.editing import pipeline
-from eve_cli.editing.manifest import Row
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.batch_rows import Row
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.pipeline import Load
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
 from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.models.spec import ModelSpec
+from eve_cli.storage import jsonl
 
 RESULTS = "results.jsonl"
-OF_MODEL = ("model", "backbone", "lora", "edit_text", "device", "dtype")
-"""Settings that say which model is loaded."""
 
-Line = dict[str, Any]
-"""What is told of a row: row, id, status ("done", "before" or "failed"), input, output, seconds, and more."""
+Result = dict[str, Any]
+"""What is reported of a row: row, id, status ("done", "before" or "failed"), input, output, seconds, and more."""
 
 
-class Models:
-    """Loads a model when a row needs another one than the row before; keeps one."""
+class ModelCache:
+    """Loads a model when a row needs another one than the row before; holds one."""
 
-    def __init__(self, load: Callable[[EditRequest], LoadedModel] = load_model) -> None:
+    def __init__(self, load: Load = load_model) -> None:
         self._load = load
-        self._wanted: tuple[Any, ...] | None = None
-        self._found: LoadedModel | EveError | None = None
+        self._spec: ModelSpec | None = None
+        self._model: LoadedModel | EveError | None = None
 
-    def __call__(self, request: EditRequest) -> LoadedModel:
-        """The model of a request; the same error again if it could not be loaded."""
-        wanted = tuple(getattr(request, name) for name in OF_MODEL)
-        if wanted != self._wanted:
-            self._wanted, self._found = wanted, None
+    def __call__(self, spec: ModelSpec) -> LoadedModel:
+        """The model of a spec; the same error again if it could not be loaded."""
+        if spec != self._spec:
+            self._spec, self._model = spec, None
             try:
-                self._found = self._load(request)
+                self._model = self._load(spec)
             except ModelError as error:
-                self._found = error
-        if isinstance(self._found, EveError):
-            raise self._found
-        assert self._found is not None
-        return self._found
+                self._model = error
+        if isinstance(self._model, EveError):
+            raise self._model
+        assert self._model is not None
+        return self._model
 
 
 def run(
     rows: Sequence[Row],
     results: Path,
-    watch: Callable[[Row], Watcher] = lambda row: Watcher(),
+    callbacks: Callable[[Row], EditCallbacks] = lambda row: EditCallbacks(),
     *,
-    load: Callable[[EditRequest], LoadedModel] = load_model,
-) -> Iterator[Line]:
-    """Does the rows in order, and gives a line for each, which goes to the end of the file `results` too.
+    load: Load = load_model,
+) -> Iterator[Result]:
+    """Runs the rows in order, and yields a result for each, which is also appended to the file `results`.
 
-    A row that is done according to that file is not done again, one that was interrupted is gone on with, one that
-    failed is tried again.
+    A row that is done according to that file is skipped, one that was interrupted is resumed, one that failed is
+    tried again.
     """
-    known, models = before(results), Models(load)
+    known, models = before(results), ModelCache(load)
     for row in rows:
         last = known.get(row.key) if row.request is not None else None
         if last is not None and Path(last["output"]).exists():
             yield {**last, "row": row.number, "id": row.id, "status": "before"}
             continue
-        line = _line(row, watch(row), models)
-        _append(results, line)
-        yield line
+        result = _result(row, callbacks(row), models)
+        _append(results, result)
+        yield result
 
 
-def before(results: Path) -> dict[str, Line]:
-    """The rows that are done according to a file of results, by their keys; half a line at its end is nothing."""
-    found: dict[str, Line] = {}
+def before(results: Path) -> dict[str, Result]:
+    """The rows that are done according to a file of results, by their keys; half a line at its end is ignored."""
     try:
-        lines = results.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(jsonl.read_log(results))
+    except OSError as error:
         raise OutputError(f"{results}: this file of results cannot be read ({error}).") from error
-    for text in lines:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("status") == "done" and {"key", "output"} <= line.keys():
-            found[line["key"]] = line
-    return found
+    done = (line for line in lines if line is not None and line.get("status") == "done")
+    return {line["key"]: line for line in done if {"key", "output"} <= line.keys()}
 
 
-def _line(row: Row, watcher: Watcher, models: Models) -> Line:
+def _result(row: Row, callbacks: EditCallbacks, models: ModelCache) -> Result:
     started = time.monotonic()
-    line: Line = {"row": row.number, "id": row.id}
+    result: Result = {"row": row.number, "id": row.id}
     try:
         if row.error is not None or row.request is None:
-            raise row.error or EveError("This row says nothing.")
-        line |= {"key": row.key, "input": row.request.input, "output": str(row.request.output)}
-        done = _edit(row.request, watcher, models)
-        line |= {"status": "done", **_told(done)}
+            raise row.error or EveError("This row is empty.")
+        result |= {"key": row.key, "input": row.request.input, "output": str(row.request.output)}
+        result |= {"status": "done", **_facts(_edit(row.request, callbacks, models))}
     except EveError as error:
-        line |= {"status": "failed", "error": str(error), "exit_code": error.exit_code}
+        result |= {"status": "failed", "error": str(error), "exit_code": error.exit_code}
     except Exception as error:
         code = OutOfMemory.exit_code if is_out_of_memory(error) else 1
-        line |= {"status": "failed", "error": f"{type(error).__name__}: {error}", "exit_code": code}
-    return {**line, "seconds": round(time.monotonic() - started, 3)}
+        result |= {"status": "failed", "error": f"{type(error).__name__}: {error}", "exit_code": code}
+    return {**result, "seconds": round(time.monotonic() - started, 3)}
 
 
-def _edit(request: EditRequest, watcher: Watcher, models: Models) -> pipeline.Result:
-    """A new edit, or the rest of one that was interrupted; what is there of another one is replaced."""
-    assert request.output is not None
-    folder = pipeline.run_folder(request)
-    if (folder / "plan.json").is_file() and _same(RunFolder(folder).plan["request"], request):
-        return pipeline.resume(folder, watcher, load=models)
-    return pipeline.edit(request.changed(overwrite=True), watcher, load=models)
+def _edit(request: EditRequest, callbacks: EditCallbacks, models: ModelCache) -> pipeline.EditResult:
+    """A new edit, or the rest of one that was interrupted; the run directory of another edit is replaced."""
+    run_dir = pipeline.run_dir_of(request)
+    if (run_dir / "plan.json").is_file() and _same(RunDir(run_dir).plan, request):
+        return pipeline.resume(run_dir, callbacks, load=models)
+    return pipeline.edit(request.changed(overwrite=True), callbacks, load=models)
 
 
-def _same(planned: Mapping[str, Any], request: EditRequest) -> bool:
+def _same(plan: EditPlan, request: EditRequest) -> bool:
     """Whether a plan is that of a request, in which some settings are still open."""
-    asked = request.as_kept() | {"input": str(Path(request.input).absolute())}
-    return all(planned.get(name) == value for name, value in asked.items() if value not in (None, "auto"))
+    if plan.edit.input != str(Path(request.input).absolute()):
+        return False
+    settings = plan.provenance.settings
+    return all(settings.get(name) == value for name, value in request.recorded().items() if value not in (None, "auto"))
 
 
-def _told(done: pipeline.Result) -> Line:
-    kept = done.plan["record"]
+def _facts(result: pipeline.EditResult) -> Result:
     return {
-        "run": str(done.run),
-        "seed": kept["seed"],
-        "frames": kept["frames"],
-        "windows": len(done.plan["windows"]),
-        "change": round(done.change, 6),
-        "unknown_words": done.unknown,
-        "notes": done.notes,
+        "run": str(result.record),
+        "seed": result.plan.edit.seed,
+        "frames": result.plan.frames,
+        "windows": len(result.plan.windows),
+        "change": round(result.change, 6),
+        "unknown_words": list(result.plan.unknown_words),
+        "notes": result.notes,
     }
 
 
-def _append(results: Path, line: Line) -> None:
+def _append(results: Path, result: Result) -> None:
     try:
-        with open(results, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        jsonl.append(results, result)
     except OSError as error:
         raise OutputError(f"{results}: cannot write ({(error.strerror or str(error)).lower()}).") from error

@@ -1,300 +1,250 @@
-"""A clip's way through an edit: look at it, edit it window by window, render the finished windows."""
+"""An edit from its request to the written file: scan, plan, edit window by window, write."""
+
+from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from eve_cli import registry
-from eve_cli.diffusion.windows import Window, plan_spans, plan_windows
+from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.preview_cache import Shelf
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.edit_plan import EditPlan, ResolvedEdit
+from eve_cli.editing.preview_cache import PreviewCache
+from eve_cli.editing.progress import EditCallbacks, Timings
 from eve_cli.editing.render import render
-from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
-from eve_cli.editing.run_dir import RunFolder, write_atomically
-from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
-from eve_cli.errors import Unforeseen
-from eve_cli.estimate.estimator import Spent, forecast_of, remember
-from eve_cli.methods.base import Clip, EditMethod, Guidance
+from eve_cli.editing.request import EditRequest, check_output, default_output
+from eve_cli.editing.resolve import resolve
+from eve_cli.editing.run_dir import RunDir
+from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
+from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.registry import METHODS, check_parts, spec
 from eve_cli.models.canvas import to_bytes, to_floats
-from eve_cli.models.loading import (
-    LoadedModel,
-    absolute_backbone,
-    absolute_loras,
-    load_model,
-    plan_model,
-    versions,
-)
+from eve_cli.models.loading import LoadedModel, load_model, parts_of
+from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime import distributed
+from eve_cli.runtime.environment import versions
 from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.machine import Peak
-from eve_cli.settings import from_mapping, to_mapping
+from eve_cli.storage.atomic import write_bytes
 
-Load = Callable[[EditRequest], LoadedModel]
+Load = Callable[[ModelSpec], LoadedModel]
 
 
 @dataclass(frozen=True)
-class Result:
-    """What an edit gave; `change` is the mean absolute difference to the source at the model's size, in [0, 1]."""
+class EditResult:
+    """What an edit produced."""
 
     output: Path
-    run: Path
-    plan: dict[str, Any]
+    record: Path
+    """The run.json beside it, with which it can be repeated."""
+    plan: EditPlan
     change: float
-    unknown: list[str]
+    """Mean absolute difference to the source at the model's size, in [0, 1]."""
     notes: list[str]
-    spent: Spent
+    timings: Timings
 
 
 def edit(
     request: EditRequest,
-    watcher: Watcher | None = None,
+    callbacks: EditCallbacks | None = None,
     *,
     load: Load = load_model,
     find_cuts: FindCuts | None = None,
-) -> Result:
-    """Edits a clip; an error leaves no result, and a run folder only if a window was finished."""
-    watcher = watcher or Watcher()
+) -> EditResult:
+    """Edits a clip or a picture. An error leaves no result, and a run directory only if a window was finished."""
+    callbacks, timings = callbacks or EditCallbacks(), Timings()
+    spec(request.method)
     if request.seed is None:
         request = request.changed(seed=secrets.randbelow(2**31))
     request = request.changed(output=request.output or default_output(request))
     check_output(request)
-    registry.pick(METHODS, request.method, "method")
-    info, spent = provenance.check_input(request), Spent(watcher.started)
-    with spent.on("load"):
-        model = load(request)
-    folder = RunFolder.create(run_folder(request), request.overwrite)
+    info = provenance.check_input(request.input, request.start, request.end)
+    with timings.measure("load"):
+        model = load_for(request, load)
+    run_dir = RunDir.create(run_dir_of(request), request.overwrite)
     try:
-        with spent.on("scan"):
-            shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
-        plan = draft(request, model, shots)
-        folder.save_plan(plan)
-        watcher.found(info, plan, unknown_words(request, model), folder.path)
-        if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
-            watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
-        if watcher.foresees:
-            with suppress(Unforeseen):
-                spent.forecast = forecast_of(plan, model, info)
-                watcher.foretold(spent.forecast)
-        result = _finish(request, plan, model, folder, watcher, spent)
-        remember(result, model)
-        return result
+        with timings.measure("scan"):
+            frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings)
+            shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
+        plan = resolve(request, model, shots)
+        run_dir.save_plan(plan)
+        callbacks.on_plan(plan, model, info, run_dir.path)
+        if request.reuse_preview and (reused := PreviewCache(request, model).copy_to(run_dir, plan)):
+            callbacks.on_note(f"{reused} of {len(plan.windows)} windows are reused from eve preview")
+        return run(plan, model, run_dir, callbacks, timings)
     except BaseException:
-        if not folder.has_window(0):
-            folder.remove()
+        if not run_dir.has_window(0):
+            run_dir.remove()
         raise
 
 
-def resume(path: Path, watcher: Watcher | None = None, *, load: Load = load_model) -> Result:
-    """Goes on with the run in a folder; the result is the same, to the byte, as if it had never stopped."""
-    watcher = watcher or Watcher()
-    folder = RunFolder.open(path)
-    plan = folder.plan
-    request = from_mapping(EditRequest, plan["request"], str(folder.plan_path))
-    provenance.check_same_input(request.input, plan["record"]["input"])
-    model = load(request)
-    provenance.check_same_model(model, plan["record"]["model"])
-    watcher.found(provenance.check_input(request), plan, unknown_words(request, model), folder.path)
-    return _finish(request, plan, model, folder, watcher, Spent(watcher.started))
-
-
-def assist() -> None:
-    """What a process beside the leader does: its part of every window that the leader's run still lacks."""
-    distributed.join()
-    folder = RunFolder(Path(distributed.told("")))
-    plan = folder.plan
-    model = load_model(from_mapping(EditRequest, plan["request"], str(folder.plan_path)))
-    with torch.inference_mode():
-        edit_windows(plan, Guard(model.editor, "fail"), folder, Watcher())
+def resume(path: Path, callbacks: EditCallbacks | None = None, *, load: Load = load_model) -> EditResult:
+    """Resumes the edit in a run directory; the result is the same, to the byte, as without the interruption."""
+    callbacks, run_dir = callbacks or EditCallbacks(), RunDir.open(path)
+    plan = run_dir.plan
+    provenance.check_same_input(plan.edit.input, plan.provenance.input)
+    model = load(plan.edit.model)
+    provenance.check_same_model(model, plan.provenance.model)
+    info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
+    callbacks.on_plan(plan, model, info, run_dir.path)
+    return run(plan, model, run_dir, callbacks, Timings())
 
 
 def rerun(
-    path: Path, output: Path | None, overwrite: bool, watcher: Watcher | None = None, *, load: Load = load_model
-) -> Result:
-    """Does the edit of a run.json again; InputError or ModelError if input or weights are no longer the same."""
-    watcher = watcher or Watcher()
-    kept = provenance.read(path)
-    provenance.check_same_input(kept["input"]["path"], kept["input"])
-    request = from_mapping(EditRequest, kept["settings"] | {"input": kept["input"]["path"]}, str(path))
-    request = request.changed(output=output or provenance.result_of(path, kept), overwrite=overwrite)
+    path: Path, output: Path | None, overwrite: bool, callbacks: EditCallbacks | None = None, *, load: Load = load_model
+) -> EditResult:
+    """Repeats the edit of a run.json; InputError or ModelError if input or weights are no longer the same."""
+    callbacks, record = callbacks or EditCallbacks(), provenance.read(path)
+    source = record["input"]["path"]
+    provenance.check_same_input(source, record["input"])
+    request = EditRequest.of(record["settings"] | {"input": source}, str(path))
+    request = request.changed(output=output or provenance.result_of(path, record), overwrite=overwrite)
     for name, version in versions().items():
-        if kept["versions"].get(name) != version:
-            watcher.note(f"{name} was {kept['versions'].get(name)} then and is {version} now: pixels may differ")
+        if record["versions"].get(name) != version:
+            callbacks.on_note(
+                f"{name} was {record['versions'].get(name)} and is now {version}: pixels may differ slightly"
+            )
 
-    def load_same(request: EditRequest) -> LoadedModel:
-        model = load(request)
-        provenance.check_same_model(model, kept["model"])
+    def load_same(spec: ModelSpec) -> LoadedModel:
+        model = load(spec)
+        provenance.check_same_model(model, record["model"])
         return model
 
-    cuts = [start for start, _ in kept["shots"][1:]]
-    return edit(request, watcher, load=load_same, find_cuts=lambda frames: cuts)
+    cuts = [start for start, _ in record["shots"][1:]]
+    return edit(request, callbacks, load=load_same, find_cuts=lambda frames: cuts)
 
 
-def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> dict[str, Any]:
-    """The plan of an edit of these shots, in windows; everything is resolved in it."""
-    settings = model.editor.settings
-    usual_long = settings.long if request.method == "eve" else "sequential"  # the others were not compared
-    together = request.method in LONG_METHODS and (usual_long if request.long == "auto" else request.long) == "joint"
-    keeps = settings.preserve and request.size == "source" and request.method in ADAPTER_METHODS
-    usual = request.options.usual(settings)
-    usual["window"] = window = request.window or max(usual["window"], (request.overlap or 0) + 1)
-    overlap = request.overlap or (window // 2 if together else min(2, window - 1))
-    request = request.changed(
-        **{name: value for name, value in usual.items() if getattr(request, name) is None},
-        overlap=overlap,
-        long="joint" if together else "sequential",
-        preserve=request.preserve if request.preserve != "auto" else "on" if keeps else "off",
-        **request.options.settled(request),
-    )
-    kept = {
-        "format": provenance.FORMAT,
-        "settings": request.as_kept(),
-        "seed": request.seed,
-        "input": provenance.describe_input(request.input),
-        "model": plan_model(model),
-        "versions": versions(),
-        "frames": shots[-1].stop,
-        "shots": [[shot.start, shot.stop] for shot in shots],
-    }
-    planned = (
-        plan_spans(shots, max(request.span, window), overlap) if together else plan_windows(shots, window, overlap)
-    )
-    request = request.changed(
-        input=str(Path(request.input).absolute()),
-        output=_output(request).absolute(),
-        lora=absolute_loras(request.lora),
-        backbone=absolute_backbone(request.backbone),
-    )
-    return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
+def load_for(request: EditRequest, load: Load = load_model) -> LoadedModel:
+    """The model of a request; ModelError if it lacks an adapter that the method needs."""
+    check_parts(request.method, request.model, parts_of(request.model_spec), picture=request.picture)
+    return load(request.model_spec)
 
 
-def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:
+def assist() -> None:
+    """What a process beside the leading one does: its part of every window that is not finished yet."""
+    distributed.join()
+    run_dir = RunDir(Path(distributed.broadcast("")))
+    plan = run_dir.plan
+    model = load_model(plan.edit.model)
+    with torch.inference_mode():
+        edit_windows(plan, Guard(model.editor, "fail"), run_dir, EditCallbacks())
+
+
+@torch.inference_mode()
+def run(plan: EditPlan, model: LoadedModel, run_dir: RunDir, callbacks: EditCallbacks, timings: Timings) -> EditResult:
+    """Edits the windows that are not finished yet, then writes the result and its run.json."""
+    peak = Peak(model.editor.device)
+    distributed.join()
+    distributed.broadcast(str(run_dir.path.absolute()))
+    # with several processes, one that repeats a call would leave the others waiting
+    on_oom = "fail" if distributed.several() else plan.edit.on_oom
+    runner = Guard(model.editor, on_oom, callbacks.on_note, run_dir.add_event, run_dir.events)
+    edit_windows(plan, runner, run_dir, callbacks)
+    with timings.measure("write"):
+        change, notes = render(plan, runner, run_dir, callbacks.on_progress)
+    timings.seconds |= runner.seconds
+    timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
+    timings.peak_bytes, timings.windows, timings.fallbacks = peak.taken(), len(run_dir.saved), runner.taken
+    record = beside(plan.edit.output, ".run.json")
+    write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
+    if plan.edit.run_dir is None:
+        run_dir.remove()
+    return EditResult(plan.edit.output, record, plan, change, notes, timings)
+
+
+def edit_windows(plan: EditPlan, runner: Guard, run_dir: RunDir, callbacks: EditCallbacks) -> None:
     """Edits every window that is not finished yet, in order, and commits each."""
-    request = from_mapping(EditRequest, plan["request"], "plan.json")
-    guidance = replace(Guidance.of(request), shared=distributed.several())
-    windows = [Window(**each) for each in plan["windows"]]
-    lacking = distributed.told([window.index for window in windows if not folder.has_window(window.index)])
-    watcher.progress("edit", len(windows) - len(lacking), len(windows))
-    for window in windows:
-        if window.index in lacking:
+    guidance = replace(plan.edit.guidance, shared=distributed.several())
+    total = len(plan.windows)
+    missing = distributed.broadcast([each.index for each in plan.windows if not run_dir.has_window(each.index)])
+    callbacks.on_progress("edit", total - len(missing), total)
+    for window in plan.windows:
+        if window.index in missing:
             if distributed.leads():
-                encode(folder, guard, window.frames)
+                encode(run_dir, runner, window.frames)
             distributed.wait()
-            reference = folder.window(window.index - 1)[-window.overlap :] if window.overlap else None
-            step = partial(_step, watcher, window.index, len(windows))
-            learn = partial(watcher.progress, "learn")
-            made = edited(request, guidance, guard, folder, window, reference, step, learn)
+            clip = window_clip(
+                plan,
+                window,
+                runner,
+                run_dir,
+                progress=lambda step, steps, at=window.index: callbacks.on_progress(
+                    "edit", at + step / (steps + 1), total
+                ),
+                finetuning=partial(callbacks.on_progress, "finetune"),
+            )
+            latents = edit_window(plan.edit, window, runner, clip, guidance)
             if distributed.leads():
-                folder.save_window(window.index, *made)
+                run_dir.save_window(window.index, *latents)
             distributed.wait()
-        watcher.progress("edit", window.index + 1, len(windows))
+        callbacks.on_progress("edit", window.index + 1, total)
 
 
-def _step(watcher: Watcher, window: int, windows: int, step: int, steps: int) -> None:
-    watcher.progress("edit", window + step / (steps + 1), windows)
-
-
-def edited(
-    request: EditRequest,
-    guidance: Guidance,
-    guard: Guard,
-    folder: RunFolder,
-    window: Window,
-    reference: Tensor | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    learning: Callable[[int, int], None] | None = None,
+def edit_window(
+    edit: ResolvedEdit, window: Window, runner: Guard, clip: Clip, guidance: Guidance
 ) -> tuple[Tensor, Tensor | None]:
-    """A window's edited latents (frames, c, h, w), and what the instruction does to its new frames, if that is kept.
-
-    `reference` are the edited latents of its overlap.
-    """
-    method: EditMethod = registry.pick(METHODS, request.method, "method")()
-    assert request.window is not None
-    clip = replace(_clip(guard, folder, window, request.window, reference), progress=progress, learning=learning)
-    at, count = window.name, len(window.frames)
-    latents = guard("window", at, partial(method.edit, guard.editor, clip, guidance))[:count].float()
-    if request.preserve != "on":
+    """A window's edited latents (frames, c, h, w), and where the source is preserved the effect on its new frames."""
+    method, count = METHODS[edit.method].load()(), len(window.frames)
+    latents = runner("window", window.name, partial(method.edit, runner.editor, clip, guidance))[:count].float()
+    if not edit.preserve:
         return latents, None
     new = clip.part(window.overlap, count)
-    return latents, to_bytes(guard("effect", at, partial(effect, guard.editor, new, guidance)))
+    return latents, to_bytes(runner("effect", window.name, partial(effect, runner.editor, new, guidance)))
 
 
-def _clip(guard: Guard, folder: RunFolder, window: Window, length: int, reference: Tensor | None) -> Clip:
-    """A window as a method takes it; a shot that is too short, but for a lone frame, is filled up with its last one."""
-    editor = guard.editor
+def window_clip(
+    plan: EditPlan,
+    window: Window,
+    runner: Guard,
+    run_dir: RunDir,
+    *,
+    independent: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    finetuning: Callable[[int, int], None] | None = None,
+) -> Clip:
+    """A window as a method reads it; one that is too short, but for a lone frame, is padded with its last frame.
 
-    def whole() -> Tensor:
-        shot = next(range(*each) for each in folder.plan["record"]["shots"] if window.start in range(*each))
-        encode(folder, guard, shot)
-        return folder.source(shot).to(editor.device)
+    Its first frames are those of the window before, unless it is `independent` of that one.
+    """
+    editor = runner.editor
 
-    source = folder.source(window.frames).to(editor.device)
+    def whole_shot() -> Tensor:
+        shot = next(shot for shot in plan.shots if window.start in shot)
+        encode(run_dir, runner, shot)
+        return run_dir.source(shot).to(editor.device)
+
+    source = run_dir.source(window.frames).to(editor.device)
     control_image = source
     if editor.settings.control_image == "pixels":
-        control_image = to_floats(folder.source(window.frames, "pixels")).to(editor.device)
-    missing = max(length - len(source), 0) if len(source) > 1 else 0
+        control_image = to_floats(run_dir.source(window.frames, "pixels")).to(editor.device)
+    missing = max(plan.edit.window - len(source), 0) if len(source) > 1 else 0
+    reference = source[:0]
+    if window.overlap and not independent:
+        reference = run_dir.window(window.index - 1)[-window.overlap :].to(editor.device)
     return Clip(
         source=torch.cat([source, *[source[-1:]] * missing]),
         control_image=torch.cat([control_image, *[control_image[-1:]] * missing]),
         indices=range(window.start, window.stop + missing),
-        reference=source[:0] if reference is None else reference.to(editor.device),
-        shot=whole,
+        reference=reference,
+        progress=progress,
+        shot=whole_shot,
+        finetuning=finetuning,
     )
 
 
-@torch.inference_mode()
-def _finish(
-    request: EditRequest,
-    plan: dict[str, Any],
-    model: LoadedModel,
-    folder: RunFolder,
-    watcher: Watcher,
-    spent: Spent,
-) -> Result:
-    peak = Peak(model.editor.device)
-    distributed.join()
-    distributed.told(str(folder.path.absolute()))
-    # a process that does something again would wait for the others for ever
-    on_oom = "fail" if distributed.several() else request.on_oom
-    guard = Guard(model.editor, on_oom, watcher.note, folder.add_event, folder.events)
-    edit_windows(plan, guard, folder, watcher)
-    output = _output(request)
-    with spent.on("write"):
-        change, notes = render(request, plan, guard, folder, watcher.progress)
-    spent.add(guard, len(folder.saved), peak.taken())
-    kept = provenance.complete(plan["record"], request.input, output, folder.events)
-    run = _beside(output, ".run.json")
-    write_atomically(run, json.dumps(kept, indent=1).encode())
-    if request.run_dir is None:
-        folder.remove()
-    return Result(output, run, plan, change, unknown_words(request, model), notes, spent)
-
-
-def unknown_words(request: EditRequest, model: LoadedModel) -> list[str]:
-    """The words of a request that the model was never taught."""
-    return [] if request.method == "copy" else model.unknown_words(request.options.read(request))
-
-
-def run_folder(request: EditRequest) -> Path:
-    """Where a run keeps what is finished."""
-    return request.run_dir or _beside(_output(request), ".eve-run")
-
-
-def _output(request: EditRequest) -> Path:
+def run_dir_of(request: EditRequest) -> Path:
+    """Where finished windows are kept until the result is written."""
     assert request.output is not None
-    return request.output
+    return request.run_dir or beside(request.output, ".eve-run")
 
 
-def _beside(output: Path, suffix: str) -> Path:
+def beside(output: Path, suffix: str) -> Path:
     """`clip.snowy.mp4` -> `clip.snowy` + suffix."""
     return output.with_name(output.stem + suffix)

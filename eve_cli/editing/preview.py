@@ -6,35 +6,34 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from eve_cli import registry
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.pipeline import draft, edited, unknown_words
-from eve_cli.editing.preview_cache import Shelf, make, tidy
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.pipeline import Load, edit_window, load_for, window_clip
+from eve_cli.editing.preview_cache import PreviewCache, make_dir, tidy
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder, write_atomically
-from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
+from eve_cli.editing.resolve import resolve
+from eve_cli.editing.run_dir import RunDir
+from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
-from eve_cli.methods.base import Guidance
-from eve_cli.methods.options.sdedit import SDEditOptions
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.options import SDEditOptions
+from eve_cli.methods.registry import METHODS, spec
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.runtime.guard import Event, Guard
-from eve_cli.settings import from_mapping
+from eve_cli.storage.atomic import write_bytes
 
 Show = Literal["three", "all"]
-FRAMEWISE = ("per_frame", "copy")  # no frame of theirs depends on another one
 SHOWN_HEIGHT, WHOLE = 360, 4
 """Height of the pictures that are given back; a stretch of up to so many windows is shown whole."""
 
@@ -43,8 +42,8 @@ SHOWN_HEIGHT, WHOLE = 360, 4
 class Piece:
     """A window that is shown. It is `exact` if the full edit makes just these frames.
 
-    Otherwise only its noise is that of the full edit, frame by frame: it starts anew, where the full edit goes on with
-    what is edited before it.
+    Otherwise only its noise is that of the full edit, frame by frame: it is edited independently, where the full edit
+    continues from the window before it.
     """
 
     window: Window
@@ -65,12 +64,12 @@ class Preview:
     """What is shown: the pieces of the source, and the same of each cell; `fps` are frames a second."""
 
     info: VideoInfo
-    plan: Mapping[str, Any]
+    plan: EditPlan
+    """Of the last cell."""
     pieces: list[Piece]
     source: list[list[Picture]]
     cells: list[Cell]
     fps: float
-    unknown: list[str]
 
 
 @torch.inference_mode()
@@ -78,42 +77,42 @@ def preview(
     request: EditRequest,
     lists: Mapping[str, Sequence[Any]],
     show: Show = "three",
-    watcher: Watcher | None = None,
+    callbacks: EditCallbacks | None = None,
     *,
-    load: Callable[[EditRequest], LoadedModel] = load_model,
+    load: Load = load_model,
     find_cuts: FindCuts | None = None,
 ) -> Preview:
-    """Edits a few windows for every choice of values; `lists` are values by setting, none of them for `strengths`."""
-    watcher = watcher or Watcher()
+    """Edits a few windows for every combination of values; `lists` are values by setting, `strengths` if empty."""
+    callbacks = callbacks or EditCallbacks()
+    spec(request.method)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     request = request.changed(seed=None if "seed" in lists else seed)
-    registry.pick(METHODS, request.method, "method")
-    info, model = provenance.check_input(request), load(request)
-    shelf = Shelf(request, model)
-    shots, times = survey(request, model, shelf, find_cuts)
-    lists = lists or strengths(request, model)
-    mishaps: list[Event] = []
-    guard = Guard(model.editor, request.on_oom, watcher.note, mishaps.append)
-    cells, pieces, plan, source = [], [], {}, []
-    choices = list(combined(lists))
-    for number, values in enumerate(choices):
-        chosen = request.changed(**values)
-        plan = draft(chosen.changed(output=Path("preview.mp4")), model, shots)
-        pieces = choose(plan, show)
-        folder = shelf.open(plan)
+    info, model = provenance.check_input(request.input, request.start, request.end), load_for(request, load)
+    cache = PreviewCache(request, model)
+    shots, times = scan(request, model, cache, find_cuts)
+    combinations = list(combined(lists or strengths(request, model)))
+    events: list[Event] = []
+    runner = Guard(model.editor, request.on_oom, callbacks.on_note, events.append)
+    cells: list[Cell] = []
+    source: list[list[Picture]] = []
+    requests = [request.changed(**values, output=Path("preview.mp4")) for values in combinations]
+    plans = [resolve(each, model, shots) for each in requests]
+    pieces = choose(plans[-1], show)
+    for number, (plan, values) in enumerate(zip(plans, combinations, strict=True)):
+        pieces, run_dir = choose(plan, show), cache.open(plan)
         if not number:
-            watcher.found(info, plan, unknown_words(request, model), shelf.path)
+            callbacks.on_plan(plan, model, info, cache.path)
         for done, piece in enumerate(pieces):
-            work(plan, piece.window, guard, folder)
-            watcher.progress("edit", number * len(pieces) + done + 1, len(choices) * len(pieces))
-        shown = [list(frames(plan, piece.window, guard, folder, times)) for piece in pieces]
-        source = source or [[before for before, _ in each] for each in shown]
-        cells.append(Cell(chosen, values, [[after for _, after in each] for each in shown]))
-    if mishaps:
-        shutil.rmtree(shelf.path, ignore_errors=True)
+            edit_piece(plan, piece.window, runner, run_dir)
+            callbacks.on_progress("edit", number * len(pieces) + done + 1, len(combinations) * len(pieces))
+        pairs = [list(frames(plan, piece.window, runner, run_dir, times)) for piece in pieces]
+        source = source or [[before for before, _ in each] for each in pairs]
+        cells.append(Cell(request.changed(**values), values, [[after for _, after in each] for each in pairs]))
+    if events:
+        shutil.rmtree(cache.path, ignore_errors=True)
         pieces = [Piece(piece.window, False) for piece in pieces]
     tidy()
-    return Preview(info, plan, pieces, source, cells, float(info.fps), unknown_words(request, model))
+    return Preview(info, plans[-1], pieces, source, cells, float(info.fps))
 
 
 def strengths(request: EditRequest, model: LoadedModel) -> dict[str, list[float]]:
@@ -136,83 +135,76 @@ def combined(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
             yield {first: value, **others}
 
 
-def survey(
-    request: EditRequest, model: LoadedModel, shelf: Shelf, find_cuts: FindCuts | None
+def scan(
+    request: EditRequest, model: LoadedModel, cache: PreviewCache, find_cuts: FindCuts | None
 ) -> tuple[list[range], list[Fraction]]:
-    """The shots and the times of all frames; read once for all previews of a clip, its small frames kept."""
-    file = shelf.path / "survey.json"
+    """The shots and the times of all frames; read once for all previews of a clip, its small frames stored."""
+    file = cache.path / "scan.json"
     if file.is_file():
-        known = json.loads(file.read_text(encoding="utf-8"))
-        return [range(*shot) for shot in known["shots"]], [Fraction(time) for time in known["times"]]
-    make(shelf.path / "source")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return [range(*shot) for shot in content["shots"]], [Fraction(time) for time in content["times"]]
+    make_dir(cache.path / "source")
     times: list[Fraction] = []
-    folder = RunFolder(shelf.path, shelf.path / "source")
-    shots = find_shots(request, stored(pictures(request, model.editor.settings, times), folder), find_cuts)
-    known = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
-    write_atomically(file, json.dumps(known).encode())
+    run_dir = RunDir(cache.path, cache.path / "source")
+    frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings, times)
+    shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
+    content = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
+    write_bytes(file, json.dumps(content).encode())
     return shots, times
 
 
-def choose(plan: Mapping[str, Any], show: Show) -> list[Piece]:
+def choose(plan: EditPlan, show: Show) -> list[Piece]:
     """All windows; or three, from the longest shots where there are cuts: the first, the middle and the last."""
-    windows = [Window(**each) for each in plan["windows"]]
     if show == "all":
-        return [Piece(window, True) for window in windows]
-    shots = sorted((range(*shot) for shot in plan["record"]["shots"]), key=len, reverse=True)[:3]
-    wanted = [(shot, 0.0) for shot in shots]
-    wanted += [(shots[0], part) for part in (1.0, 0.5)][: 3 - len(shots)]
-    found: dict[int, Piece] = {}
-    for shot, part in wanted:
-        inside = [window for window in windows if window.start in shot]
-        piece = as_shown(plan["request"], inside[round(part * (len(inside) - 1))], part)
-        found.setdefault(piece.window.index, piece)
-    return sorted(found.values(), key=lambda piece: piece.window.start)
+        return [Piece(window, True) for window in plan.windows]
+    shots = sorted(plan.shots, key=len, reverse=True)[:3]
+    places = [(shot, 0.0) for shot in shots]
+    places += [(shots[0], part) for part in (1.0, 0.5)][: 3 - len(shots)]
+    pieces: dict[int, Piece] = {}
+    for shot, part in places:
+        inside = [window for window in plan.windows if window.start in shot]
+        piece = as_shown(plan, inside[round(part * (len(inside) - 1))], part)
+        pieces.setdefault(piece.window.index, piece)
+    return sorted(pieces.values(), key=lambda piece: piece.window.start)
 
 
-def as_shown(request: Mapping[str, Any], window: Window, part: float) -> Piece:
-    """A window whole, where the full edit needs nothing before it; else one at this part of it that starts anew."""
-    length, together = request["window"], request["long"] == "joint"
-    if request["method"] in FRAMEWISE or (
-        not window.overlap and len(window.frames) <= (WHOLE if together else 1) * length
-    ):
+def as_shown(plan: EditPlan, window: Window, part: float) -> Piece:
+    """A whole window where the full edit needs nothing before it; else an independent one at this part of it."""
+    edit, joint = plan.edit, plan.edit.long == "joint"
+    whole = not window.overlap and len(window.frames) <= (WHOLE if joint else 1) * edit.window
+    if METHODS[edit.method].framewise or whole:
         return Piece(window, True)
-    start = window.start + math.floor(part * max(len(window.frames) - length, 0))
-    if together and request["keyframes"]:
-        start -= (start - window.start) % request["keyframes"]
-    return Piece(Window(-1 - start, start, min(start + length, window.stop), 0), False)
+    start = window.start + math.floor(part * max(len(window.frames) - edit.window, 0))
+    if joint and edit.keyframes:
+        start -= (start - window.start) % edit.keyframes
+    return Piece(Window(-1 - start, start, min(start + edit.window, window.stop), 0), False)
 
 
-def work(plan: Mapping[str, Any], window: Window, guard: Guard, folder: RunFolder) -> None:
-    """Edits a window, unless it is there already."""
-    if folder.has_window(window.index):
+def edit_piece(plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir) -> None:
+    """Edits a window, unless that is done."""
+    if run_dir.has_window(window.index):
         return
-    request = from_mapping(EditRequest, plan["request"], "plan")
-    encode(folder, guard, window.frames)
-    reference = (
-        folder.window(window.index - 1)[-window.overlap :]
-        if request.method not in FRAMEWISE and window.overlap
-        else None
-    )
-    folder.save_window(window.index, *edited(request, Guidance.of(request), guard, folder, window, reference))
+    encode(run_dir, runner, window.frames)
+    clip = window_clip(plan, window, runner, run_dir, independent=METHODS[plan.edit.method].framewise)
+    run_dir.save_window(window.index, *edit_window(plan.edit, window, runner, clip, plan.edit.guidance))
 
 
 def frames(
-    plan: Mapping[str, Any], window: Window, guard: Guard, folder: RunFolder, times: Sequence[Fraction]
+    plan: EditPlan, window: Window, runner: Guard, run_dir: RunDir, times: Sequence[Fraction]
 ) -> Iterator[tuple[Picture, Picture]]:
     """Source and edit of each new frame of a window, at most `SHOWN_HEIGHT` high."""
     from eve_cli.media.compose import resized
     from eve_cli.media.decode import VideoReader
 
-    request = from_mapping(EditRequest, plan["request"], "plan")
-    first = times[window.new.start]
-    with VideoReader(request.input, None if window.new.start == 0 and not request.start else first) as reader:
+    edit, first = plan.edit, times[window.new.start]
+    with VideoReader(edit.input, None if window.new.start == 0 and not edit.start else first) as reader:
         shown = iter(reader)
-        for before, after, effect in small_frames({"windows": [asdict(window)]}, guard, folder):
-            finish = finisher(request, before, after, effect)
+        for before, after, effect in small_frames([window], runner, run_dir):
+            finish = finisher(edit.size, before, after, effect)
             for number in range(len(after)):
                 frame = next(shown, None)
                 if frame is None:
-                    raise InputError(f"{request.input}: ended earlier than before; start the preview again.")
+                    raise InputError(f"{edit.input}: ended earlier than before; start the preview again.")
                 pair = finish(number, frame.rgb)
                 _, height, width = pair[0].shape
                 less = min(1.0, SHOWN_HEIGHT / height)

@@ -1,74 +1,76 @@
-"""What previews leave for the full edit of the same: encoded frames and finished windows, in the user's cache."""
+"""What previews leave for the full edit: encoded frames and finished windows, in the user's cache directory."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from eve_cli.editing.provenance import describe_input
+from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import OutputError
-from eve_cli.models.loading import LoadedModel, plan_model, versions
+from eve_cli.models.loading import LoadedModel, plan_model
+from eve_cli.runtime.environment import versions
+from eve_cli.storage.atomic import link_or_copy
+from eve_cli.storage.hashing import content_sha256, json_sha256
 from eve_cli.storage.paths import cache
 
-SHELF = "previews"
+FOLDER = "previews"
 MOST, MOST_BYTES = 12, 4 * 2**30
-"""Sources that are kept, and what they may take together; the oldest leave first."""
+"""Sources that are kept, and the bytes that they may take together; the least recently used are removed first."""
 OF_SOURCE = ("start", "end", "scene_cuts")
+"""Settings that say what the source is."""
 ELSEWHERE = ("size", "side_by_side", "codec", "crf", "lossless", "device", "dtype")
-"""Settings that say what the source is, and settings that no window depends on, or that are resolved elsewhere."""
+"""Settings that no window depends on, or that are part of the key already."""
 
 
-class Shelf:
-    """The place of one source and one model; each plan has a folder of windows in it, and all share the source.
+class PreviewCache:
+    """The directory of one source and one model; each plan has its windows in it, and all share the source.
 
-    A window is found again only where nothing differs that could change a bit of it: input, settings, weights,
-    versions, device, number format, threads.
+    A window is reused only where nothing differs that could change a bit of it: input, settings, weights, versions,
+    device, dtype, threads.
     """
 
     def __init__(self, request: EditRequest, model: LoadedModel) -> None:
-        editor, read = model.editor, [getattr(request, name) for name in OF_SOURCE]
+        editor, source = model.editor, [getattr(request, name) for name in OF_SOURCE]
         threads = torch.get_num_threads() if editor.device.type == "cpu" else 0
         machine = [str(editor.device), str(getattr(editor, "dtype", "")), threads, versions()]
-        facts = [describe_input(request.input)["sha256"], read, plan_model(model), machine]
-        self.path = cache() / SHELF / _digest(facts)
+        facts = [content_sha256(Path(request.input)), source, plan_model(model), machine]
+        self.path = cache() / FOLDER / json_sha256(facts)[:24]
 
-    def folder(self, plan: Mapping[str, Any]) -> RunFolder:
-        """The folder of a plan's windows."""
-        settings = {name: value for name, value in plan["record"]["settings"].items() if name not in ELSEWHERE}
-        return RunFolder(self.path / _digest([settings, plan["windows"]]), self.path / "source")
+    def run_dir(self, plan: EditPlan) -> RunDir:
+        """The run directory of a plan's windows."""
+        settings = {name: value for name, value in plan.provenance.settings.items() if name not in ELSEWHERE}
+        windows = [[window.index, window.start, window.stop, window.overlap] for window in plan.windows]
+        return RunDir(self.path / json_sha256([settings, windows])[:24], self.path / "source")
 
-    def open(self, plan: Mapping[str, Any]) -> RunFolder:
-        """The same folder, ready to be written to; OutputError if it cannot be."""
-        folder = self.folder(plan)
-        for path in (folder.path / "windows", folder.source_path):
-            make(path)
-        return folder
+    def open(self, plan: EditPlan) -> RunDir:
+        """The same directory, ready to be written to; OutputError if it cannot be."""
+        run_dir = self.run_dir(plan)
+        for path in (run_dir.path / "windows", run_dir.source_path):
+            make_dir(path)
+        return run_dir
 
-    def lend(self, plan: Mapping[str, Any], folder: RunFolder) -> int:
-        """Puts what is here of a plan into the folder of its run; gives the number of windows that it got."""
-        own = self.folder(plan)
-        if not own.path.is_dir():
+    def copy_to(self, run_dir: RunDir, plan: EditPlan) -> int:
+        """Links what is cached of a plan into another run directory; gives the number of its windows."""
+        cached = self.run_dir(plan)
+        if not cached.path.is_dir():
             return 0
-        for file in own.source_path.glob("*.latents.safetensors"):
-            _link(file, folder.source_path / file.name)
-        found = [each["index"] for each in plan["windows"] if own.has_window(each["index"])]
-        for index in found:
-            _link(own.window_path(index), folder.window_path(index))
-        return sum(map(folder.has_window, found))
+        for file in cached.source_path.glob("*.latents.safetensors"):
+            _link(file, run_dir.source_path / file.name)
+        windows = [window.index for window in plan.windows if cached.has_window(window.index)]
+        for index in windows:
+            _link(cached.window_path(index), run_dir.window_path(index))
+        return sum(map(run_dir.has_window, windows))
 
 
-def make(path: Path) -> None:
-    """A folder in the cache, marked as used now; OutputError if that cannot be."""
+def make_dir(path: Path) -> None:
+    """Makes a directory in the cache, marked as used now; OutputError if that cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         os.utime(path)
@@ -80,29 +82,17 @@ def make(path: Path) -> None:
 
 
 def tidy() -> None:
-    """Removes what was not used for longest, until the rest is few and small."""
-    shelf = cache() / SHELF
-    places = sorted((each for each in shelf.glob("*") if each.is_dir()), key=lambda each: -each.stat().st_mtime)
+    """Removes the least recently used, until the rest is few and small."""
+    places = (each for each in (cache() / FOLDER).glob("*") if each.is_dir())
     total = 0
-    for number, place in enumerate(places):
+    for number, place in enumerate(sorted(places, key=lambda each: -each.stat().st_mtime)):
         total += sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
         if number and (number >= MOST or total > MOST_BYTES) and time.time() - place.stat().st_mtime > 3600:
             shutil.rmtree(place, ignore_errors=True)
 
 
 def _link(source: Path, target: Path) -> None:
-    """One file under two names, or a copy where the two places are on different disks."""
-    try:
+    """One file under two names, or a copy where the two directories are on different disks."""
+    with suppress(OutputError):
         if not target.exists():
-            os.link(source, target)
-    except OSError:
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            shutil.copyfile(source, part)
-            os.replace(part, target)
-        except OSError:
-            part.unlink(missing_ok=True)
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+            link_or_copy(source, target)

@@ -1,33 +1,54 @@
-"""How an edit tells what it does, without knowing who listens. Imports nothing heavy."""
+"""How an edit reports what it does, without knowing who listens, and what it measures of itself. Imports no torch."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from eve_cli.estimate.estimator import Forecast
+    from eve_cli.editing.edit_plan import EditPlan
     from eve_cli.media.clip import VideoInfo
+    from eve_cli.models.loading import LoadedModel
 
 
-class Watcher:
-    """Told what happens, for whoever wants to print it; does nothing itself.
+class EditCallbacks:
+    """Called while an edit runs; these do nothing."""
 
-    With `foresees` it is told beforehand what the edit should take, and the machine's history keeps what it took;
-    `started` is when the program began (`time.monotonic`), if that is to be counted.
-    """
+    def on_plan(self, plan: EditPlan, model: LoadedModel, info: VideoInfo, run_dir: Path) -> None:
+        """The source was scanned and the plan is fixed; finished windows are kept in `run_dir`."""
 
-    foresees = False
-    started: float | None = None
+    def on_progress(self, stage: str, done: float, total: int) -> None:
+        """`done` of `total` windows (stage "edit"; fractions too), steps ("finetune") or frames ("write") are done."""
 
-    def found(self, info: VideoInfo, plan: dict[str, Any], unknown: list[str], folder: Path) -> None:
-        """The source was looked at and the plan is fixed; `unknown` are words that the model never learned."""
-
-    def foretold(self, forecast: Forecast) -> None:
-        """How long it will take, and how much memory."""
-
-    def progress(self, stage: str, done: float, total: int) -> None:
-        """`done` of `total` windows (stage "edit"; in parts too), steps ("learn") or frames ("write") are finished."""
-
-    def note(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         """Something that the user should know."""
+
+
+@dataclass
+class Timings:
+    """What an edit took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage."""
+    peak_bytes: int = 0
+    """The most memory at once, beyond the model's own."""
+    windows: int = 0
+    """Windows that were edited in this run."""
+    fallbacks: list[str] = field(default_factory=list)
+    """Names of the out-of-memory fallbacks that were applied."""
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Adds the time of a block to a stage."""
+        started = time.monotonic()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+    @property
+    def total(self) -> float:
+        """Seconds in all."""
+        return sum(self.seconds.values())

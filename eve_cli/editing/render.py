@@ -1,11 +1,11 @@
-"""Finished windows become a video or a picture: decoded, brought to size, written with the source's times and sound."""
+"""Writes the result: finished windows decoded, brought to the source's size, with the source's times and sound."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
-from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.stills import StillWriter
@@ -28,50 +28,47 @@ METADATA_KEY = "comment"
 
 
 def render(
-    request: EditRequest,
-    plan: dict[str, Any],
-    guard: Guard,
-    folder: RunFolder,
-    progress: Callable[[str, int, int], None],
+    plan: EditPlan, runner: Guard, run_dir: RunDir, progress: Callable[[str, int, int], None]
 ) -> tuple[float, list[str]]:
     """Writes the result; gives its mean absolute difference to the source at the model's size, and notes to show."""
     from eve_cli.media.compose import side_by_side
     from eve_cli.media.decode import VideoReader
 
-    change, done, total = 0.0, 0, plan["record"]["frames"]
-    with VideoReader(request.input, request.start, request.end) as reader:
-        writer = _writer(request, plan["record"], reader.info)
+    edit, change, done, total = plan.edit, 0.0, 0, plan.frames
+    with VideoReader(edit.input, edit.start, edit.end) as reader:
+        writer = _writer(plan, reader.info)
         with writer:
             frames = iter(reader)
-            for before, after, effect in small_frames(plan, guard, folder):
+            for before, after, effect in small_frames(plan.windows, runner, run_dir):
                 change += float((after - before).abs().mean()) * len(after) / total
-                finish = finisher(request, before, after, effect)
+                finish = finisher(edit.size, before, after, effect)
                 for number in range(len(after)):
                     frame = next(frames, None)
                     if frame is None:
-                        raise InputError(f"{request.input}: ended at frame {done}, earlier than before; edit it again.")
+                        raise InputError(f"{edit.input}: ended at frame {done}, earlier than before; edit it again.")
                     shown = list(finish(number, frame.rgb))
-                    rgb = side_by_side(shown) if request.side_by_side else shown[-1]
-                    writer.write(rgb, frame.pts, frame.duration, _fitted(frame.alpha, rgb, request.side_by_side))
+                    rgb = side_by_side(shown) if edit.side_by_side else shown[-1]
+                    writer.write(rgb, frame.pts, frame.duration, _fitted(frame.alpha, rgb, edit.side_by_side))
                     done += 1
                     progress("write", done, total)
     return change, [*reader.report.warnings[len(reader.info.notes) :], *writer.notes]
 
 
-def _writer(request: EditRequest, record: dict[str, Any], info: VideoInfo) -> VideoWriter | StillWriter:
-    """Where the frames go: a video, or a picture if the source is one; the record goes into either."""
+def _writer(plan: EditPlan, info: VideoInfo) -> VideoWriter | StillWriter:
+    """The writer of a video, or of a picture if the source is one; either stores the record as metadata."""
     from eve_cli.media.encode import VideoWriter
 
-    output, told = str(request.output), json.dumps(record, sort_keys=True)
-    if request.picture:
-        return StillWriter(output, request.input, request.overwrite, told, request.lossless)
+    edit, record = plan.edit, json.dumps(plan.record(), sort_keys=True)
+    output = str(edit.output)
+    if edit.picture:
+        return StillWriter(output, edit.input, edit.overwrite, record, edit.lossless)
     return VideoWriter(
         output,
         like=info,
-        codec=request.codec,
-        crf=0 if request.lossless else request.crf,
-        overwrite=request.overwrite,
-        metadata={METADATA_KEY: told},
+        codec=edit.codec,
+        crf=0 if edit.lossless else edit.crf,
+        overwrite=edit.overwrite,
+        metadata={METADATA_KEY: record},
     )
 
 
@@ -88,33 +85,33 @@ def _fitted(alpha: Picture | None, rgb: Picture, twice: bool) -> Picture | None:
 
 
 def small_frames(
-    plan: dict[str, Any], guard: Guard, folder: RunFolder
+    windows: Iterable[Window], runner: Guard, run_dir: RunDir
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-    """All frames in blocks (f, 3, h, w) in [0, 1]: as the codec shows the source, edited, and the effect.
+    """All frames in blocks (f, 3, h, w) in [0, 1]: the source as the VAE reproduces it, the edit, and the effect.
 
     Blocks are parts of a window's new frames, so that however long a window is, few frames are held at once.
     """
 
     def decode(latents: Tensor) -> Tensor:
         at = f"decoding {window.name}"
-        return guard("decode", at, partial(guard.editor.decode, latents.to(guard.editor.device))).float()
+        return runner("decode", at, partial(runner.editor.decode, latents.to(runner.editor.device))).float()
 
-    for entry in plan["windows"]:
-        window = Window(**entry)
-        edited, effect, length = folder.window(window.index), folder.effect(window.index), len(window.new)
-        for start in range(0, length, guard.editor.settings.frames):
-            part = slice(start, min(start + guard.editor.settings.frames, length))
-            source, made = folder.source(window.new[part]), edited[window.overlap :][part]
+    step = runner.editor.settings.frames
+    for window in windows:
+        edited, effect, length = run_dir.window(window.index), run_dir.effect(window.index), len(window.new)
+        for start in range(0, length, step):
+            part = slice(start, min(start + step, length))
+            source, latents = run_dir.source(window.new[part]), edited[window.overlap :][part]
             before = decode(source)
-            after = before if torch.equal(source, made) else decode(made)
+            after = before if torch.equal(source, latents) else decode(latents)
             yield before, after, None if effect is None else to_floats(effect[:, -length:][:, part].to(before.device))
 
 
 def finisher(
-    request: EditRequest, before: Tensor, after: Tensor, effect: Tensor | None
+    size: str, before: Tensor, after: Tensor, effect: Tensor | None
 ) -> Callable[[int, Picture], tuple[Picture, Picture]]:
     """Gives source and result, uint8 (3, height, width), of a window's frame by its number and full-size picture."""
-    if request.size == "model":
+    if size == "model":
         sources, results = to_bytes(before).cpu().numpy(), to_bytes(after).cpu().numpy()
         return lambda number, rgb: (sources[number], results[number])
     maps = detail.plan(before, after, effect)

@@ -1,8 +1,9 @@
-"""What one edit is asked to do: the options of `eve edit`, and what a run.json keeps of them."""
+"""What one edit should do: the settings of `eve edit`, some of them still open. Imports no torch."""
 
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from json import dumps
 from pathlib import Path
@@ -10,56 +11,61 @@ from typing import Any, Literal
 
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.media import codecs, input_resolver, stills
-from eve_cli.methods.option_fields import carries_options, options_of, owners
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.registry import METHODS
-from eve_cli.settings import setting, to_mapping
+from eve_cli.methods.options import MethodOptions
+from eve_cli.methods.registry import METHODS, option_methods, options_from
+from eve_cli.models.spec import TASKS, ModelSpec
+from eve_cli.settings import from_mapping, setting, to_mapping
 
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-ADAPTER_METHODS = ("eve", "per_frame", "fairy", "rave")
-LONG_METHODS = ("eve", "sdedit")  # those with a view of time
-# Settings that do not change a pixel of the result.
-SILENT = (
+NOT_RECORDED = (
     *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
-    *("dry_run", "reuse_preview"),
+    *("dry_run", "reuse_preview", "options"),
 )
+"""Settings that do not change a pixel of the result, or are recorded in another form."""
 
 
 @dataclass(frozen=True)
-@carries_options
 class EditRequest:
     """Edit a video or a picture by an instruction."""
 
-    input: str = setting(help="Video file, picture, or a folder of images.", argument=True, metavar="INPUT")
-    instruction: str = setting(help='What to change, like "make it snowy".', argument=True, metavar="INSTRUCTION")
+    input: str = setting(help="Video file, picture, or a folder of images.", argument=True, metavar="INPUT", basic=True)
+    instruction: str = setting(
+        help='What to change, like "make it snowy".', argument=True, metavar="INSTRUCTION", basic=True
+    )
     output: Path | None = setting(
         None,
-        "Where the result goes (default: a new name here).",
+        "Where to write the result (default: a new name in the current folder).",
         flags=("--output", "-o"),
         metavar="FILE",
         panel="Result",
+        basic=True,
     )
-    overwrite: bool = setting(False, "Replace the result if it exists.", flags=("--overwrite",), panel="Result")
+    overwrite: bool = setting(
+        False, "Replace the result if it exists.", flags=("--overwrite",), panel="Result", basic=True
+    )
     size: Literal["source", "model"] = setting(
-        "source", "Size of the result: as the source, or as the model made it.", panel="Result"
+        "source", "Size of the result: the source's, or the one that the model works at.", panel="Result"
     )
-    side_by_side: bool = setting(False, "Put the source next to the result.", flags=("--side-by-side",), panel="Result")
+    side_by_side: bool = setting(
+        False, "Put the source next to the result.", flags=("--side-by-side",), panel="Result", basic=True
+    )
     codec: str = setting("h264", f"Video codec: {', '.join(codecs.CODECS)}.", panel="Result")
     crf: int | None = setting(
         None, "Quality of the codec; smaller is better (default: 16 for h264).", min=0, max=63, panel="Result"
     )
     lossless: bool = setting(
         False,
-        "Encode without loss: ffv1 keeps all, h264 all but half of the colour's resolution.",
+        "Lossless encoding: ffv1 keeps everything, h264 everything but half of the chroma resolution.",
         flags=("--lossless",),
         panel="Result",
     )
-    start: float | None = setting(None, "Begin at this second.", metavar="SECONDS", min=0, panel="Range")
-    end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range")
-    scene_cuts: Literal["auto", "off"] = setting("auto", "Find cuts, and let no window cross one.", panel="Range")
-    seed: int | None = setting(None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit")
-    method: str = setting("eve", f"How to edit: {', '.join(METHODS)}.", panel="Edit")
-    model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit")
+    start: float | None = setting(None, "Start at this second.", metavar="SECONDS", min=0, panel="Range", basic=True)
+    end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range", basic=True)
+    scene_cuts: Literal["auto", "off"] = setting("auto", "Detect cuts; no window crosses one.", panel="Range")
+    seed: int | None = setting(
+        None, "Same seed, same result (default: random).", metavar="N", min=0, panel="Edit", basic=True
+    )
+    method: str = setting("eve", f"How to edit: {', '.join(METHODS)}.", panel="Edit", basic=True)
+    model: str = setting("mini", "A model's name, or its folder.", flags=("--model", "-m"), panel="Edit", basic=True)
     backbone: str | None = setting(
         None,
         "Another Stable Diffusion 1.5 in place of the model's: a diffusers folder, a .safetensors file, a pulled REPO.",
@@ -68,54 +74,77 @@ class EditRequest:
     )
     lora: str | None = setting(
         None,
-        "Subjects or styles to edit with: LoRA folders (eve train lora) or .safetensors files, each with its strength.",
+        "LoRAs: folders made by eve train lora or .safetensors files, each with its scale.",
         metavar="PATH[:X],...",
         panel="Edit",
     )
     edit_text: Literal["auto", "split", "instruction", "caption"] = setting(
         "auto",
-        "Who reads the caption: the backbone alone (split), nobody, or both networks (default: the model's).",
+        "Text that the networks read: split gives the backbone the caption and the edit adapter the instruction "
+        "(default: the model's).",
         panel="Edit",
     )
     steps: int | None = setting(
-        None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Edit"
+        None,
+        "Denoising steps (default: the model's).",
+        flags=("--steps", "--num-inference-steps"),
+        metavar="N",
+        min=1,
+        max=1000,
+        panel="Edit",
+        basic=True,
     )
     guidance_scale: float | None = setting(
-        None, "How strongly to follow the instruction (default: the model's).", metavar="X", min=0, panel="Edit"
+        None,
+        "Classifier-free guidance on the text (default: the model's).",
+        flags=("--guidance-scale", "--cfg"),
+        metavar="X",
+        min=0,
+        panel="Edit",
+        basic=True,
     )
     image_guidance_scale: float | None = setting(
-        None, "How strongly to follow the source (default: the model's).", metavar="X", min=0, panel="Edit"
+        None, "Classifier-free guidance on the source (default: the model's).", metavar="X", min=0, panel="Edit"
     )
-    caption: str | None = setting(None, "What the result shows, in words; can help.", metavar="TEXT", panel="Edit")
+    caption: str | None = setting(None, "Describes the result; can help.", metavar="TEXT", panel="Edit", basic=True)
     task: str | None = setting(None, f"Kind of edit: {', '.join(TASKS)} (default: none).", panel="Edit")
     preserve: Literal["auto", "on", "off"] = setting(
-        "auto", "Keep of the source what the instruction leaves alone (default: the model's).", panel="Edit"
+        "auto",
+        "Preserve the source where the instruction changes nothing (default: the model's).",
+        panel="Edit",
+        basic=True,
     )
     window: int | None = setting(
-        None, "Frames that are edited together (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
+        None, "Frames in a window (default: the model's).", metavar="N", min=1, max=256, panel="Edit"
     )
     overlap: int | None = setting(
         None,
-        "Frames that a window shares with the one before (default: 2; together, half of it).",
+        "Frames that a window shares with the one before (default: 2; with --long joint, half a window).",
         metavar="N",
         min=1,
         panel="Edit",
     )
     long: Literal["auto", "sequential", "joint"] = setting(
         "auto",
-        "What is longer than a window: edited window by window, or denoised together (default: the model's).",
+        "Clips longer than a window: windows one after the other, or denoised jointly (default: the model's).",
         panel="Edit",
     )
-    span: int = setting(64, "Frames that are denoised together at most.", metavar="N", min=16, max=4096, panel="Edit")
+    span: int = setting(
+        64, "With --long joint: the most frames that are denoised at once.", metavar="N", min=16, max=4096, panel="Edit"
+    )
     keyframes: int = setting(
         0,
-        "Together: one of so many frames is edited alone, for the others to follow (0: the first alone).",
+        "With --long joint: one of N frames is edited as a picture and conditions the others (0: only the first).",
         metavar="N",
         min=0,
         panel="Edit",
     )
     cache_interval: int = setting(
-        1, "Compute deep layers at every N-th step only: quicker, a little different.", metavar="N", min=1, panel="Edit"
+        1,
+        "Compute deep layers at every N-th step only (DeepCache): faster, slightly different.",
+        metavar="N",
+        min=1,
+        panel="Edit",
     )
     cfg_end: float = setting(
         1.0,
@@ -125,39 +154,74 @@ class EditRequest:
         max=1.0,
         panel="Edit",
     )
-    device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine")
+    device: str = setting("auto", "auto, cpu, cuda, mps.", panel="Machine", basic=True)
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting("auto", "Number format of the model.", panel="Machine")
-    reuse_preview: bool = setting(True, "Go on with what eve preview of the same has made.", panel="Machine")
+    reuse_preview: bool = setting(
+        True, "Reuse the windows that eve preview of the same edit has made.", panel="Machine"
+    )
     on_oom: Literal["retry", "fail"] = setting(
-        "retry", "Where memory runs out: go on in ways that need less, or stop.", panel="Machine"
+        "retry", "When memory runs out: retry with less memory, or stop.", panel="Machine"
     )
     offline: bool = setting(False, "Never download anything.", flags=("--offline",), panel="Machine")
     run_dir: Path | None = setting(
-        None, "Folder of the run; kept afterwards (default: beside the result).", metavar="DIR", panel="Machine"
+        None,
+        "Folder for finished windows; kept afterwards (default: beside the result, removed at the end).",
+        metavar="DIR",
+        panel="Machine",
     )
     dry_run: bool = setting(
-        False, "Say what would be done and what it needs, as eve plan does.", flags=("--dry-run",), panel="Machine"
+        False,
+        "Print the plan and its estimate, as eve plan does.",
+        flags=("--dry-run",),
+        panel="Machine",
+        basic=True,
     )
-    format: Literal["text", "json"] = setting("text", "What to print on stdout.", panel="Machine")
-    json: bool = setting(False, "The same as --format json.", flags=("--json",), panel="Machine")
-    quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"), panel="Machine")
+    format: Literal["text", "json"] = setting("text", "Format of the output on stdout.", panel="Machine")
+    json: bool = setting(False, "Print JSON on stdout.", flags=("--json",), panel="Machine", basic=True)
+    quiet: bool = setting(
+        False, "Print only the result and errors.", flags=("--quiet", "-q"), panel="Machine", basic=True
+    )
     no_progress: bool = setting(False, "Do not report progress.", flags=("--no-progress",), panel="Machine")
+
+    options: MethodOptions = setting(None, hidden=True)
+    """The options of the method itself; its defaults where None is given."""
 
     def __post_init__(self) -> None:
         for wrong, reason in _mistakes(self):
             if wrong:
                 raise UsageError(reason)
-        if self.method in METHODS:
-            _ = self.options  # to be told at once what is wrong
+        if self.method not in METHODS:
+            return
+        if self.options is None:
+            object.__setattr__(self, "options", METHODS[self.method].options())
+        if self.picture:
+            self.options.check_picture(self.method, self.input)
+        self.options.check(self.method, self.instruction, self.caption, steps=self.steps, window=self.window)
 
-    @property
-    def options(self) -> MethodOptions:
-        """The options that the method has of its own."""
-        return options_of(self)
+    @classmethod
+    def of(cls, values: Mapping[str, Any], origin: str) -> "EditRequest":
+        """The request that a mapping describes: fields of this class, and options of its method by their own names.
+
+        UsageError for an unknown name, a wrong type, or an option of another method; `origin` says where they are from.
+        """
+        of_methods = option_methods()
+        own = {name: value for name, value in values.items() if name in of_methods and value is not None}
+        rest = {name: value for name, value in values.items() if name not in of_methods}
+        method = str(rest.get("method", "eve"))
+        options = options_from(method, own) if method in METHODS else None
+        return from_mapping(cls, rest | {"options": options}, origin)
 
     def changed(self, **values: Any) -> "EditRequest":
-        """The same request with other values."""
-        return dataclasses.replace(self, **values)
+        """The same request with other values, also of the method's options."""
+        own = {name: values.pop(name) for name in list(values) if name in option_methods()}
+        options = dataclasses.replace(self.options, **own) if own else self.options
+        return dataclasses.replace(self, **{"options": options} | values)
+
+    def flat(self) -> dict[str, Any]:
+        """All values, those of the method's options by their own names, as JSON can hold them."""
+        values = to_mapping(self)
+        values.pop("options")
+        return values | to_mapping(self.options)
 
     @property
     def as_json(self) -> bool:
@@ -169,10 +233,16 @@ class EditRequest:
         """Whether the input is one picture, and so the result."""
         return input_resolver.is_picture(self.input)
 
-    def as_kept(self) -> dict[str, Any]:
-        """What a run.json keeps: everything that can change a pixel of the result."""
-        unset = {name for name in owners() if getattr(self, name) is None}
-        return {key: value for key, value in to_mapping(self).items() if key not in (*SILENT, *unset)}
+    @property
+    def model_spec(self) -> ModelSpec:
+        """The model to load."""
+        return ModelSpec(self.model, self.backbone, self.lora, self.edit_text, self.device, self.dtype)
+
+    def recorded(self) -> dict[str, Any]:
+        """What run.json records: everything that can change a pixel of the result; options of the method where set."""
+        default = to_mapping(type(self.options)())
+        options = {name: value for name, value in to_mapping(self.options).items() if value != default[name]}
+        return {name: value for name, value in to_mapping(self).items() if name not in NOT_RECORDED} | options
 
 
 def default_output(request: EditRequest) -> Path:
@@ -181,7 +251,7 @@ def default_output(request: EditRequest) -> Path:
     A picture's result has the picture's own type.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
-    kept = dumps([request.input, request.as_kept()], sort_keys=True)
+    kept = dumps([request.input, request.recorded()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
     stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
@@ -225,31 +295,34 @@ def _check_type(request: EditRequest, path: Path) -> None:
             raise UsageError(f"--{name} is for videos, and {request.input} is a picture: leave it out.")
 
 
-def _either(names: tuple[str, ...]) -> str:
+def _either(names: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
     overlap = r.overlap or 0
     window = r.window or overlap + 1
+    method = METHODS.get(r.method)
+    adapter = [name for name, row in METHODS.items() if "edit" in row.needs]
+    long = [name for name, row in METHODS.items() if row.long]
     return [
         (r.codec not in codecs.CODECS, f"--codec {r.codec} is unknown; use one of: {', '.join(codecs.CODECS)}."),
         (r.lossless and r.codec not in ("h264", "ffv1"), "--lossless goes with --codec h264 or ffv1 (into .mkv)."),
         (
-            r.lora is not None and r.method not in ADAPTER_METHODS,
-            f"--lora goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
+            r.lora is not None and r.method not in adapter,
+            f"--lora goes with --method {_either(adapter)}, not with {r.method}.",
         ),
         (
-            r.preserve == "on" and r.method not in ADAPTER_METHODS,
-            f"--preserve on goes with --method {_either(ADAPTER_METHODS)}, not with {r.method}.",
+            r.preserve == "on" and r.method not in adapter,
+            f"--preserve on goes with --method {_either(adapter)}, not with {r.method}.",
         ),
         (
-            r.method in METHODS and r.long == "joint" and r.method not in LONG_METHODS,
-            f"--long joint goes with --method {_either(LONG_METHODS)}, not with {r.method}.",
+            method is not None and r.long == "joint" and not method.long,
+            f"--long joint goes with --method {_either(long)}, not with {r.method}.",
         ),
         (
-            r.method in METHODS and (r.cache_interval > 1 or r.cfg_end < 1) and r.method not in LONG_METHODS,
-            f"--cache-interval and --cfg-end go with --method {_either(LONG_METHODS)}, not with {r.method}.",
+            method is not None and (r.cache_interval > 1 or r.cfg_end < 1) and not method.long,
+            f"--cache-interval and --cfg-end go with --method {_either(long)}, not with {r.method}.",
         ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),

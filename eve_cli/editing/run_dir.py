@@ -1,7 +1,6 @@
-"""A run's folder: what is finished, on disk, so that an edit can be killed at any moment and gone on with."""
+"""The run directory of an edit: finished work on disk, so that an edit can be killed at any moment and resumed."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +10,19 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.errors import OutputError, UsageError
+from eve_cli.storage.atomic import write_bytes
 
 BLOCK = 32
 """Frames in one file of the source."""
 EVENTS = "events.json"
 
 
-class RunFolder:
-    """`plan.json`, the source's small frames and latents in blocks, and one file for each finished window.
+class RunDir:
+    """`plan.json`, the source's frames at the model's size and its latents in blocks, a file for each finished window.
 
-    `source` is where the source lies that several runs share (default: a folder in this one).
+    `source` is a directory of frames and latents that several runs share (default: one in this directory).
     """
 
     def __init__(self, path: Path, source: Path | None = None) -> None:
@@ -31,15 +32,15 @@ class RunFolder:
         """Windows that were finished since this object was made."""
 
     @classmethod
-    def create(cls, path: Path, overwrite: bool = False) -> "RunFolder":
-        """A new folder, in the place of an older run if `overwrite`; UsageError if there is something in it."""
+    def create(cls, path: Path, overwrite: bool = False) -> "RunDir":
+        """A new directory, replacing an older run if `overwrite`; UsageError if there is something in it."""
         if overwrite and (path / "plan.json").is_file():
             cls(path).remove()
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path}: is not a folder; choose another --run-dir.")
         if (path / "plan.json").is_file():
             raise UsageError(
-                f"{path}: an unfinished run is here; go on with it (eve resume {path}) or start anew with --overwrite."
+                f"{path}: holds an unfinished run; resume it (eve resume {path}) or start again with --overwrite."
             )
         if path.is_dir() and any(each.name not in ("source", "windows") for each in path.iterdir()):
             raise UsageError(f"{path}: this folder is not empty; choose another --run-dir.")
@@ -51,35 +52,35 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """A folder that a run left; UsageError if it is none, or if the run had not yet finished a window."""
+    def open(cls, path: Path) -> "RunDir":
+        """The directory of an interrupted run; UsageError if it is none, or if no window was finished."""
         folder = cls(path)
         if not folder.plan_path.is_file():
-            raise UsageError(f"{path}: there is no run to go on with here (it has no plan.json).")
+            raise UsageError(f"{path}: there is no run to resume here (it has no plan.json).")
         return folder
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """What the run has resolved to do."""
-        return json.loads(self.plan_path.read_text(encoding="utf-8"))
+    def plan(self) -> EditPlan:
+        """What the run does; UsageError if another version of eve wrote it."""
+        return EditPlan.from_json(json.loads(self.plan_path.read_text(encoding="utf-8")), str(self.plan_path))
 
-    def save_plan(self, plan: dict[str, Any]) -> None:
-        """Fixes the plan: from here on the run can be gone on with."""
-        write_atomically(self.plan_path, json.dumps(plan, indent=1).encode())
+    def save_plan(self, plan: EditPlan) -> None:
+        """Writes the plan: from here on the run can be resumed."""
+        write_bytes(self.plan_path, json.dumps(plan.as_json(), indent=1).encode())
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What went wrong and was put right (`guard.Event`), oldest first."""
+        """Failures that were recovered from (`oom.Event`), oldest first."""
         path = self.path / EVENTS
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
     def add_event(self, event: dict[str, Any]) -> None:
-        """Keeps an event for the run that goes on with this one, and for run.json."""
-        write_atomically(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
+        """Records an event, for a resumed run and for run.json."""
+        write_bytes(self.path / EVENTS, json.dumps([*self.events, event], indent=1).encode())
 
     def save_pixels(self, block: int, pixels: Tensor) -> None:
         """Keeps a block of small source frames, uint8 (frames, 3, height, width)."""
-        write_atomically(self._block("pixels", block), save({"pixels": pixels.contiguous()}))
+        write_bytes(self._block("pixels", block), save({"pixels": pixels.contiguous()}))
 
     def block_pixels(self, block: int) -> Tensor:
         """All small source frames of a block."""
@@ -92,16 +93,16 @@ class RunFolder:
 
     def save_latents(self, block: int, latents: Tensor) -> None:
         """Keeps the latents (frames, c, h, w) of a block."""
-        write_atomically(self._block("latents", block), save({"latents": latents.cpu().contiguous()}))
+        write_bytes(self._block("latents", block), save({"latents": latents.cpu().contiguous()}))
 
     def source(self, frames: range, name: Literal["latents", "pixels"] = "latents") -> Tensor:
         """The source's latents (frames, c, h, w), or its `pixels` as uint8 (frames, 3, height, width)."""
-        found = []
+        blocks = []
         for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
             first = number * BLOCK
             with safe_open(self._block(name, number), "pt") as file:
-                found.append(file.get_slice(name)[max(frames.start - first, 0) : frames.stop - first])
-        return torch.cat(found)
+                blocks.append(file.get_slice(name)[max(frames.start - first, 0) : frames.stop - first])
+        return torch.cat(blocks)
 
     def has_window(self, index: int) -> bool:
         """Whether a window is finished."""
@@ -110,7 +111,7 @@ class RunFolder:
     def save_window(self, index: int, latents: Tensor, effect: Tensor | None = None) -> None:
         """Commits a window: its edited latents (frames, c, h, w), overlap included, and the effect on the new."""
         content = {"latents": latents} | ({} if effect is None else {"effect": effect})
-        write_atomically(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
+        write_bytes(self.window_path(index), save({k: v.cpu().contiguous() for k, v in content.items()}))
         self.saved.append(index)
 
     def window(self, index: int) -> Tensor:
@@ -119,7 +120,7 @@ class RunFolder:
             return file.get_tensor("latents")
 
     def effect(self, index: int) -> Tensor | None:
-        """What the instruction does to a finished window (`effect.effect`), if that was looked at."""
+        """What the instruction does to a finished window (`effect.effect`), if that was computed."""
         with safe_open(self.window_path(index), "pt") as file:
             return file.get_tensor("effect") if "effect" in file.keys() else None  # noqa: SIM118
 
@@ -133,17 +134,3 @@ class RunFolder:
     def window_path(self, index: int) -> Path:
         """The file of a window."""
         return self.path / "windows" / f"{index:06d}.safetensors"
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file is there whole, or not at all; OutputError if the disk is full."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write ({(error.strerror or str(error)).lower()}).") from error

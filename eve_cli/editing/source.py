@@ -1,4 +1,4 @@
-"""The source of an edit: seen once to find its shots, encoded block by block when a window asks for it."""
+"""The source of an edit: scanned once to find its shots, encoded block by block when a window needs it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from eve_cli import registry
 from eve_cli.diffusion.windows import shots_between
-from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import BLOCK, RunFolder
+from eve_cli.editing.run_dir import BLOCK, RunDir
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 from eve_cli.models.canvas import model_size, to_floats
@@ -23,60 +22,66 @@ from eve_cli.runtime.guard import Guard
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
-def pictures(request: EditRequest, settings: BundleSettings, times: list[Fraction] | None = None) -> Iterator[Picture]:
-    """The frames between --start and --end at the model's size, each uint8 (3, height, width).
+def frames_at_model_size(
+    path: str,
+    start: float | None,
+    end: float | None,
+    settings: BundleSettings,
+    times: list[Fraction] | None = None,
+) -> Iterator[Picture]:
+    """The frames between two seconds at the model's size, each uint8 (3, height, width).
 
-    `times` gets the time of each, in seconds.
+    The time of each, in seconds, is appended to `times`.
     """
     from eve_cli.media.decode import VideoReader
 
-    with VideoReader(request.input, request.start, request.end, size=model_size(settings)) as reader:
+    with VideoReader(path, start, end, size=model_size(settings)) as reader:
         for frame in reader:
             if times is not None:
                 times.append(frame.pts)
             yield frame.rgb
 
 
-def stored(passing: Iterable[Picture], folder: RunFolder) -> Iterator[Picture]:
-    """The same frames, which go into the folder as they pass."""
-    held: list[Tensor] = []
+def stored(frames: Iterable[Picture], run_dir: RunDir) -> Iterator[Picture]:
+    """The same frames, which are saved block by block as they pass."""
+    block: list[Tensor] = []
     number = 0
-    for picture in passing:
-        held.append(torch.from_numpy(picture.copy()))
-        if len(held) == BLOCK:
-            folder.save_pixels(number, torch.stack(held))
-            held, number = [], number + 1
-        yield picture
-    if held:
-        folder.save_pixels(number, torch.stack(held))
+    for frame in frames:
+        block.append(torch.from_numpy(frame.copy()))
+        if len(block) == BLOCK:
+            run_dir.save_pixels(number, torch.stack(block))
+            block, number = [], number + 1
+        yield frame
+    if block:
+        run_dir.save_pixels(number, torch.stack(block))
 
 
-def find_shots(request: EditRequest, frames: Iterable[Picture], find_cuts: FindCuts | None = None) -> list[range]:
+def find_shots(path: str, scene_cuts: str, frames: Iterable[Picture], find_cuts: FindCuts | None = None) -> list[range]:
     """The shots of a clip, by absolute frames; InputError if there is no frame."""
     count = 0
 
     def counted() -> Iterator[Picture]:
         nonlocal count
-        for picture in frames:
+        for frame in frames:
             count += 1
-            yield picture
+            yield frame
 
     passing = counted()
     cuts: Sequence[int] = ()
-    if request.scene_cuts == "auto":
+    if scene_cuts == "auto":
         cuts = list((find_cuts or registry.load("eve_cli.media.cuts:find_cuts"))(passing))
     for _ in passing:
         pass
     if not count:
-        raise InputError(f"{request.input}: there is no frame between --start and --end.")
+        raise InputError(f"{path}: there is no frame between --start and --end.")
     return shots_between(cuts, count)
 
 
 @torch.inference_mode()
-def encode(folder: RunFolder, guard: Guard, frames: range) -> None:
-    """Sees to it that the latents of these frames are in the folder; whole blocks, so that all runs make the same."""
+def encode(run_dir: RunDir, runner: Guard, frames: range) -> None:
+    """Encodes the blocks that hold these frames, where that is not done; whole blocks, so that all runs are alike."""
     for number in range(frames.start // BLOCK, (frames.stop - 1) // BLOCK + 1):
-        if not folder.has_latents(number):
-            floats = to_floats(folder.block_pixels(number))
+        if not run_dir.has_latents(number):
+            pixels = to_floats(run_dir.block_pixels(number))
             at = f"encoding from frame {number * BLOCK}"
-            folder.save_latents(number, guard("encode", at, partial(guard.editor.encode, floats)).float())
+            run_dir.save_latents(number, runner("encode", at, partial(runner.editor.encode, pixels)).float())

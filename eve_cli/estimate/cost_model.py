@@ -1,10 +1,8 @@
-"""What the pieces of an edit cost: each counted once on this machine, and kept in a file."""
+"""What the pieces of an edit cost: each counted once on this machine and stored in a file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,22 +10,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from eve_cli import __version__, registry
 from eve_cli.diffusion.guidance import two_scale_weights
 from eve_cli.diffusion.windows import Window
 from eve_cli.editing import detail
-from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import BLOCK, write_atomically
-from eve_cli.errors import EveError
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.run_dir import BLOCK
 from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
-from eve_cli.methods.finetune import Learner, cost
+from eve_cli.methods.finetune import RARE, FinetuningMethod, Tuning, finetune_loss
 from eve_cli.methods.registry import METHODS
+from eve_cli.models.finetuned import TunedEditor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime.oom import Fallback
-from eve_cli.settings import from_mapping, to_mapping
+from eve_cli.settings import to_mapping
+from eve_cli.storage.cache import JsonTable
+from eve_cli.storage.hashing import json_sha256
 from eve_cli.storage.paths import cache
+from eve_cli.version import __version__
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -45,13 +45,13 @@ class CostModel:
     `fallbacks` are the ways to need less that are taken beforehand.
     """
 
-    def __init__(self, model: LoadedModel, plan: Mapping[str, Any], fallbacks: Sequence[Fallback] = ()) -> None:
+    def __init__(self, model: LoadedModel, plan: EditPlan, fallbacks: Sequence[Fallback] = ()) -> None:
         self.model, self.fallbacks = model, fallbacks
-        self.request = from_mapping(EditRequest, plan["request"], "plan.json")
-        self.guidance = Guidance.of(self.request)
+        self.edit = plan.edit
+        self.guidance = plan.edit.guidance
         self.once = replace(self.guidance, steps=1)
-        self.method: EditMethod = registry.pick(METHODS, self.request.method, "method")()
-        settings = [getattr(self.request, name) for name in DECISIVE]
+        self.method: EditMethod = METHODS[plan.edit.method].load()()
+        settings = [getattr(plan.edit, name) for name in DECISIVE]
         settings += [
             weight != 0
             for weight in two_scale_weights(self.guidance.guidance_scale, self.guidance.image_guidance_scale)
@@ -61,13 +61,13 @@ class CostModel:
             torch.__version__,
             model.hashes,
             settings,
-            {name: value for name, value in to_mapping(self.request.options).items() if not isinstance(value, str)},
+            {name: value for name, value in to_mapping(plan.edit.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
             [r.name for r in fallbacks],
         ]
-        self.key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-        self.path = cache() / FILE
-        self.known: dict[str, Cost] = {name: Cost(*row) for name, row in self._read().get(self.key, {}).items()}
+        self.key = json_sha256(facts)[:16]
+        self.table = JsonTable(cache() / FILE, KEPT)
+        self.known: dict[str, Cost] = {name: Cost(*row) for name, row in (self.table.get(self.key) or {}).items()}
         self.counted = len(self.known)
 
     @cached_property
@@ -88,20 +88,20 @@ class CostModel:
             self.known[unit] = count(self.meta_copy, work)
         return self.known[unit]
 
-    def stages(self, plan: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Cost]:
+    def stages(self, plan: EditPlan, size: tuple[int, int]) -> dict[str, Cost]:
         """The costs of all stages of a plan; `size` is (width, height) of the source."""
-        windows, frames = [Window(**each) for each in plan["windows"]], plan["record"]["frames"]
+        windows, frames = plan.windows, plan.frames
         total: dict[str, Cost] = dict.fromkeys(("encode", "window", "effect", "decode", "write"), Cost())
         for window, many in self._kinds(windows).items():
             total["window"] += self.window(window).times(many)
-            if self.request.preserve == "on":
+            if self.edit.preserve:
                 total["effect"] += self.effect(window).times(many)
-        total["window"] += self.learning().times(len(plan["record"]["shots"]))
+        total["window"] += self.finetuning().times(len(plan.shots))
         block, most = min(BLOCK, frames), max(len(window.new) for window in windows)
         new = min(self.model.editor.settings.frames, most)
         encoded = self.of(f"encode {block}", lambda: self.meta_copy.encode(self._pixels(block)))
         total["encode"] = encoded.times(frames / block)
-        total["decode"] = self.decoding(new).times((1 if self.request.method == "copy" else 2) * frames / new)
+        total["decode"] = self.decoding(new).times((1 if self.edit.method == "copy" else 2) * frames / new)
         width, height = size
         total["write"] = self.of(f"write {width}x{height}", lambda: self._write(width, height, new))
         self.save()
@@ -117,14 +117,14 @@ class CostModel:
         two = self.steps(window, 2)
         return one + Cost(two.flops - one.flops, two.calls - one.calls, two.bytes).times(count - 1)
 
-    def learning(self) -> Cost:
-        """What a method learns of a shot before it edits it, unless it is known from before."""
-        tuning = self.method.tuning(self.guidance) if isinstance(self.method, Learner) else None
+    def finetuning(self) -> Cost:
+        """Fine-tuning on a shot before it is edited."""
+        tuning = self.method.tuning(self.guidance) if isinstance(self.method, FinetuningMethod) else None
         if tuning is None or not tuning.steps:
             return Cost()
-        name = f"learn {tuning.steps} {tuning.rank} {tuning.alpha > 0} {tuning.alpha < 1}"
+        name = f"finetune {tuning.steps} {tuning.rank} {tuning.alpha > 0} {tuning.alpha < 1}"
         if name not in self.known:
-            self.known[name] = cost(self.meta_copy, self.clip(Window(0, 0, 0, 0)).source, tuning)
+            self.known[name] = finetuning_cost(self.meta_copy, self.clip(Window(0, 0, 0, 0)).source, tuning)
         return self.known[name]
 
     def steps(self, window: Window, count: int) -> Cost:
@@ -145,7 +145,7 @@ class CostModel:
 
     def length(self, window: Window) -> int:
         """How many frames the networks see of a window: a short one is filled up, but for a lone frame."""
-        return 1 if len(window.frames) == 1 else max(len(window.frames), self.request.window or 1)
+        return 1 if len(window.frames) == 1 else max(len(window.frames), self.edit.window)
 
     def _kinds(self, windows: Sequence[Window]) -> dict[Window, float]:
         """Windows that stand for all, and for how many: of those nearly alike, the longest."""
@@ -158,7 +158,7 @@ class CostModel:
         return {window: frames / self.length(window) for window, frames in zip(longest, lengths, strict=True)}
 
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
-        """A window without content, or one of zeros on a device; of a shot without content, which is not learned."""
+        """A window of zeros on a device (default: meta); its shot is on the meta device, so is not fine-tuned on."""
         editor, device, length = self.model.editor, device or self.meta_copy.device, self.length(window)
         height, width = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
         channels: Any = editor.parts.vae.config["latent_channels"]
@@ -175,25 +175,22 @@ class CostModel:
         picture = torch.zeros(1, 3, height, width, device=self.meta_copy.device)
         return detail.apply(picture, detail.plan(small, small, small[None].expand(2, -1, -1, -1, -1)).frame(0))
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            read = json.loads(self.path.read_text(encoding="utf-8"))
-            return read if isinstance(read, dict) else {}
-        except (OSError, ValueError):
-            return {}
-
     def save(self) -> None:
-        """Keeps what was counted."""
-        if len(self.known) == self.counted:
-            return
-        rows = {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()}
-        others = {key: value for key, value in self._read().items() if key != self.key}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            kept = dict([*others.items(), (self.key, rows)][-KEPT:])
-            write_atomically(self.path, json.dumps(kept).encode())
-        except (OSError, EveError):
-            pass
+        """Stores what was counted."""
+        if len(self.known) > self.counted:
+            self.table.set(self.key, {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()})
+
+
+def finetuning_cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
+    """Fine-tuning on latents, where they and the editor are on the meta device: backward is twice forward."""
+    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
+
+    def work() -> None:
+        words = tuned.embed([RARE])
+        with torch.enable_grad():
+            finetune_loss(tuned, frames, words, tuning, g)
+
+    return count(tuned, work).times(3 * tuning.steps)
 
 
 def _steps(method: EditMethod, editor: Editor, guidance: Guidance) -> int:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from eve_cli.errors import Unforeseen
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.errors import EstimateError
 from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.flops import Cost, weight_bytes
 from eve_cli.estimate.history import History, Rate, Run
 from eve_cli.media.clip import VideoInfo
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
-from eve_cli.runtime.guard import Guard
 from eve_cli.runtime.oom import Fallback, groups_of, modules_of
+from eve_cli.storage.hashing import json_sha256
 
 if TYPE_CHECKING:
-    from eve_cli.editing.pipeline import Result
+    from eve_cli.editing.pipeline import EditResult
 
 GUESSES = {
     "start": Rate(0.2, 0.5, 0),
@@ -36,7 +34,7 @@ GUESSES = {
 """Where no run was seen yet: starts, bytes of weights, and megapixels a second. The units of all other stages are
 floating point operations."""
 CHIEF = 0.1
-"""Stages with less than this share of the time do not say how many runs a forecast rests on."""
+"""Stages with less than this share of the time do not count for how many runs an estimate rests on."""
 OTHER_MODEL, PROBED = 0.35, 0.8
 """How far a rate may be off (relative, one deviation) that another model had, or that one convolution had."""
 SCRATCH = 1.4
@@ -45,8 +43,8 @@ NINE_OF_TEN = 1.645
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What is foretold of an edit; nine of ten should take between `low` and `high` seconds.
+class Estimate:
+    """What an edit should take; nine of ten should take between `low` and `high` seconds.
 
     `units` are how much there is to do in each stage, `stages` the seconds that it should take.
     """
@@ -79,46 +77,15 @@ class Forecast:
         return not self.has or self.needs <= self.has
 
 
-class Spent:
-    """What an edit took: seconds by stage, and the most memory beyond the model's own, in bytes; and its forecast."""
-
-    def __init__(self, started: float | None = None) -> None:
-        now = time.monotonic()
-        self.stages: dict[str, float] = {} if started is None else {"start": now - started}
-        self.fresh = started is not None
-        """Whether the program began with this edit; if not, its model may be there already."""
-        self.bytes = self.windows = 0
-        self.fallbacks: list[str] = []
-        self.forecast: Forecast | None = None
-
-    @contextmanager
-    def on(self, stage: str) -> Iterator[None]:
-        """Counts the time of a block."""
-        started = time.monotonic()
-        yield
-        self.stages[stage] = self.stages.get(stage, 0.0) + time.monotonic() - started
-
-    def add(self, guard: Guard, windows: int, taken: int) -> None:
-        """What a guard measured, of which the decoding was inside of the writing; `windows` were finished."""
-        self.stages |= guard.seconds
-        self.stages["write"] -= guard.seconds["decode"]
-        self.bytes, self.windows, self.fallbacks = taken, windows, guard.taken
-
-    @property
-    def seconds(self) -> float:
-        """In all."""
-        return sum(self.stages.values())
-
-
-def forecast_of(
-    plan: Mapping[str, Any],
+def estimate_edit(
+    plan: EditPlan,
     model: LoadedModel,
     info: VideoInfo,
     *,
     fallbacks: Sequence[Fallback] = (),
     rates: Mapping[str, Rate] | None = None,
-) -> Forecast:
-    """The forecast of a plan; Unforeseen for a method that looks at the numbers that it computes.
+) -> Estimate:
+    """The estimate of a plan; EstimateError for a method whose work depends on the values that it computes.
 
     `fallbacks` are ways to need less that are taken from the start; `rates` were just measured, and stand in where
     there is no past run.
@@ -128,9 +95,10 @@ def forecast_of(
     try:
         costs = CostModel(model, plan, fallbacks).stages(plan, (info.width, info.height))
     except NotImplementedError as error:  # counting goes without numbers
-        method = plan["request"]["method"]
-        raise Unforeseen(f"What {method} does depends on the clip, so its cost cannot be told beforehand.") from error
-    megapixels = info.width * info.height / 1e6 * plan["record"]["frames"]
+        raise EstimateError(
+            f"The work of {plan.edit.method} depends on the clip, so it cannot be estimated."
+        ) from error
+    megapixels = info.width * info.height / 1e6 * plan.frames
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}
     machine_key, model_key = machine.key(editor.device, editor.dtype), _key(model, plan)
@@ -138,16 +106,16 @@ def forecast_of(
     if None in known.values():
         guess = Rate(probe(editor.device, editor.dtype), PROBED, 0)
         known = {stage: rate or guess for stage, rate in known.items()}
-    found = {stage: rate for stage, rate in known.items() if rate is not None}
-    stages = {stage: units[stage] / rate.value for stage, rate in found.items()}
+    rates_known = {stage: rate for stage, rate in known.items() if rate is not None}
+    stages = {stage: units[stage] / rate.value for stage, rate in rates_known.items()}
     seconds = sum(stages.values())
-    spread = sum(stages[stage] * rate.spread for stage, rate in found.items()) / seconds
-    runs = min(rate.runs for stage, rate in found.items() if stages[stage] > CHIEF * seconds)
+    spread = sum(stages[stage] * rate.spread for stage, rate in rates_known.items()) / seconds
+    runs = min(rate.runs for stage, rate in rates_known.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
     held, left = machine.held(editor.device), machine.free(editor.device)
     idle = weights - max(map(weight_bytes, groups_of(editor))) if any(fallback.gpu for fallback in fallbacks) else 0
     most = max(cost.bytes for cost in costs.values())
-    return Forecast(
+    return Estimate(
         costs=costs,
         units=units,
         stages=stages,
@@ -159,29 +127,34 @@ def forecast_of(
     )
 
 
-def knows(plan: Mapping[str, Any], model: LoadedModel, stage: str) -> bool:
+def has_history(plan: EditPlan, model: LoadedModel, stage: str) -> bool:
     """Whether a past run here says how quick a stage is."""
     key = machine.key(model.editor.device, model.editor.dtype)
     return History().rate(stage, key, _key(model, plan)) is not None
 
 
-def remember(result: Result, model: LoadedModel) -> None:
-    """Keeps what an edit took, if it ran as foretold: from its start to its end, in no way that needs less."""
-    spent, forecast = result.spent, result.spent.forecast
-    if forecast is None or spent.fallbacks or spent.windows != len(result.plan["windows"]):
+def remember(estimate: Estimate, result: EditResult, model: LoadedModel, started: float | None = None) -> None:
+    """Adds an edit to the history, if it ran as estimated: from its start to its end, without fallbacks.
+
+    `started` are the seconds from the start of the program to the edit; None if the program edited before, in which
+    case its model may have been loaded already.
+    """
+    timings = result.timings
+    if timings.fallbacks or timings.windows != len(result.plan.windows):
         return
-    stages = {name: (forecast.units[name], seconds) for name, seconds in spent.stages.items() if name in forecast.units}
-    if not spent.fresh:
+    seconds = timings.seconds | ({} if started is None else {"start": started})
+    stages = {name: (estimate.units[name], value) for name, value in seconds.items() if name in estimate.units}
+    if started is None:
         stages.pop("load", None)
-    taken = (float(forecast.total.bytes), float(spent.bytes))
+    memory = (float(estimate.total.bytes), float(timings.peak_bytes))
     key = machine.key(model.editor.device, model.editor.dtype)
-    History().add(Run(key, _key(model, result.plan), stages, taken, spent.seconds / forecast.seconds))
+    History().add(Run(key, _key(model, result.plan), stages, memory, sum(seconds.values()) / estimate.seconds))
 
 
-def _key(model: LoadedModel, plan: Mapping[str, Any]) -> str:
+def _key(model: LoadedModel, plan: EditPlan) -> str:
     """What past runs must share besides the machine: the weights and the method."""
-    weights = hashlib.sha256(json.dumps(model.hashes, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{model.editor.settings.name} {weights} {plan['request']['method']}"
+    weights = json_sha256(model.hashes)[:8]
+    return f"{model.editor.settings.name} {weights} {plan.edit.method}"
 
 
 def _rate(stage: str, key: str, model: str, history: History, rates: Mapping[str, Rate]) -> Rate | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eve_cli.errors import OutputError
+from eve_cli.storage import jsonl
 from eve_cli.storage.paths import state
 
 FILE = "history.jsonl"
@@ -54,23 +54,19 @@ class History:
     def runs(self) -> list[Run]:
         """All runs; what cannot be read is left out."""
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
+            return [run for line in jsonl.read_log(self.path) if (run := _run(line)) is not None]
+        except OSError:
             return []
-        return [run for line in lines if (run := _run(line)) is not None]
 
     def add(self, run: Run) -> None:
         """Keeps a run; a folder that cannot be written is no reason to fail."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(run)) + "\n")
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            if len(lines) > 2 * KEPT:
-                short = self.path.with_suffix(f".{os.getpid()}.part")
-                short.write_text("\n".join(lines[-KEPT:]) + "\n", encoding="utf-8")
-                os.replace(short, self.path)
-        except OSError:
+            jsonl.append(self.path, asdict(run))
+            runs = self.runs()
+            if len(runs) > 2 * KEPT:
+                jsonl.write(self.path, map(asdict, runs[-KEPT:]))
+        except (OSError, OutputError):
             pass
 
     def rate(self, stage: str, machine: str, model: str | None) -> Rate | None:
@@ -96,9 +92,9 @@ def rate_of(values: Iterable[float]) -> Rate | None:
     return Rate(math.exp(middle), max(spread, SURE) * (1 + 1 / len(logs)), len(logs))
 
 
-def _run(line: str) -> Run | None:
+def _run(line: Mapping[str, Any] | None) -> Run | None:
     try:
-        read: Any = json.loads(line)
+        read: Any = line
         stages = {str(name): (float(units), float(seconds)) for name, (units, seconds) in read["stages"].items()}
         counted, taken = read["bytes"]
         return Run(read["machine"], read["model"], stages, (float(counted), float(taken)), read.get("ratio"))

@@ -1,95 +1,89 @@
-"""What an edit would do and need, before it is paid for: the source is looked at, nothing is edited or written."""
+"""What an edit would do and need, before it runs: the source is scanned, nothing is edited or written."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from eve_cli import registry
-from eve_cli.diffusion.windows import Window
 from eve_cli.editing import provenance
-from eve_cli.editing.pipeline import draft, unknown_words
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.pipeline import Load, load_for
 from eve_cli.editing.request import EditRequest, check_output, default_output
-from eve_cli.editing.source import find_shots, pictures
+from eve_cli.editing.resolve import resolve
+from eve_cli.editing.source import find_shots, frames_at_model_size
 from eve_cli.estimate.cost_model import CostModel
-from eve_cli.estimate.estimator import Forecast, forecast_of, knows, probe
+from eve_cli.estimate.estimator import Estimate, estimate_edit, has_history, probe
 from eve_cli.estimate.history import Rate
 from eve_cli.media.clip import VideoInfo
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.registry import spec
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.runtime import machine
 from eve_cli.runtime.oom import FALLBACKS, Fallback
 
 TRIAL_LIMIT, TRIAL_SPREAD = 10.0, 0.3
-"""Seconds that one step may take to be tried, and how far off what it says may be (relative, one deviation)."""
+"""Seconds that one step may take to be tried, and the relative deviation of what it shows."""
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What `eve plan` tells: the plan of an edit, its forecast, and what else it needs."""
+class PlanReport:
+    """The plan of an edit, its estimate, and what else it needs."""
 
-    plan: Mapping[str, Any]
+    plan: EditPlan
     info: VideoInfo
-    forecast: Forecast
-    output: Path
+    estimate: Estimate
     fallbacks: tuple[str, ...]
-    """Ways to need less that it takes to fit; all there are if it does not fit even so."""
+    """The out-of-memory fallbacks with which it fits; all there are if it does not fit even so."""
     fits: bool
     disk: int
-    """Bytes that the run's folder takes while the edit runs."""
+    """Bytes of the run directory while the edit runs."""
     disk_free: int
     device: str
-    unknown: list[str]
 
 
-def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] = load_model) -> Outlook:
-    """Looks at the source and at the model, and foretells the edit; the same mistakes are errors as in an edit."""
+def plan_report(request: EditRequest, *, load: Load = load_model) -> PlanReport:
+    """Plans and estimates an edit; invalid input is the same error as in the edit itself."""
+    spec(request.method)
     request = request.changed(seed=secrets.randbelow(2**31) if request.seed is None else request.seed)
     request = request.changed(output=request.output or default_output(request))
     check_output(request)
-    registry.pick(METHODS, request.method, "method")
-    info, model = provenance.check_input(request), load(request)
-    plan = draft(request, model, find_shots(request, pictures(request, model.editor.settings)))
-    rates = {} if knows(plan, model, "window") else trial(plan, model)
-    forecast = forecast_of(plan, model, info, rates=rates)
+    info = provenance.check_input(request.input, request.start, request.end)
+    model = load_for(request, load)
+    frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings)
+    plan = resolve(request, model, find_shots(request.input, request.scene_cuts, frames))
+    rates = {} if has_history(plan, model, "window") else trial(plan, model)
+    estimate = estimate_edit(plan, model, info, rates=rates)
     fallbacks: list[Fallback] = []
-    fitting = forecast
+    fitting = estimate
     for fallback in FALLBACKS:
         if not fitting.fits and not (fallback.gpu and model.editor.device.type == "cpu"):
             fallbacks.append(fallback)
-            fitting = forecast_of(plan, model, info, fallbacks=fallbacks, rates=rates)
-    assert request.output is not None
-    return Outlook(
+            fitting = estimate_edit(plan, model, info, fallbacks=fallbacks, rates=rates)
+    return PlanReport(
         plan=plan,
         info=info,
-        forecast=forecast,
-        output=request.output,
+        estimate=estimate,
         fallbacks=tuple(fallback.name for fallback in fallbacks),
         fits=fitting.fits,
         disk=disk_bytes(plan, model),
-        disk_free=shutil.disk_usage((request.run_dir or request.output).absolute().parent).free,
+        disk_free=shutil.disk_usage((plan.edit.run_dir or plan.edit.output).parent).free,
         device=machine.name(model.editor.device),
-        unknown=unknown_words(request, model),
     )
 
 
 @torch.inference_mode()
-def trial(plan: Mapping[str, Any], model: LoadedModel) -> dict[str, Rate]:
-    """How quick this machine is: one step of one window and one decoding, timed, unless that would take long."""
-    editor, prices = model.editor, CostModel(model, plan)
-    window = Window(**plan["windows"][-1])
-    step, decoding, clip = prices.steps(window, 1), prices.decoding(len(window.new)), prices.clip(window, editor.device)
-    prices.save()
+def trial(plan: EditPlan, model: LoadedModel) -> dict[str, Rate]:
+    """How fast this machine is: one step of one window and one decoding, timed, unless that would take long."""
+    editor, costs, window = model.editor, CostModel(model, plan), plan.windows[-1]
+    step, decoding, clip = costs.steps(window, 1), costs.decoding(len(window.new)), costs.clip(window, editor.device)
+    costs.save()
     if not step.flops or step.flops / probe(editor.device, editor.dtype) > TRIAL_LIMIT:
         return {}
-    seconds = _timed(lambda: prices.method.edit(editor, clip, prices.once))
+    seconds = _timed(lambda: costs.method.edit(editor, clip, costs.once))
     window_rate = Rate(step.flops / seconds, TRIAL_SPREAD, 0)
     seconds = _timed(lambda: editor.decode(clip.source[: len(window.new)]))
     decode_rate = Rate(decoding.flops / seconds, TRIAL_SPREAD, 0)
@@ -104,13 +98,13 @@ def _timed(work: Callable[[], torch.Tensor]) -> float:
     return time.perf_counter() - started
 
 
-def disk_bytes(plan: Mapping[str, Any], model: LoadedModel) -> int:
-    """What the run's folder holds at the end: the small source, its latents, and all windows."""
+def disk_bytes(plan: EditPlan, model: LoadedModel) -> int:
+    """What the run directory holds at the end: frames at the model's size, their latents, and all windows."""
     editor = model.editor
     side = editor.settings.pixels
     height, width = editor.latent_size(side, side)
-    channels: Any = editor.parts.vae.config["latent_channels"]
+    channels = int(editor.parts.vae.config["latent_channels"])
     latent, picture = 4 * channels * height * width, 3 * side * side
-    done = sum(window["stop"] - window["start"] for window in plan["windows"])
-    effects = 2 * picture * done if plan["request"]["preserve"] == "on" else 0
-    return plan["record"]["frames"] * (latent + picture) + done * latent + effects
+    edited = sum(len(window.frames) for window in plan.windows)
+    effects = 2 * picture * edited if plan.edit.preserve else 0
+    return plan.frames * (latent + picture) + edited * latent + effects

@@ -12,14 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eve_cli import registry
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.errors import InputError
 from eve_cli.evaluation import truth
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options import MethodOptions, PerFrameOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
@@ -137,7 +135,7 @@ def edit(
     editor: Editor, row: TableRow, rendered: RenderedEdit, edits: Sequence[WorldEdit], first: int, scales: dict
 ) -> Tensor:
     """The clips of one row, edited from the instruction alone; the noise depends on the number of the edit only."""
-    method = registry.pick(METHODS, row.method, "method")()
+    method = METHODS[row.method].load()()
     outputs = []
     for i, world_edit in enumerate(edits):
         source = editor.encode(rendered.source[i])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eve_cli import registry
 from eve_cli.data import tgve
 from eve_cli.editing import pipeline
 from eve_cli.editing.request import EditRequest
@@ -21,11 +20,11 @@ from eve_cli.evaluation.results import read_json, write_json
 from eve_cli.evaluation.sets import COPIED, EvalSet
 from eve_cli.evaluation.settings import BenchSettings
 from eve_cli.media.decode import VideoReader
-from eve_cli.methods.option_fields import options_class
-from eve_cli.methods.options.captions import Captioned
-from eve_cli.methods.registry import METHODS
+from eve_cli.methods.options import CaptionedOptions
+from eve_cli.methods.registry import METHODS, check_parts, spec
 from eve_cli.models import bundle_manifest as bundles
-from eve_cli.models.loading import LoadedModel, check_parts, load_model
+from eve_cli.models.loading import LoadedModel, load_model
+from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import to_mapping
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
@@ -54,7 +53,7 @@ def entries(methods: str, model: str) -> list[Entry]:
             rows.append(Entry(name, folder=sets.named_folders(item)[name]))
             continue
         method, _, other = item.partition("@")
-        registry.pick(METHODS, method, "method")
+        spec(method)
         rows.append(Entry(COPIED if method == "copy" else item, method, other or model))
     names = [entry.name for entry in rows]
     if not names or len(set(names)) < len(names):
@@ -125,7 +124,7 @@ class BenchRunner:
 
     settings: BenchSettings
     progress: Progress = lambda name, done, of: None
-    loaded: dict[str, LoadedModel] = field(default_factory=dict)
+    loaded: dict[ModelSpec, LoadedModel] = field(default_factory=dict)
 
     def run(self, eval_set: EvalSet) -> EvalSet:
         """The set with the edits of every method; failed edits have the reason in their notes.
@@ -182,26 +181,27 @@ class BenchRunner:
         )
 
     def _base_request(self, entry: Entry, pair: Pair) -> EditRequest:
-        settings, kind = self.settings, options_class(entry.method)
-        captions = settings.captions or issubclass(kind, Captioned)  # some methods need them
+        settings, kind = self.settings, METHODS[entry.method].options
+        captions = settings.captions or issubclass(kind, CaptionedOptions)  # some methods need them
         own: dict[str, Any] = {"source_caption": pair.input_caption} if captions and pair.input_caption else {}
-        return EditRequest(
-            input=str(pair.source),
-            instruction=pair.instruction or pair.output_caption,
-            method=entry.method,
-            model=entry.model,
-            steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            image_guidance_scale=settings.image_guidance_scale,
-            caption=(pair.output_caption or None) if settings.captions else None,
-            device=settings.device,
-            **{name: value for name, value in own.items() if name in kind.__dataclass_fields__},
-        )
+        own = {name: value for name, value in own.items() if name in kind.__dataclass_fields__}
+        values = {
+            "input": str(pair.source),
+            "instruction": pair.instruction or pair.output_caption,
+            "method": entry.method,
+            "model": entry.model,
+            "steps": settings.steps,
+            "guidance_scale": settings.guidance_scale,
+            "image_guidance_scale": settings.image_guidance_scale,
+            "caption": (pair.output_caption or None) if settings.captions else None,
+            "device": settings.device,
+        }
+        return EditRequest.of(values | own, entry.name)
 
-    def _load(self, request: EditRequest) -> LoadedModel:
-        if request.model not in self.loaded:
-            self.loaded[request.model] = load_model(request)
-        return self.loaded[request.model]
+    def _load(self, spec: ModelSpec) -> LoadedModel:
+        if spec not in self.loaded:
+            self.loaded[spec] = load_model(spec)
+        return self.loaded[spec]
 
 
 def _existing(eval_set: EvalSet, entry: Entry) -> dict[str, Sequence[Pair]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from eve_cli.errors import EveError, InputError
 from eve_cli.evaluation.metrics.base import Cache, EditClip
 from eve_cli.evaluation.pairs import Footage, Pair
-from eve_cli.media.threads import ahead
+from eve_cli.media.threads import read_ahead
 
 Align = Literal["first", "spread"]
 PREFETCH = 2  # edits decoded while metrics run
@@ -56,7 +56,7 @@ class ClipLoader:
 
     def load_all(self, pairs: Iterable[tuple[str, Pair]]) -> Iterator[LoadedEdit]:
         """The edits of (method, pair), in order, decoded ahead of use."""
-        return ahead((self.load(method, pair) for method, pair in pairs), PREFETCH)
+        return read_ahead((self.load(method, pair) for method, pair in pairs), PREFETCH)
 
     def load(self, method: str, pair: Pair) -> LoadedEdit:
         """One edit; an unreadable one has the reason in `error`."""

@@ -14,6 +14,7 @@ from eve_cli.evaluation.report import plots
 from eve_cli.evaluation.results import EditScores, Results, plain
 from eve_cli.evaluation.statistics import paired
 from eve_cli.evaluation.summary import ARROWS, decimals, number, verdict
+from eve_cli.storage.atomic import write_text
 
 
 def open_run(spec: str) -> tuple[str, Results, str]:
@@ -95,7 +96,7 @@ def write(folder: Path, comparison: Mapping[str, Any], one: str, other: str) -> 
     """compare.json, compare.md, and a plot for each column."""
     folder.mkdir(parents=True, exist_ok=True)
     results.write_json(folder / "compare.json", comparison)
-    results.write_text(folder / "compare.md", markdown(comparison) + "\n")
+    write_text(folder / "compare.md", markdown(comparison) + "\n")
     (_, a, method_a), (_, b, method_b) = open_run(one), open_run(other)
     theirs = {row.id: row for row in b.rows[method_b]}
     rows = [(row, theirs[row.id]) for row in a.rows[method_a] if row.id in theirs]

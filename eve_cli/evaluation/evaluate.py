@@ -23,15 +23,16 @@ from eve_cli.evaluation.results import (
     plain,
     write_csv,
     write_json,
-    write_text,
 )
 from eve_cli.evaluation.scorer import SCORES, Progress, Scorer, select_metrics
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.settings import ScoreSettings
 from eve_cli.evaluation.weights import Weights
-from eve_cli.models.bundle_manifest import sha256
-from eve_cli.models.loading import pick_device, versions
+from eve_cli.runtime.device import pick_device
+from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
+from eve_cli.storage.atomic import write_text
+from eve_cli.storage.hashing import file_sha256
 
 MARKDOWN = "summary.md"
 FORMAT = 1
@@ -106,7 +107,7 @@ def evaluate(
                 "name": eval_set.name,
                 "whole": eval_set.whole,
                 "edits": len(eval_set.pairs),
-                "files": [{"name": file.name, "sha256": sha256(file)} for file in eval_set.files],
+                "files": [{"name": file.name, "sha256": file_sha256(file)} for file in eval_set.files],
                 "notes": list(eval_set.notes),
             },
             "methods": list(eval_set.methods),

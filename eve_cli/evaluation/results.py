@@ -12,7 +12,7 @@ from typing import Any
 
 from eve_cli.errors import InputError
 from eve_cli.evaluation.metrics.base import Column
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import write_text
 
 FACTS = ("method", "id", "video", "task", "frames")
 TEXTS = ("notes", "error")
@@ -116,17 +116,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON atomically; NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
-    file = AtomicFile(str(path))
-    try:
-        file.path.write_text(text, encoding="utf-8")
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
 
 
 def plain(value: Any) -> Any:

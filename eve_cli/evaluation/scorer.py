@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli import registry
-from eve_cli.editing.provenance import describe_input
 from eve_cli.errors import EveError, OutOfMemory, UsageError
 from eve_cli.evaluation import page_videos
 from eve_cli.evaluation.clip_loader import ClipLoader, FrameSelection, LoadedEdit
@@ -21,6 +20,8 @@ from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.results import EditScores, Results
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.weights import Weights
+from eve_cli.storage import jsonl
+from eve_cli.storage.hashing import content_sha256
 
 SCORES, FEATURES = "scores.jsonl", "features"
 Progress = Callable[[int, int], None]
@@ -96,7 +97,6 @@ class Scorer:
     selection: FrameSelection = field(default_factory=FrameSelection)
     videos: bool = True
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    hashes: dict[Path, str] = field(default_factory=dict)
     salt: str = ""  # identifies the networks in use, on which the scores of some metrics depend
 
     def score(self, eval_set: EvalSet, metrics: SelectedMetrics, progress: Progress = lambda done, of: None) -> Results:
@@ -113,11 +113,9 @@ class Scorer:
             for metric in metrics.ready.values():
                 metric.open()
         loader = ClipLoader(self.selection, Cache(self.folder / FEATURES))
-        with (self.folder / SCORES).open("a", encoding="utf-8") as log:
-            log.write("\n" if log.tell() else "")  # the last line may be truncated
-            for done, loaded in enumerate(loader.load_all(todo), 1):
-                self._score_edit(loaded, metrics, rows[loaded.method, loaded.pair.id], log)
-                progress(done, len(todo))
+        for done, loaded in enumerate(loader.load_all(todo), 1):
+            self._score_edit(loaded, metrics, rows[loaded.method, loaded.pair.id])
+            progress(done, len(todo))
         for method, pair in order:
             self._collect(pair, metrics, rows[method, pair.id])
         return Results(
@@ -131,7 +129,7 @@ class Scorer:
         videos = self.video_paths(pair).values() if self.videos else ()
         return any(key not in self.scores for key in self._keys(pair, metrics)) or not all(p.is_file() for p in videos)
 
-    def _score_edit(self, loaded: LoadedEdit, metrics: SelectedMetrics, row: EditScores, log: Any) -> None:
+    def _score_edit(self, loaded: LoadedEdit, metrics: SelectedMetrics, row: EditScores) -> None:
         if loaded.clip is None:
             row.error = loaded.error
             return
@@ -155,8 +153,7 @@ class Scorer:
                 "notes": clip.notes[:shared] + clip.notes[own:],
             }
             head = {"key": key, "method": row.method, "id": row.id, "metric": name}
-            log.write(json.dumps(head | self.scores[key]) + "\n")
-            log.flush()
+            jsonl.append(self.folder / SCORES, head | self.scores[key])
         row.error = "; ".join(reasons)
 
     def _collect(self, pair: Pair, metrics: SelectedMetrics, row: EditScores) -> None:
@@ -194,22 +191,14 @@ class Scorer:
         }
 
     def _hash(self, path: Path | None) -> str:
-        if path is None or not path.exists():
-            return ""
-        if path not in self.hashes:
-            self.hashes[path] = describe_input(str(path))["sha256"]
-        return self.hashes[path]
+        return "" if path is None or not path.exists() else content_sha256(path)
 
     def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The stored scores by key; truncated lines are skipped."""
-        path = self.folder / SCORES
-        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-            if not line:
-                continue
+        for line in jsonl.read_log(self.folder / SCORES):
             try:
-                stored = json.loads(line)
-                yield stored["key"], {name: stored[name] for name in ("frames", "values", "notes")}
-            except (ValueError, KeyError, TypeError):
+                yield line["key"], {name: line[name] for name in ("frames", "values", "notes")}  # pyright: ignore
+            except (KeyError, TypeError):
                 continue
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eve_cli.errors import ModelError
 from eve_cli.models import hub
-from eve_cli.models.bundle_manifest import sha256
+from eve_cli.storage.hashing import file_sha256
 from eve_cli.storage.headers import Shapes, compare, shapes
 
 WEIGHTS_FILE = "model.safetensors"
@@ -118,7 +118,7 @@ class Weights:
             "repository": CHECKPOINTS[name].repository,
             "revision": hub.commit_of(path),
             "files": [path.name],
-            "sha256": sha256(path),
+            "sha256": file_sha256(path),
             "size": path.stat().st_size,
         }
 

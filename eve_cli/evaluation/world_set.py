@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -11,10 +10,10 @@ from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.data.world.export import pictures, truth
 from eve_cli.evaluation.alignment_table import HeldOutEdits
 from eve_cli.evaluation.pairs import Pair
-from eve_cli.evaluation.results import write_text
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.media.pictures import PictureFolder
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage import jsonl
+from eve_cli.storage.atomic import atomic_file
 
 TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
 
@@ -31,8 +30,8 @@ def write_world_set(folder: Path, held_out: HeldOutEdits) -> EvalSet:
         texts = {name: getattr(pair, name) for name in ("id", "task", "instruction", "input_caption", "output_caption")}
         assert pair.reference and pair.truth
         paths = {name: str(getattr(pair, name).relative_to(folder)) for name in ("source", "reference", "truth")}
-        lines.append(json.dumps({**texts, "video": pair.video, **paths}))
-    write_text(folder / MANIFEST, "\n".join(lines) + "\n")
+        lines.append({**texts, "video": pair.video, **paths})
+    jsonl.write(folder / MANIFEST, lines)
     return EvalSet("world", {"edits": pairs}, files=[folder / MANIFEST])
 
 
@@ -47,9 +46,8 @@ def _write(folder: Path, number: int, edit: WorldEdit, held_out: HeldOutEdits) -
             for picture in pictures(frames):
                 images.write(picture)
             images.commit()
-        file = AtomicFile(str(home / TRUTH))
-        save_file(truth(edit, rendered), file.path)
-        file.commit()
+        with atomic_file(home / TRUTH) as file:
+            save_file(truth(edit, rendered), file)
     return Pair(
         id=name,
         video=name,  # every edit has a scene of its own

@@ -18,16 +18,18 @@ from eve_cli.diffusion.noise import frame_noise
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.windows import hold_to, split
 from eve_cli.editing import pipeline, provenance
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.generation import camera
 from eve_cli.generation.request import Animating, Generating, Making, Subject
 from eve_cli.media.encode import VideoWriter
-from eve_cli.methods.finetune import Tuning, learn
+from eve_cli.methods.finetune import Tuning, finetuned
 from eve_cli.models.canvas import to_bytes, to_floats
 from eve_cli.models.editor import Editor
-from eve_cli.models.loading import LoadedModel, load_model, plan_model, versions
+from eve_cli.models.loading import LoadedModel, load_model, plan_model
+from eve_cli.models.spec import ModelSpec
+from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
 from eve_cli.training.recipes.lora import views
 
@@ -72,31 +74,33 @@ def text_to_video(
     return made
 
 
-def generate(asked: Generating, watcher: Watcher | None = None) -> Path:
+def generate(asked: Generating, callbacks: EditCallbacks | None = None) -> Path:
     """Writes a video of a text; gives its path."""
     asked, target = _settled(asked)
     model = _load(asked)
-    return _write(asked, target, model, model.editor, {}, watcher or Watcher())
+    return _write(asked, target, model, model.editor, {}, callbacks or EditCallbacks())
 
 
-def subject(asked: Subject, watcher: Watcher | None = None) -> Path:
+def subject(asked: Subject, callbacks: EditCallbacks | None = None) -> Path:
     """Learns a subject from pictures, frame by frame (Dreamix, section 5: alpha = 0), and writes a video of it."""
-    watcher = watcher or Watcher()
+    callbacks = callbacks or EditCallbacks()
     asked, target = _settled(asked)
     items = folders.pictures(asked.images, f"{FEW} to {MANY}")
     if not FEW <= len(items) <= MANY:
-        watcher.note(f"{len(items)} picture{'s' * (len(items) > 1)}: {FEW} to {MANY} work best")
+        callbacks.on_note(f"{len(items)} picture{'s' * (len(items) > 1)}: {FEW} to {MANY} work best")
     model = _load(asked)
     shown, captions = views(items, asked.token, "subject", model.editor.settings.pixels)
     with torch.no_grad():
         latents = model.editor.encode(shown.to(model.editor.device))
     tuning = Tuning(asked.tune_steps, 0.0, asked.tune_lr)
-    editor = learn(model.editor, latents, tuning, captions, lambda done, of: watcher.progress("learn", done, of))
+    editor = finetuned(
+        model.editor, latents, tuning, captions, lambda done, of: callbacks.on_progress("finetune", done, of)
+    )
     kept = {"images": [provenance.describe_input(str(item.path)) for item in items]}
-    return _write(asked, target, model, editor, kept, watcher)
+    return _write(asked, target, model, editor, kept, callbacks)
 
 
-def animate(asked: Animating, watcher: Watcher | None = None) -> pipeline.Result:
+def animate(asked: Animating, callbacks: EditCallbacks | None = None) -> pipeline.EditResult:
     """Lets the camera move over a picture, keeps that beside the result, and edits it by Dreamix."""
     asked, target = _settled(asked)
     views = camera.path(asked.camera)
@@ -105,27 +109,21 @@ def animate(asked: Animating, watcher: Watcher | None = None) -> pipeline.Result
     with VideoWriter(coarse, codec="ffv1", fps=asked.fps, audio="none") as writer:
         for frame in camera.shot(picture, views, asked.frames):
             writer.write(np.ascontiguousarray(to_bytes(frame).numpy()))
-    same = {item.name: getattr(asked, item.name) for item in fields(EditRequest) if hasattr(asked, item.name)}
-    words = {"instruction": asked.prompt, "caption": asked.prompt}
-    where = {"input": str(coarse), "output": target}
-    request = _ask(asked).changed(**same | words | where, method="dreamix", preset="frames", scene_cuts="off")
+    own = {"tune_steps": asked.tune_steps, "strength": asked.strength, "preset": "frames", "method": "dreamix"}
+    shared = {item.name: getattr(asked, item.name) for item in fields(EditRequest) if hasattr(asked, item.name)}
+    texts = {"instruction": asked.prompt, "caption": asked.prompt}
+    files = {"input": str(coarse), "output": target}
+    request = EditRequest.of(shared | texts | files | own | {"scene_cuts": "off"}, "eve animate")
     try:
-        return pipeline.edit(request, watcher)
+        return pipeline.edit(request, callbacks)
     except BaseException:
         if not target.with_name(f"{target.stem}.eve-run").is_dir():  # else eve resume reads it
             coarse.unlink(missing_ok=True)
         raise
 
 
-def _ask(asked: Making) -> EditRequest:
-    """What of it an edit would be asked, too."""
-    return EditRequest(
-        input="", instruction="copy", model=asked.model, device=asked.device, dtype=asked.dtype, offline=asked.offline
-    )
-
-
 def _load(asked: Making) -> LoadedModel:
-    return load_model(_ask(asked))
+    return load_model(ModelSpec(asked.model, device=asked.device, dtype=asked.dtype))
 
 
 def _settled(asked: Asked) -> tuple[Asked, Path]:
@@ -136,12 +134,12 @@ def _settled(asked: Asked) -> tuple[Asked, Path]:
 
 
 def _write(
-    asked: Generating | Subject, target: Path, model: LoadedModel, editor: Editor, kept: dict, watcher: Watcher
+    asked: Generating | Subject, target: Path, model: LoadedModel, editor: Editor, kept: dict, callbacks: EditCallbacks
 ) -> Path:
     """Makes the video and writes it, with what it was made of inside."""
     own = editor.settings
     if unknown := editor.unknown_words(" ".join(asked.prompt.replace(getattr(asked, "token", ""), " ").split())):
-        watcher.note(f"the model {asked.model} never learned {', '.join(unknown)} and will guess")
+        callbacks.on_note(f"the model {asked.model} never learned {', '.join(unknown)} and will guess")
     guidance_scale = asked.guidance_scale if asked.guidance_scale is not None else max(own.guidance_scale, TEXT_CFG)
     assert asked.seed is not None
     count = asked.frames or own.frames
@@ -152,7 +150,7 @@ def _write(
         seed=asked.seed,
         steps=asked.steps,
         guidance_scale=guidance_scale,
-        progress=lambda done, of: watcher.progress("edit", done, of),
+        progress=lambda done, of: callbacks.on_progress("edit", done, of),
     )
     settings = {name: value for name, value in to_mapping(asked).items() if name not in ("output", "images")}
     told = kept | {

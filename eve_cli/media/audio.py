@@ -34,7 +34,7 @@ class Span:
     ends_whole: bool
 
     def keeps(self, start: Fraction, end: Fraction, pre_roll: Fraction | None) -> bool:
-        """Tell whether a packet that starts and ends then belongs to the output (whose end is checked elsewhere)."""
+        """Whether a packet from `start` to `end` (seconds) belongs to the output (whose end is checked elsewhere)."""
         if self.starts_whole:
             return True
         return start >= self.zero if pre_roll is None else end > self.zero - pre_roll
@@ -53,7 +53,7 @@ class Track(Protocol):
         ...
 
 
-class Copied:
+class CopiedPackets:
     """A stream whose packets go over unchanged but for their times."""
 
     def __init__(self, source: Any, stream: Any, span: Span, pre_roll: Fraction | None) -> None:
@@ -78,8 +78,8 @@ class Copied:
         yield packet
 
 
-class Encoded:
-    """A sound stream in a form the container cannot hold, encoded anew."""
+class EncodedAudio:
+    """A sound stream in a form the container cannot hold, encoded again."""
 
     def __init__(self, source: Any, output: OutputContainer, encoder: str, span: Span) -> None:
         from av import AudioResampler
@@ -115,7 +115,7 @@ class Encoded:
                     yield from self._stream.encode(ready)
 
 
-class CopiedTitles:
+class CopiedSubtitles:
     """Subtitles whose packets go over unchanged; one already shown at the cut begins there."""
 
     def __init__(self, source: Any, stream: Any, span: Span) -> None:
@@ -133,7 +133,7 @@ class CopiedTitles:
             yield packet
 
 
-class Titled:
+class EncodedSubtitles:
     """Text subtitles, written in the output's own form."""
 
     def __init__(self, source: Any, output: OutputContainer, codec: str, span: Span) -> None:
@@ -153,8 +153,8 @@ class Titled:
         start, length = self._span.clipped((packet.pts or 0) * tick, (packet.duration or 0) * tick)
         if not packet.size or length <= 0:
             return
-        titles = self._source.codec_context.decode2(packet)
-        texts = [each.ass for each in titles or () if isinstance(each, AssSubtitle)]
+        subtitles = self._source.codec_context.decode2(packet)
+        texts = [each.ass for each in subtitles or () if isinstance(each, AssSubtitle)]
         if not any(texts):
             return
         title = SubtitleSet.create(b"\n".join(texts), 0, round(length * 1000))
@@ -164,8 +164,8 @@ class Titled:
         yield encoded
 
 
-class Companions:
-    """The source, opened once more, whose sound and subtitles follow the picture."""
+class SourceTracks:
+    """Sound and subtitles of the source, copied as the picture is written."""
 
     def __init__(self, output: OutputContainer, like: VideoInfo, kind: str, sound: bool, zero: Fraction) -> None:
         self.notes: list[str] = []
@@ -179,7 +179,7 @@ class Companions:
             self._add(source, self._subtitle(source))
         chosen = [self._container.streams[index] for index in self._tracks]
         self._packets = through_damage(self._container, *chosen) if chosen else iter(())
-        self._sounding = {index for index in self._tracks if self._container.streams[index].type == "audio"}
+        self._audio_tracks = {index for index in self._tracks if self._container.streams[index].type == "audio"}
         self._waiting: Any = None
 
     def _add(self, source: Any, track: tuple[Track, Any] | None) -> None:
@@ -199,37 +199,35 @@ class Companions:
         if codec in self._output.supported_codecs and not (self._kind == ".mov" and codec in NOT_IN_MOV):
             stream = self._output.add_stream_from_template(source)
             pre_roll = PRE_ROLL if self._kind in (".mp4", ".mov") else None
-            return Copied(source, stream, self._span, pre_roll), stream
+            return CopiedPackets(source, stream, self._span, pre_roll), stream
         encoder = "libopus" if self._kind == ".webm" else "aac"
         if self._kind == ".gif":
             return None
-        self.notes.append(
-            f"{codec} sound does not go into {self._kind}; it is encoded anew as {encoder[-4:].strip('b')}"
-        )
-        track = Encoded(source, self._output, encoder, self._span)
+        self.notes.append(f"{codec} sound does not go into {self._kind}; it is re-encoded as {encoder[-4:].strip('b')}")
+        track = EncodedAudio(source, self._output, encoder, self._span)
         return track, track.stream
 
     def _subtitle(self, source: Any) -> tuple[Track, Any] | None:
         codec = source.codec_context.codec.canonical_name if source.codec_context else "unknown"
-        known = SUBTITLES.get(self._kind, ())
-        if codec in known:
+        codecs = SUBTITLES.get(self._kind, ())
+        if codec in codecs:
             stream = self._output.add_stream_from_template(source)
-            return CopiedTitles(source, stream, self._span), stream
-        if codec in TEXT and known:
-            track = Titled(source, self._output, "srt" if known[0] == "subrip" else known[0], self._span)
+            return CopiedSubtitles(source, stream, self._span), stream
+        if codec in TEXT and codecs:
+            track = EncodedSubtitles(source, self._output, "srt" if codecs[0] == "subrip" else codecs[0], self._span)
             return track, track.stream
         self.notes.append(f"{codec} subtitles do not go into {self._kind} and are left out")
         return None
 
     def until(self, time: Fraction) -> None:
-        """Mux what starts up to an output time."""
+        """Mux packets that start before an output time."""
         self._mux(time, cut=False)
 
     def finish(self, end: Fraction) -> None:
         """Mux the rest, up to `end` where the source was cut."""
         self._mux(end if not self._span.ends_whole else None, cut=True)
         for track in self._tracks.values():
-            if isinstance(track, Encoded):
+            if isinstance(track, EncodedAudio):
                 self._output.mux(list(track.rest()))
         self.close()
 
@@ -237,14 +235,14 @@ class Companions:
         """Mux up to a limit; at the end of a cut, read on until each sound track has reached it."""
         import av
 
-        going = set(self._sounding)
+        going = set(self._audio_tracks)
         while True:
             packet, self._waiting = self._waiting or next(self._packets, None), None
             if packet is None:
                 return
             if limit is not None and self._time(packet) >= limit:
                 going.discard(packet.stream.index)
-                if cut and (going or not self._sounding):
+                if cut and (going or not self._audio_tracks):
                     continue
                 self._waiting = packet
                 return
@@ -254,7 +252,7 @@ class Companions:
                 self._note_damage()
 
     def _time(self, packet: Any) -> Fraction:
-        """Give a packet's time in the output; the empty one at the end comes first."""
+        """A packet's time in the output; that of the empty one at the end is -1."""
         ticks = packet.dts if packet.pts is None else packet.pts
         return Fraction(-1) if ticks is None else ticks * Fraction(packet.time_base) - self._span.zero
 
@@ -264,17 +262,17 @@ class Companions:
             self.notes.append(note)
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         self._container.close()
 
 
-def companions(
+def source_tracks(
     output: OutputContainer, like: VideoInfo | None, kind: str, sound: bool, zero: Fraction
-) -> Companions | None:
-    """Open what travels with the picture; None where there is nothing or the source is gone."""
+) -> SourceTracks | None:
+    """Open the source's sound and subtitles; None where there are none or the source is missing."""
     if like is None or not (like.audio or like.subtitles) or kind == ".gif":
         return None
     try:
-        return Companions(output, like, kind, sound, zero)
+        return SourceTracks(output, like, kind, sound, zero)
     except InputError:
         return None

@@ -1,4 +1,4 @@
-"""What a clip is: records of streams, times and colours, with no reading or writing."""
+"""Records of a clip: streams, times and colours; no reading or writing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Color:
 
     @property
     def hdr(self) -> str | None:
-        """Give "pq", "hlg" or None."""
+        """ "pq", "hlg" or None."""
         return {"smpte2084": "pq", "arib-std-b67": "hlg"}.get(self.transfer)
 
 

@@ -1,4 +1,4 @@
-"""The encoders on offer: what each is called, its samples, its settings and the files it may go into."""
+"""The encoders: name, pixel format, settings, and the file types that can hold their output."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ FALLBACKS = {"h264_nvenc": "h264", "hevc_nvenc": "hevc"}
 
 
 def choose(name: str, codec: str) -> Codec:
-    """Choose the encoder for a file; .webm and .gif bring their own where the default was asked for."""
+    """Choose the encoder for a file; .webm and .gif bring their own where the default is requested."""
     kind = os.path.splitext(name)[1].lower()
     if kind not in VIDEO_TYPES:
         raise OutputError(f"{name}: unknown video type; use .mp4 .mov .mkv .webm .gif or a folder/")
@@ -90,17 +90,17 @@ def choose(name: str, codec: str) -> Codec:
     return chosen
 
 
-def notes(chosen: Codec | None, asked: str) -> list[str]:
-    """Say where another encoder than the asked one is used because this machine lacks it."""
-    if chosen is None or asked not in FALLBACKS or chosen is CODECS[asked]:
+def notes(chosen: Codec | None, requested: str) -> list[str]:
+    """A note where another encoder than the requested one is used because this machine lacks it."""
+    if chosen is None or requested not in FALLBACKS or chosen is CODECS[requested]:
         return []
-    return [f"{asked} does not work on this machine (no NVIDIA encoder); {chosen.encoder} is used instead"]
+    return [f"{requested} does not work on this machine (no NVIDIA encoder); {chosen.encoder} is used instead"]
 
 
 def working(codec: str) -> Codec:
-    """Give the codec, or its software twin where this machine's graphics card cannot encode."""
-    twin = FALLBACKS.get(codec)
-    return CODECS[codec] if twin is None or _opens(CODECS[codec]) else CODECS[twin]
+    """The codec, or its software equivalent where this machine's graphics card cannot encode."""
+    software = FALLBACKS.get(codec)
+    return CODECS[codec] if software is None or _opens(CODECS[codec]) else CODECS[software]
 
 
 def _opens(codec: Codec) -> bool:

@@ -30,12 +30,12 @@ def _name(table: dict[str, int], code: int) -> str | None:
 
 
 def is_rgb(frame: VideoFrame) -> bool:
-    """Tell whether the samples are red, green and blue (or a palette of them)."""
+    """Whether the samples are red, green and blue (or a palette of them)."""
     return frame.format.is_rgb or frame.format.has_palette
 
 
 def has_alpha(frame: VideoFrame) -> bool:
-    """Tell whether a frame carries transparency."""
+    """Whether a frame carries transparency."""
     return frame.format.name == "pal8" or any(component.is_alpha for component in frame.format.components)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from eve_cli.media.clip import Frame, Picture
+from eve_cli.storage.atomic import atomic_file
 
 GAP = 8
 BACKGROUND = 255
@@ -60,15 +61,8 @@ def save_png(rgb: Picture, path: str | os.PathLike[str]) -> None:
     """Save (3, height, width) as a PNG file, complete or not at all."""
     from PIL import Image
 
-    from eve_cli.storage.atomic import AtomicFile
-
-    file = AtomicFile(os.fspath(path))
-    try:
-        Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0))).save(file.path, format="PNG")
-        file.commit()
-    except BaseException:
-        file.discard()
-        raise
+    with atomic_file(path) as part:
+        Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0))).save(part, format="PNG")
 
 
 INK, SOFT, LINE = (29, 33, 38), (104, 113, 124), 18

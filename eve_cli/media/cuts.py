@@ -51,7 +51,7 @@ def change(before: Picture, after: Picture) -> float:
 
 
 def find_cuts(pictures: Iterable[Picture], settings: CutSettings | None = None) -> Iterator[int]:
-    """Give the number of each frame that begins a new shot, a few frames after it was seen.
+    """The number of each frame that begins a new shot, a few frames after it was seen.
 
     `pictures` are uint8 (3, height, width), all of one size.
     """

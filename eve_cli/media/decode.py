@@ -1,4 +1,4 @@
-"""Frames of a clip as RGB, each shown picture once, in order, with its exact time."""
+"""Frames of a clip as RGB, each distinct picture once, in order, with its exact time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from eve_cli.errors import InputError
 from eve_cli.media import color, demuxer, input_resolver, seek
 from eve_cli.media.clip import Frame, Report, VideoInfo
-from eve_cli.media.threads import ahead
+from eve_cli.media.threads import read_ahead
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Errors = Literal["skip", "keep", "raise"]
 
 
-class Shown(NamedTuple):
-    """A decoded picture with when it is shown, and its number among those read."""
+class TimedPicture(NamedTuple):
+    """A decoded picture, when it is shown and how long (seconds), and its number among those read."""
 
     picture: VideoFrame
     pts: Fraction
@@ -64,7 +64,7 @@ class VideoReader:
         self.report.warnings.extend(info.notes)
 
     def _open(self, fps: float | Fraction | None) -> VideoInfo:
-        self._pictures = demuxer.opener(self._source, None if fps is None else _exact(fps))
+        self._pictures = demuxer.open_pictures(self._source, None if fps is None else _exact(fps))
         info = self._pictures.info
         trusted = info.duration is not None and any(kind in info.container for kind in seek.INDEXED)
         if trusted and self._start is not None and self._start >= info.start + (info.duration or 0):
@@ -72,7 +72,7 @@ class VideoReader:
         return dataclasses.replace(info, cut_start=self._start is not None, cut_end=self._cut_end(info))
 
     def _cut_end(self, info: VideoInfo) -> Fraction | None:
-        """Say where reading ends before the source does; an estimate where frames are counted."""
+        """Where reading ends before the source does, in seconds; an estimate where frames are counted."""
         ends = [] if self._end is None else [self._end]
         if self._max_frames is not None:
             rate = info.fps if self._fps is None else _exact(self._fps)
@@ -91,8 +91,8 @@ class VideoReader:
         self._stop()
         report = Report(warnings=list(self.info.notes))
         self.report = report
-        running = ahead(self._frames(report))
-        # Only weakly held: when the caller drops it, its thread ends.
+        running = read_ahead(self._frames(report))
+        # A weak reference: when the caller drops the iterator, its thread ends.
         self._running = weakref.ref(running)
         return running
 
@@ -107,15 +107,15 @@ class VideoReader:
             running.close()
 
     def _frames(self, report: Report) -> Generator[Frame, None, None]:
-        shown: Iterator[Shown] = _timed(self._pictures.frames(self._start, self._errors, report), self.info)
-        shown = self._cut(shown)
+        pictures: Iterator[TimedPicture] = _timed(self._pictures.frames(self._start, self._errors, report), self.info)
+        pictures = self._cut(pictures)
         if self._fps is not None:
-            shown = _sampled(shown, _exact(self._fps))
+            pictures = _sampled(pictures, _exact(self._fps))
         if self._max_frames is not None:
-            shown = itertools.islice(shown, self._max_frames)
+            pictures = itertools.islice(pictures, self._max_frames)
         convert = _Converter(self.info, self._size, report)
         index = -1
-        for index, (picture, pts, duration, source) in enumerate(shown):
+        for index, (picture, pts, duration, source) in enumerate(pictures):
             rgb, alpha = convert(picture)
             yield Frame(index, pts, duration, rgb, alpha, source)
         if report.decoded == 0:
@@ -123,8 +123,8 @@ class VideoReader:
         if index < 0 and self._start is not None:
             raise _past_the_end(self.info, self._start, self.info.duration)
 
-    def _cut(self, shown: Iterator[Shown]) -> Iterator[Shown]:
-        for each in shown:
+    def _cut(self, pictures: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
+        for each in pictures:
             if self._start is not None and each.pts < self._start:
                 continue
             if self._end is not None and each.pts >= self._end:
@@ -132,27 +132,33 @@ class VideoReader:
             yield each
 
 
+def probe(source: str | os.PathLike[str]) -> VideoInfo:
+    """The facts of a clip; InputError says in one sentence why it cannot be read."""
+    with VideoReader(source) as reader:
+        return reader.info
+
+
 def _exact(seconds: float | Fraction) -> Fraction:
     return Fraction(seconds) if isinstance(seconds, (int, Fraction)) else Fraction(seconds).limit_denominator(1_000_000)
 
 
 def _past_the_end(info: VideoInfo, start: Fraction, length: Fraction | None) -> InputError:
-    told = "the clip ends before" if length is None else f"{info.name} is {float(length):.1f} s long"
-    return InputError(f"--start {float(start):g}s is past the end ({told})")
+    length_text = "the clip ends before" if length is None else f"{info.name} is {float(length):.1f} s long"
+    return InputError(f"--start {float(start):g}s is past the end ({length_text})")
 
 
-def _timed(pictures: Iterator[tuple[VideoFrame, Fraction]], info: VideoInfo) -> Iterator[Shown]:
+def _timed(pictures: Iterator[tuple[VideoFrame, Fraction]], info: VideoInfo) -> Iterator[TimedPicture]:
     """Snap constant-rate times to their exact grid, and give each frame the time until the next one."""
     waiting: tuple[VideoFrame, Fraction] | None = None
     number = 0
     for picture, raw in pictures:
         pts = _snapped(raw, info)
         if waiting is not None:
-            yield Shown(waiting[0], waiting[1], pts - waiting[1], number)
+            yield TimedPicture(waiting[0], waiting[1], pts - waiting[1], number)
             number += 1
         waiting = (picture, pts)
     if waiting is not None:
-        yield Shown(waiting[0], waiting[1], _last_duration(*waiting, info), number)
+        yield TimedPicture(waiting[0], waiting[1], _last_duration(*waiting, info), number)
 
 
 def _snapped(pts: Fraction, info: VideoInfo) -> Fraction:
@@ -163,15 +169,15 @@ def _snapped(pts: Fraction, info: VideoInfo) -> Fraction:
 
 
 def _last_duration(picture: VideoFrame, pts: Fraction, info: VideoInfo) -> Fraction:
-    held = Fraction(picture.duration or 0) * info.time_base
-    return held if info.is_vfr and held > 0 else 1 / info.fps
+    duration = Fraction(picture.duration or 0) * info.time_base
+    return duration if info.is_vfr and duration > 0 else 1 / info.fps
 
 
-def _sampled(shown: Iterator[Shown], fps: Fraction) -> Iterator[Shown]:
-    """Give at each k/fps the frame that is on screen then."""
+def _sampled(pictures: Iterator[TimedPicture], fps: Fraction) -> Iterator[TimedPicture]:
+    """The frame that is on screen at each k/fps."""
     first: Fraction | None = None
     k = 0
-    for each in shown:
+    for each in pictures:
         first = each.pts if first is None else first
         while first + k / fps < each.pts + each.duration:
             yield each._replace(pts=first + k / fps, duration=1 / fps)

@@ -1,15 +1,20 @@
-"""Pictures of a source with their times; damage is skipped, counted and said."""
+"""Decoded pictures of an input with their times; damage is skipped, counted and reported."""
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from eve_cli.errors import InputError
 from eve_cli.media import frame_decoder, probe
 from eve_cli.media.clip import Report, VideoInfo
-from eve_cli.media.input_resolver import Source, UnknownFormat
+from eve_cli.media.images import Animation, Images, is_animation
+from eve_cli.media.input_resolver import ResolvedInput, UnknownFormat
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -19,41 +24,56 @@ TOLERATED_DAMAGE = Fraction(1, 5)
 
 
 class Pictures(Protocol):
-    """What a source of decoded pictures can do."""
+    """Decoded pictures: of picture files, an animation or a video file."""
 
     info: VideoInfo
 
     def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Give pictures in order with their times; some before `start` may come too."""
+        """Yield pictures in order with their times in seconds; some before `start` may be among them."""
         ...
 
 
-def opener(source: Source, fps: Fraction | None) -> Pictures:
+def open_pictures(source: ResolvedInput, fps: Fraction | None) -> Pictures:
     """Open a source: pictures one by one, or a video file."""
-    from eve_cli.media.images import Animation, Images, is_animation
-
     if source.pictures:
         return Images(source, fps or Fraction(25))
     if is_animation(source.path):
         return Animation(source)
     try:
-        return Container(source)
+        return VideoFile(source)
     except UnknownFormat:
-        from eve_cli.media.convert import converted
-
-        other = converted(source)
+        other = _converted(source)
         if other is None:
             raise
         source.temporary = other.temporary
-        return Container(other)
+        return VideoFile(other)
 
 
-class Container:
-    """A video file, opened anew for each pass."""
+def _converted(source: ResolvedInput) -> ResolvedInput | None:
+    """A lossless temporary copy by the ffmpeg program of imageio-ffmpeg, sound unchanged; None on failure."""
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+
+        program = get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return None
+    with tempfile.NamedTemporaryFile(prefix="eve-", suffix=".mkv", delete=False) as file:
+        target = Path(file.name)
+    read = ["-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file", "-i", f"file:{source.path}"]
+    write = ["-map", "0:V:0", "-map", "0:a?", "-c:v", "ffv1", "-c:a", "copy", "-fps_mode", "passthrough"]
+    done = subprocess.run([program, *read, *write, f"file:{target}"], capture_output=True, check=False)
+    if done.returncode:
+        target.unlink(missing_ok=True)
+        return None
+    return dataclasses.replace(source, path=target, temporary=[*source.temporary, target])
+
+
+class VideoFile:
+    """A video file, opened again for each pass."""
 
     _end: Fraction | None = None
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ResolvedInput) -> None:
         self._source = source
         with self._open() as container:
             first = self._first(container)
@@ -66,7 +86,7 @@ class Container:
 
     def _first(self, container: InputContainer) -> VideoFrame:
         """Decode the first frame, whatever is damaged before it."""
-        for frame in frame_decoder.patient(container, self._source.name, None, self._open, Report()):
+        for frame in frame_decoder.decode_tolerant(container, self._source.name, None, self._open, Report()):
             return frame
         raise InputError(f"{self._source.name}: no frame could be decoded")
 
@@ -77,14 +97,14 @@ class Container:
             yield from self._timed(self._decoded(target, errors, report), report)
         finally:
             self._count_damage(report)
-        self._judge(errors, report)
+        self._check_complete(errors, report)
 
     def _decoded(self, target: Fraction | None, errors: str, report: Report) -> Iterator[VideoFrame]:
         """Decode with threads, and without them from the first damage on."""
         name, last = self._source.name, None
         try:
             with self._open() as container:
-                for frame in frame_decoder.threaded(container, name, target, self._open):
+                for frame in frame_decoder.decode_threaded(container, name, target, self._open):
                     last = last if frame.pts is None else frame.pts
                     report.decoded += 1
                     yield frame
@@ -92,10 +112,10 @@ class Container:
         except frame_decoder.DamageError:
             if errors == "raise":
                 raise InputError(f"{name}: a frame is damaged") from None
-        again = target if last is None else last * self.info.time_base
+        resume = target if last is None else last * self.info.time_base
         done = report.decoded if last is None else 0
         with self._open() as container:
-            for number, frame in enumerate(frame_decoder.patient(container, name, again, self._open, report)):
+            for number, frame in enumerate(frame_decoder.decode_tolerant(container, name, resume, self._open, report)):
                 if number >= done and (last is None or frame.pts is None or frame.pts > last):
                     report.decoded += 1
                     yield frame
@@ -104,7 +124,7 @@ class Container:
         """Give each frame a time after the one before it, from the file where it has one."""
         info = self.info
         last: Fraction | None = None
-        for frame in frame_decoder.progressive(decoded, info, report):
+        for frame in frame_decoder.deinterlaced(decoded, info, report):
             pts = None if frame.pts is None else frame.pts * Fraction(frame.time_base or info.time_base) - info.origin
             if pts is None or (last is not None and pts <= last):
                 pts = info.start if last is None else last + 1 / info.fps
@@ -117,8 +137,8 @@ class Container:
         if report.corrupt:
             report.warn(f"{self.info.name}: {report.corrupt} of {seen} frames were damaged and skipped")
 
-    def _judge(self, errors: str, report: Report) -> None:
-        """Say what was damaged or missing, once all is read."""
+    def _check_complete(self, errors: str, report: Report) -> None:
+        """Report what was damaged or missing after the last frame."""
         info, seen = self.info, report.decoded + report.corrupt
         if report.corrupt and errors != "keep" and report.corrupt > TOLERATED_DAMAGE * seen:
             raise InputError(f"{info.name}: {report.corrupt} of {seen} frames damaged; giving up (--keep-going to try)")

@@ -1,4 +1,4 @@
-"""Frames into a file: exact colour and times, the source's sound and tags, and all of it or nothing."""
+"""Frames into a file: exact colour and times, the source's sound and tags; complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 from eve_cli.errors import OutputError
 from eve_cli.media import codecs, color
 from eve_cli.media.clip import Picture, VideoInfo
-from eve_cli.media.mux import Output, Queued, Wanted
+from eve_cli.media.mux import Output, OutputSettings, QueuedFrame
 from eve_cli.media.pictures import PictureFolder, is_folder
-from eve_cli.media.threads import Behind
+from eve_cli.media.threads import BackgroundWorker
 from eve_cli.storage.atomic import AtomicFile
 
 LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov or a folder/ keep it"
@@ -56,7 +56,7 @@ class VideoWriter:
             self._codec = codecs.choose(self._name, codec)
             self._file = AtomicFile(self._name, overwrite)
         self.notes: list[str] = codecs.notes(self._codec, codec)
-        self._behind: Behind[Queued] | Behind[Picture] | None = None
+        self._worker: BackgroundWorker[QueuedFrame] | BackgroundWorker[Picture] | None = None
         self._output: Output | None = None
         self._zero: Fraction | None = None
         self._next = Fraction(0)
@@ -90,7 +90,7 @@ class VideoWriter:
         self._next = pts + duration
         try:
             if not self._see_through and alpha is not None and alpha.min() < 255:
-                self._see_through = self._behind is None and self._can_keep_alpha()
+                self._see_through = self._worker is None and self._can_keep_alpha()
                 if not self._see_through and LOST_ALPHA not in self.notes:
                     self.notes.append(LOST_ALPHA)
             if self._see_through:
@@ -103,7 +103,7 @@ class VideoWriter:
             self._fail(error)
 
     def _can_keep_alpha(self) -> bool:
-        """Turn to samples with transparency; False where the file cannot hold them."""
+        """Switch to a pixel format with transparency; False where the file cannot hold it."""
         if self._codec is None:
             return True
         samples = self._codec.alpha.get(os.path.splitext(self._name)[1].lower())
@@ -111,36 +111,36 @@ class VideoWriter:
         return samples is not None
 
     def _queue_picture(self, folder: PictureFolder, rgb: Picture) -> None:
-        if self._behind is None:
-            self._behind = Behind(folder.write)
-        self._behind.put(rgb.copy())  # pyright: ignore[reportArgumentType]
+        if self._worker is None:
+            self._worker = BackgroundWorker(folder.write)
+        self._worker.put(rgb.copy())  # pyright: ignore[reportArgumentType]
 
     def _queue_frame(self, rgb: Picture, pts: Fraction, duration: Fraction) -> None:
         height, width = rgb.shape[1:]
         if self._zero is None:
             self._zero = pts if self._like is None or self._like.cut_start else min(pts, Fraction(0))
-        wanted = self._wanted()
-        frame = color.from_planes(rgb, *(wanted.padded(width, height) if self._size is None else (width, height)))
-        if self._behind is None:
-            self._output = Output(wanted, frame, (width, height), self._zero)
+        settings = self._settings()
+        frame = color.from_planes(rgb, *(settings.padded(width, height) if self._size is None else (width, height)))
+        if self._worker is None:
+            self._output = Output(settings, frame, (width, height), self._zero)
             self.notes.extend(self._output.notes)
-            self._behind = Behind(self._output.encode)
-        self._behind.put(Queued(frame, pts - self._zero, duration))  # pyright: ignore[reportArgumentType]
+            self._worker = BackgroundWorker(self._output.encode)
+        self._worker.put(QueuedFrame(frame, pts - self._zero, duration))  # pyright: ignore[reportArgumentType]
 
-    def _wanted(self) -> Wanted:
+    def _settings(self) -> OutputSettings:
         assert self._codec is not None
         crf = self._codec.crf if self._crf is None else self._crf
         choice = (self._like, self._size, self._codec, crf, self._preset, self._sound, self._labels, self._fps)
-        return Wanted(self._file.path, *choice)
+        return OutputSettings(self._file.path, *choice)
 
     def close(self) -> None:
         """Finish the file and put it in place."""
         if self._done:
             return
         try:
-            if self._behind is None:
+            if self._worker is None:
                 raise OutputError(f"{self._name}: no frame was written")
-            self._behind.close()
+            self._worker.close()
             if self._output is not None:
                 self._output.finish()
             self._file.commit()
@@ -153,14 +153,14 @@ class VideoWriter:
         if self._done:
             return
         self._done = True
-        if self._behind is not None:
-            self._behind.close(drop=True)
+        if self._worker is not None:
+            self._worker.close(drop=True)
         if self._output is not None:
             self._output.discard()
         self._file.discard()
 
     def _fail(self, error: BaseException) -> None:
-        """Clean up, and raise the error in the user's words."""
+        """Clean up, and raise the error as an OutputError."""
         import av
 
         written = _size(self._file)
@@ -174,13 +174,13 @@ class VideoWriter:
         raise error
 
     def _spent(self, written: int) -> str:
-        """Say how much was written, and how much the whole would take."""
-        told = f" after {written / 1e6:.0f} MB"
+        """How much was written, and how much the whole file would take."""
+        spent = f" after {written / 1e6:.0f} MB"
         like = self._like
         if like is None or like.duration is None or self._zero is None or self._next <= self._zero or not written:
-            return told
+            return spent
         whole = written * float(like.duration / (self._next - self._zero))
-        return f"{told} (need about {whole / 1e9:.1f} GB)"
+        return f"{spent} (need about {whole / 1e9:.1f} GB)"
 
 
 def _size(file: AtomicFile | PictureFolder) -> int:

@@ -18,11 +18,11 @@ DEINTERLACE = [("bwdif", "mode=send_frame:deint=interlaced")]
 
 
 class DamageError(Exception):
-    """A packet could not be decoded; threads lose its neighbours too, so the caller goes on without them."""
+    """A packet could not be decoded; threads lose its neighbours too, so the caller continues without them."""
 
 
-def threaded(
-    container: InputContainer, name: str, target: Fraction | None, again: Callable[[], InputContainer]
+def decode_threaded(
+    container: InputContainer, name: str, target: Fraction | None, reopen: Callable[[], InputContainer]
 ) -> Iterator[VideoFrame]:
     """Decode with all cores until the end or the first damage (DamageError)."""
     import av
@@ -30,7 +30,7 @@ def threaded(
     stream = probe.pick_stream(name, container)
     stream.thread_type = "AUTO"
     decoder = _decoder(stream)
-    for packet in seek.packets(container, stream, target, again):
+    for packet in seek.packets(container, stream, target, reopen):
         try:
             frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError:
@@ -40,8 +40,8 @@ def threaded(
         yield from frames
 
 
-def patient(
-    container: InputContainer, name: str, target: Fraction | None, again: Callable[[], InputContainer], report: Report
+def decode_tolerant(
+    container: InputContainer, name: str, target: Fraction | None, reopen: Callable[[], InputContainer], report: Report
 ) -> Iterator[VideoFrame]:
     """Decode one packet after the other, skipping and counting what is damaged."""
     import av
@@ -49,7 +49,7 @@ def patient(
     stream = probe.pick_stream(name, container)
     stream.codec_context.thread_count = 1
     decoder = _decoder(stream)
-    for packet in seek.packets(container, stream, target, again):
+    for packet in seek.packets(container, stream, target, reopen):
         try:
             frames = decoder.decode(packet if packet.size else None)
         except EOFError:
@@ -71,7 +71,7 @@ def _decoder(stream: VideoStream) -> Any:
     return stream.codec_context
 
 
-def progressive(decoded: Iterator[VideoFrame], info: VideoInfo, report: Report) -> Iterator[VideoFrame]:
+def deinterlaced(decoded: Iterator[VideoFrame], info: VideoInfo, report: Report) -> Iterator[VideoFrame]:
     """Turn interlaced frames into progressive ones, as many as before and at the same times."""
     graph, size = None, (0, 0)
     for frame in decoded:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from eve_cli.errors import InputError
 from eve_cli.media import color
 from eve_cli.media.clip import Color, Orientation, Report, VideoInfo
-from eve_cli.media.input_resolver import Source
+from eve_cli.media.input_resolver import ResolvedInput
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -20,7 +20,7 @@ MILLISECOND = Fraction(1, 1000)
 
 
 def is_animation(path: Path) -> bool:
-    """Tell whether the file is an animated WebP."""
+    """Whether the file is an animated WebP."""
     with path.open("rb") as file:
         head = file.read(64)
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
@@ -78,7 +78,7 @@ def _facts(name: str, path: Path, kind: str, first: VideoFrame, fps: Fraction, c
 class Images:
     """Picture files in natural order, `fps` of them a second."""
 
-    def __init__(self, source: Source, fps: Fraction) -> None:
+    def __init__(self, source: ResolvedInput, fps: Fraction) -> None:
         self._source, self._fps = source, fps
         kind = "picture" if source.pictures == (source.path,) else "images"
         self.info = _facts(source.name, source.path, kind, self._read(0), fps, len(source.pictures))
@@ -114,24 +114,28 @@ class Images:
 class Animation:
     """An animated WebP, read with Pillow."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ResolvedInput) -> None:
         from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(source.path) as image:
-                held, count = [], getattr(image, "n_frames", 1)
+                durations, count = [], getattr(image, "n_frames", 1)
                 for number in range(count):
                     image.seek(number)
                     image.load()
-                    held.append(int(image.info.get("duration") or 40))
+                    durations.append(int(image.info.get("duration") or 40))
                 image.seek(0)
                 first = _frame(image, 0, MILLISECOND)
         except (UnidentifiedImageError, OSError, SyntaxError):
             raise InputError(f"{source.name}: cannot be read as an image") from None
-        self._source, self._held = source, held
-        fps = Fraction(1000 * count, sum(held))
+        self._source, self._durations = source, durations
+        fps = Fraction(1000 * count, sum(durations))
         info = _facts(source.name, source.path, "webp", first, fps, count)
-        changes = {"is_vfr": len(set(held)) > 1, "time_base": MILLISECOND, "duration": Fraction(sum(held), 1000)}
+        changes = {
+            "is_vfr": len(set(durations)) > 1,
+            "time_base": MILLISECOND,
+            "duration": Fraction(sum(durations), 1000),
+        }
         self.info = VideoInfo(**{**vars(info), **changes})
 
     def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
@@ -140,10 +144,10 @@ class Animation:
 
         time = 0
         with Image.open(self._source.path) as image:
-            for number, held in enumerate(self._held):
+            for number, duration in enumerate(self._durations):
                 image.seek(number)
                 frame = _frame(image, time, MILLISECOND)
-                frame.duration = held
+                frame.duration = duration
                 report.decoded += 1
                 yield frame, time * MILLISECOND
-                time += held
+                time += duration

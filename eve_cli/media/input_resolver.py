@@ -1,4 +1,4 @@
-"""What the user named as input, turned into a local file (or pictures) that can be opened."""
+"""Inputs as the user names them, resolved to a local file or pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass
-class Source:
+class ResolvedInput:
     """A file to open, or pictures in order; `temporary` is removed by `close`."""
 
     name: str
@@ -38,8 +38,8 @@ def natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
 
 
-def resolve(source: str | os.PathLike[str]) -> Source:
-    """Find what `source` names: a file, "-" for standard input, a folder of pictures, or a glob of them."""
+def resolve(source: str | os.PathLike[str]) -> ResolvedInput:
+    """Resolve `source`: a file, "-" for standard input, a folder of pictures, or a glob of them."""
     name = os.fspath(source)
     if name == "-":
         return _spool()
@@ -51,11 +51,11 @@ def resolve(source: str | os.PathLike[str]) -> Source:
     if not path.exists() and glob.has_magic(name):
         return _pictures(name, path, [Path(match) for match in glob.glob(name)])
     _check_readable(name, path)
-    return Source(name, path, (path,) if is_picture(name) else ())
+    return ResolvedInput(name, path, (path,) if is_picture(name) else ())
 
 
 def is_picture(name: str) -> bool:
-    """Tell whether an input is one picture, by its name; animations are clips."""
+    """Whether an input is one picture, by its name; animations are clips."""
     path = Path(name).expanduser()
     if path.suffix.lower() not in PICTURES or path.is_dir():
         return False
@@ -84,27 +84,27 @@ def _check_readable(name: str, path: Path) -> None:
         raise InputError(f"{name}: cannot read ({(error.strerror or 'unknown error').lower()})") from None
 
 
-def _pictures(name: str, path: Path, candidates: Sequence[Path]) -> Source:
+def _pictures(name: str, path: Path, candidates: Sequence[Path]) -> ResolvedInput:
     pictures = sorted((each for each in candidates if each.suffix.lower() in PICTURES), key=natural)
     if not pictures:
         raise InputError(f"{name}: no images found (png, jpg, webp)")
-    return Source(name, path, tuple(pictures))
+    return ResolvedInput(name, path, tuple(pictures))
 
 
-def _spool() -> Source:
+def _spool() -> ResolvedInput:
     """Copy standard input to a file, since an index may come last and must be sought."""
     with tempfile.NamedTemporaryFile(prefix="eve-stdin-", delete=False) as file:
         shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     path = Path(file.name)
-    return Source("standard input", path, temporary=[path])
+    return ResolvedInput("standard input", path, temporary=[path])
 
 
 class UnknownFormat(InputError):
-    """Our libraries do not know the file's form; another program may."""
+    """PyAV cannot read the format; the ffmpeg program may."""
 
 
 def why_unreadable(name: str, path: Path) -> InputError:
-    """Say in words why a file is no video, from its first bytes."""
+    """Why a file is not a video, from its first bytes."""
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:

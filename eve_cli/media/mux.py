@@ -1,4 +1,4 @@
-"""The open output file: one encoded video stream, and what comes along from the source."""
+"""The open output file: one encoded video stream, and the sound and subtitles of the source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eve_cli.media import color, tags
-from eve_cli.media.audio import companions
+from eve_cli.media.audio import source_tracks
 from eve_cli.media.clip import VideoInfo
 from eve_cli.media.codecs import Codec
 
@@ -21,8 +21,8 @@ LARGEST_TICK = 1_000_000
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked of an output file."""
+class OutputSettings:
+    """How an output file is written; `like` is the source whose timing, colour, sound and tags it keeps."""
 
     path: Path
     like: VideoInfo | None
@@ -45,7 +45,7 @@ class Wanted:
         return math.ceil(width / step) * step, math.ceil(height / step) * step
 
 
-class Queued(NamedTuple):
+class QueuedFrame(NamedTuple):
     """A picture on its way to the encoder; times are seconds of the output."""
 
     frame: VideoFrame
@@ -56,41 +56,41 @@ class Queued(NamedTuple):
 class Output:
     """Encode and mux pictures of one size; `zero` is the source's time that becomes the output's start."""
 
-    def __init__(self, wanted: Wanted, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> None:
+    def __init__(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> None:
         import av
 
-        like, self._kind = wanted.like, wanted.kind
-        self._tick = _time_base(like, wanted.fps, wanted.kind)
-        labels = tags.merged(like, wanted.labels)
-        options = _muxer_options(wanted.kind, self._tick, labels)
-        self._container = av.open(str(wanted.path), "w", container_options=options)
+        like, self._kind = settings.like, settings.kind
+        self._tick = _time_base(like, settings.fps, settings.kind)
+        labels = tags.merged(like, settings.labels)
+        options = _muxer_options(settings.kind, self._tick, labels)
+        self._container = av.open(str(settings.path), "w", container_options=options)
         self._container.metadata.update(labels)
-        self._stream, self._color = self._add_video(wanted, first, size)
-        self._graph = self._converter(wanted.codec, first)
+        self._stream, self._color = self._add_video(settings, first, size)
+        self._graph = self._converter(settings.codec, first)
         self._last = -1
         self._end = Fraction(0)
         if like is not None:
             tags.copy_chapters(self._container, like, zero)
-        self._companions = companions(self._container, like, wanted.kind, wanted.sound, zero)
-        self.notes = self._companions.notes if self._companions else []
+        self._source_tracks = source_tracks(self._container, like, settings.kind, settings.sound, zero)
+        self.notes = self._source_tracks.notes if self._source_tracks else []
 
-    def _add_video(self, wanted: Wanted, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
-        codec = wanted.codec
-        width, height, sar = _stored(wanted, size, first)
-        tint = color.written(wanted.like.color if wanted.like else None, width, height)
-        stream: Any = self._container.add_stream(codec.encoder, rate=wanted.fps)
+    def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
+        codec = settings.codec
+        width, height, sar = _stored(settings, size, first)
+        stream_color = color.written(settings.like.color if settings.like else None, width, height)
+        stream: Any = self._container.add_stream(codec.encoder, rate=settings.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, codec.pixel_format
         context = stream.codec_context
         context.time_base = self._tick
-        context.options = codec.options(wanted.crf, wanted.preset)
+        context.options = codec.options(settings.crf, settings.preset)
         context.flags |= FRAME_DURATION
         if sar != 1:
             context.sample_aspect_ratio = sar
-        if wanted.kind in codec.tags:
-            context.codec_tag = codec.tags[wanted.kind]
+        if settings.kind in codec.tags:
+            context.codec_tag = codec.tags[settings.kind]
         if not _is_rgb(codec):
-            _tag(context, tint)
-        return stream, tint
+            _tag(context, stream_color)
+        return stream, stream_color
 
     def _converter(self, codec: Codec, first: VideoFrame) -> Any:
         size = (self._stream.width, self._stream.height)
@@ -98,7 +98,7 @@ class Output:
             return color.palette_graph(first, size, self._tick)
         return color.build(first, color.from_rgb_chain(self._color, size, codec.pixel_format), self._tick)
 
-    def encode(self, queued: Queued) -> None:
+    def encode(self, queued: QueuedFrame) -> None:
         """Convert, encode and mux one picture, and the sound up to it."""
         self._last = max(round(queued.pts / self._tick), self._last + 1)
         queued.frame.pts, queued.frame.time_base = self._last, self._tick
@@ -107,21 +107,21 @@ class Output:
             if not _is_rgb(self._stream):
                 _tag(frame, self._color)
             self._container.mux(self._stream.encode(frame))
-        if self._companions is not None:
-            self._companions.until(queued.pts)
+        if self._source_tracks is not None:
+            self._source_tracks.until(queued.pts)
         self._end = queued.pts + queued.duration
 
     def finish(self) -> None:
         """Flush the encoder, add the rest of the sound and write the index."""
         self._container.mux(self._stream.encode(None))
-        if self._companions is not None:
-            self._companions.finish(self._end)
+        if self._source_tracks is not None:
+            self._source_tracks.finish(self._end)
         self._container.close()
 
     def discard(self) -> None:
-        """Close without caring what is left."""
-        if self._companions is not None:
-            self._companions.close()
+        """Close the file in any state; errors are ignored."""
+        if self._source_tracks is not None:
+            self._source_tracks.close()
         try:
             self._container.close()
         except Exception:
@@ -137,21 +137,21 @@ def _is_rgb(target: Any) -> bool:
     return name in color.RGB_FORMATS
 
 
-def _tag(target: Any, tint: color.Color) -> None:
-    target.colorspace = color.MATRICES[tint.matrix]
-    target.color_primaries = color.PRIMARIES[tint.primaries]
-    target.color_trc = color.TRANSFERS[tint.transfer]
+def _tag(target: Any, stream_color: color.Color) -> None:
+    target.colorspace = color.MATRICES[stream_color.matrix]
+    target.color_primaries = color.PRIMARIES[stream_color.primaries]
+    target.color_trc = color.TRANSFERS[stream_color.transfer]
     target.color_range = 1
 
 
-def _stored(wanted: Wanted, size: tuple[int, int], first: VideoFrame) -> tuple[int, int, Fraction]:
+def _stored(settings: OutputSettings, size: tuple[int, int], first: VideoFrame) -> tuple[int, int, Fraction]:
     """Decide the stored size and pixel aspect: the source's own for a picture of the source's size."""
-    like = wanted.like
-    if wanted.size is not None:
-        return *wanted.padded(*wanted.size), Fraction(1)
+    like = settings.like
+    if settings.size is not None:
+        return *settings.padded(*settings.size), Fraction(1)
     if like is None or like.sar == 1 or size != (like.width, like.height):
         return first.width, first.height, Fraction(1)
-    return *wanted.padded(*like.stored_size), like.sar
+    return *settings.padded(*like.stored_size), like.sar
 
 
 def _time_base(like: VideoInfo | None, fps: Fraction, kind: str) -> Fraction:

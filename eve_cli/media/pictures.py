@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from eve_cli.errors import OutputError
 from eve_cli.media.clip import Picture
+from eve_cli.storage.atomic import hidden_folder
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether an output name means a folder of pictures."""
+    """Whether an output name means a folder of pictures."""
     return name.endswith(("/", os.sep)) or Path(name).expanduser().is_dir()
 
 
@@ -33,7 +33,7 @@ class PictureFolder:
     def path(self) -> Path:
         """The hidden folder."""
         if self._hidden is None:
-            self._hidden = Path(tempfile.mkdtemp(".part", f".{self.target.name}.", self.target.parent))
+            self._hidden = hidden_folder(self.target)
         return self._hidden
 
     def write(self, rgb: Picture) -> None:

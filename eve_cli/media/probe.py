@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import mmap
-import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
 
 SCANNED_PACKETS = 400
 STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
-
-
-def probe(source: str | os.PathLike[str]) -> VideoInfo:
-    """Read the facts of a clip; InputError says in one sentence why it cannot be read."""
-    from eve_cli.media.decode import VideoReader
-
-    with VideoReader(source) as reader:
-        return reader.info
 
 
 def open_file(name: str, path: Path) -> InputContainer:
@@ -68,15 +59,15 @@ def pick_stream(name: str, container: InputContainer) -> VideoStream:
 
 
 def _four_letters(path: Path) -> str:
-    """Find the code of the first sample description in an mp4 or mov file."""
+    """The code of the first sample description in an mp4 or mov file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         place = data.find(b"stsd")
         return "unknown" if place < 0 else data[place + 16 : place + 20].decode("ascii", "replace").strip()
 
 
 def describe(name: str, path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame) -> VideoInfo:
-    """Gather the facts of `stream`, whose first decoded frame is given."""
-    tint = color.effective(first)
+    """The facts of `stream`, whose first decoded frame is given."""
+    stream_color = color.effective(first)
     orientation, notes = _orientation(first)
     time_base = Fraction(stream.time_base or Fraction(1, 90000))
     origin = _origin(container)
@@ -105,7 +96,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         frames_hint=stream.frames or None,
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
-        color=tint,
+        color=stream_color,
         has_alpha=color.has_alpha(first),
         interlaced=first.interlaced_frame,
         stream_index=stream.index,
@@ -113,7 +104,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         subtitles=tuple(_subtitle(each) for each in container.streams.subtitles),
         chapters=_chapters(container, origin),
         metadata=_metadata(container.metadata),
-        notes=(*notes, *scan_notes, *_notes(name, tint.hdr, is_vfr)),
+        notes=(*notes, *scan_notes, *_notes(name, stream_color.hdr, is_vfr)),
     )
 
 
@@ -138,7 +129,7 @@ def _orientation(frame: VideoFrame) -> tuple[Orientation, list[str]]:
 
 
 def _origin(container: InputContainer) -> Fraction:
-    """Find the exact common zero of sight and sound: the stream start that the container's rounded one stands for."""
+    """The exact common zero of sight and sound: the stream start that the container's rounded one stands for."""
     streams = [*container.streams.video, *container.streams.audio]
     timed = [stream for stream in streams if stream.start_time is not None and stream.time_base]
     starts = [Fraction(stream.start_time) * Fraction(stream.time_base) for stream in timed]
@@ -157,7 +148,7 @@ def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None
 
 
 def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fraction, bool, list[str]]:
-    """Give the frame rate, whether frames keep it, and what is worth saying."""
+    """The frame rate, whether frame times are uneven, and notes for the user."""
     labels = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
     rates = list(dict.fromkeys(_standard(rate) for rate in labels))
     label = rates[0] if rates else Fraction(25)
@@ -172,7 +163,7 @@ def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fr
 
 
 def _standard(rate: Fraction) -> Fraction:
-    """Give the whole or NTSC rate that a measured one stands for (19001/317 is 60000/1001)."""
+    """The whole or NTSC rate that a measured one stands for (19001/317 is 60000/1001)."""
     whole = [Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)]
     return next((each for each in whole if abs(each / rate - 1) < Fraction(2, 10_000)), rate)
 
@@ -231,9 +222,9 @@ def _subtitle(stream: Any) -> SubtitleTrack:
 
 
 def _chapters(container: InputContainer, origin: Fraction) -> tuple[Chapter, ...]:
-    found = []
+    chapters = []
     for chapter in container.chapters():
         base = Fraction(chapter["time_base"] or Fraction(1, 1000))
         times = (chapter["start"] * base - origin, chapter["end"] * base - origin)
-        found.append(Chapter(*times, dict(chapter["metadata"])))
-    return tuple(found)
+        chapters.append(Chapter(*times, dict(chapter["metadata"])))
+    return tuple(chapters)

@@ -1,4 +1,4 @@
-"""Packets from a place at or before a time, such that every frame from that time on can be decoded."""
+"""Packets from a keyframe at or before a time, so that every frame from that time on can be decoded."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ RETRIES = 64
 
 
 def packets(
-    container: InputContainer, stream: VideoStream, target: Fraction | None, again: Callable[[], InputContainer]
+    container: InputContainer, stream: VideoStream, target: Fraction | None, reopen: Callable[[], InputContainer]
 ) -> Iterator[Any]:
-    """Give the stream's packets from a keyframe at or before `target` (seconds of file time), then the flush."""
+    """The stream's packets from a keyframe at or before `target` (seconds of file time), then the flush."""
     indexed = any(name in container.format.name for name in INDEXED)
-    if target is None or (indexed and _sought(container, stream, target)):
+    if target is None or (indexed and _seek_to_keyframe(container, stream, target)):
         yield from through_damage(container, stream)
     else:
-        with again() as other:
-            skipped = _before(other, other.streams[stream.index], target)
-        with again() as other:
+        with reopen() as other:
+            skipped = _packets_before_keyframe(other, other.streams[stream.index], target)
+        with reopen() as other:
             yield from itertools.islice(through_damage(other, other.streams[stream.index]), skipped, None)
 
 
 def through_damage(container: InputContainer, *streams: Any) -> Iterator[Any]:
-    """Go on after damage where the file lets us; end with one empty packet, which flushes the decoder."""
+    """Continue after damage where the demuxer can; end with one empty packet, which flushes the decoder."""
     import av
 
     for _ in range(RETRIES):
@@ -43,7 +43,7 @@ def through_damage(container: InputContainer, *streams: Any) -> Iterator[Any]:
             continue
 
 
-def _sought(container: InputContainer, stream: VideoStream, target: Fraction) -> bool:
+def _seek_to_keyframe(container: InputContainer, stream: VideoStream, target: Fraction) -> bool:
     """Place the container so that its next packet is a keyframe shown at or before the target."""
     import av
 
@@ -60,7 +60,7 @@ def _sought(container: InputContainer, stream: VideoStream, target: Fraction) ->
     return False
 
 
-def _before(container: InputContainer, stream: Any, target: Fraction) -> int:
+def _packets_before_keyframe(container: InputContainer, stream: Any, target: Fraction) -> int:
     """Count the packets before the last keyframe that is shown at or before the target."""
     tick = Fraction(stream.time_base)
     latest = 0

@@ -25,19 +25,19 @@ def merged(like: VideoInfo | None, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def needs_table(tags: Mapping[str, str]) -> bool:
-    """Tell whether some tag is not one that mp4 and mov have a place for."""
+    """Whether some tag is not one that mp4 and mov have a place for."""
     return any(key.lower() not in COMMON for key in tags)
 
 
 def copy_chapters(output: OutputContainer, like: VideoInfo, zero: Fraction) -> None:
     """Copy the chapters, shifted by `zero`; those outside what is kept are dropped."""
     tick = Fraction(1, 1000)
-    kept = []
+    chapters = []
     for chapter in like.chapters:
         start = max(chapter.start - zero, Fraction(0))
         end = (chapter.end if like.cut_end is None else min(chapter.end, like.cut_end)) - zero
         if end > start:
             times = {"start": round(start / tick), "end": round(end / tick), "time_base": tick}
-            kept.append({"id": len(kept), **times, "metadata": dict(chapter.metadata)})
-    if kept:
-        output.set_chapters(kept)
+            chapters.append({"id": len(chapters), **times, "metadata": dict(chapter.metadata)})
+    if chapters:
+        output.set_chapters(chapters)

@@ -1,4 +1,4 @@
-"""A thread that works ahead of the caller, and one that works behind it, over queues that hold few items."""
+"""Bounded queues between threads: one reads ahead of its caller, one works in the background."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Stopped(Exception):
 
 
 class _Pipe(Generic[Item]):
-    """A bounded queue whose both ends notice when the other has gone."""
+    """A bounded queue; `put` raises _Stopped once the other end has stopped."""
 
     def __init__(self, depth: int) -> None:
         self.items: queue.Queue[Item] = queue.Queue(depth)
@@ -32,7 +32,7 @@ class _Pipe(Generic[Item]):
         raise _Stopped
 
 
-def _tell(pipe: _Pipe[tuple[str, object]], error: BaseException) -> None:
+def _put_error(pipe: _Pipe[tuple[str, object]], error: BaseException) -> None:
     try:
         pipe.put(("error", error))
     except _Stopped:
@@ -47,14 +47,14 @@ def _produce(source: Iterator[Item], pipe: _Pipe[tuple[str, object]]) -> None:
     except _Stopped:
         pass
     except BaseException as error:
-        _tell(pipe, error)
+        _put_error(pipe, error)
     finally:
         close = getattr(source, "close", None)
         if close is not None:
             close()
 
 
-def ahead(source: Iterator[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
+def read_ahead(source: Iterator[Item], depth: int = DEPTH) -> Generator[Item, None, None]:
     """Iterate `source` in a thread of its own; leaving early stops the thread, errors are raised here."""
     pipe: _Pipe[tuple[str, object]] = _Pipe(depth)
     thread = threading.Thread(target=_produce, args=(source, pipe), name="eve-reader", daemon=True)
@@ -72,7 +72,7 @@ def ahead(source: Iterator[Item], depth: int = DEPTH) -> Generator[Item, None, N
         thread.join()
 
 
-class Behind(Generic[Item]):
+class BackgroundWorker(Generic[Item]):
     """Hand items to `work` in a thread of its own; its errors come back from `put` or `close`."""
 
     def __init__(self, work: Callable[[Item], None], depth: int = DEPTH) -> None:

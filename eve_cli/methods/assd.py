@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.assd import ASSDOptions
+from eve_cli.methods.options import ASSDOptions
 from eve_cli.methods.score_distillation import Gradient, delta, image_scores, optimise, sliding_delta, video_scores
 
 if TYPE_CHECKING:

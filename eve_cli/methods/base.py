@@ -1,9 +1,8 @@
 """What an editing method is given and what it gives back.
 
-A method is a class in a file of its own in `methods/`, with a row in METHODS. If it has options of its own, they
-are the fields of a frozen dataclass in a light file of the same name in `methods/options`, with a row in OPTIONS: they
-become options of `eve edit` in a panel named after the method, are kept in run.json, are refused for other methods, and
-reach the method as `guidance.own(ItsOptions)`.
+A method is a class in a file of its own in this folder, with a row in `registry.METHODS`. Options of its own are the
+fields of a frozen dataclass of that row; they become flags of `eve edit` in a panel named after the method, are
+recorded in run.json, are refused for other methods, and are read as `guidance.own(ItsOptions)`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ import torch
 from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
-from eve_cli.editing.request import EditRequest
-from eve_cli.errors import EveError
-from eve_cli.methods.options.base import MethodOptions
+from eve_cli.methods.options import MethodOptions
 from eve_cli.models.inference.process_group import Team
 from eve_cli.models.inference.run import Run
 from eve_cli.models.inference.windows import Windows
@@ -60,32 +57,6 @@ class Guidance:
             raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
         return self.options
 
-    @classmethod
-    def of(cls, request: EditRequest) -> Guidance:
-        """The settings of a request in which everything is resolved; EveError if something is not."""
-        if (
-            request.seed is None
-            or request.steps is None
-            or request.guidance_scale is None
-            or request.image_guidance_scale is None
-        ):
-            raise EveError("This run's plan is incomplete; start it again with eve edit.")
-        return cls(
-            instruction=request.instruction,
-            caption=request.caption,
-            task=request.task,
-            steps=request.steps,
-            guidance_scale=request.guidance_scale,
-            image_guidance_scale=request.image_guidance_scale,
-            seed=request.seed,
-            options=request.options,
-            window=request.window if request.long == "joint" else None,
-            overlap=request.overlap or 0,
-            keyframes=request.keyframes,
-            cache_interval=request.cache_interval,
-            cfg_end=request.cfg_end,
-        )
-
     def run(self, frames: int, keys: bool = True) -> Run:
         """How a clip of so many frames is sampled, with keyframes or without."""
         run = Run(refresh=self.cache_interval, guided=round(self.cfg_end * self.steps))
@@ -117,7 +88,7 @@ class Clip:
     (frames, 3, height, width). `indices` are the absolute numbers of the frames; `reference` (overlap, channels,
     height, width) are the edited latents of the first frames, from the window before, and empty at the start of a shot.
     `progress(done, of)` counts steps. `shot` reads the source latents of the whole shot, which are those of the window
-    where it is not given: for methods that learn a clip before they edit it, whose steps `learning` counts.
+    where it is not given: for methods that learn a clip before they edit it, whose steps `finetuning` reports.
     """
 
     source: Tensor
@@ -126,7 +97,7 @@ class Clip:
     reference: Tensor
     progress: Callable[[int, int], None] | None = None
     shot: Callable[[], Tensor] | None = None
-    learning: Callable[[int, int], None] | None = None
+    finetuning: Callable[[int, int], None] | None = None
 
     def whole(self) -> Tensor:
         """The source latents of the whole shot."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.dds import DDSOptions
+from eve_cli.methods.options import DDSOptions
 from eve_cli.methods.score_distillation import delta, image_scores, optimise, video_scores
 
 if TYPE_CHECKING:

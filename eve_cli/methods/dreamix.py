@@ -13,8 +13,8 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.diffusion.windows import hold_to
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.finetune import Tuning, learn
-from eve_cli.methods.options.dreamix import DreamixOptions
+from eve_cli.methods.finetune import Tuning, finetuned
+from eve_cli.methods.options import DreamixOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -27,7 +27,7 @@ class Dreamix:
         """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
         options = guidance.own(DreamixOptions)
         if (tuning := self.tuning(guidance)).steps:
-            editor = learn(editor, clip.whole(), tuning, progress=clip.learning)
+            editor = finetuned(editor, clip.whole(), tuning, progress=clip.finetuning)
         few = replace(
             clip,
             source=clip.source[:: options.every],

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.fairy import FairyOptions
+from eve_cli.methods.options import FairyOptions
 from eve_cli.models import attention
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.windows import hold_to
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.injecting import InjectingOptions
+from eve_cli.methods.options import PnPOptions
 from eve_cli.models import attention
 from eve_cli.models.attention import SELF, Attend
 
@@ -27,7 +27,7 @@ source. Rows are the frames of the source, then those of the edit, then those of
 
 
 def injected(
-    editor: Editor, clip: Clip, guidance: Guidance, options: InjectingOptions, way: Way, hold: bool = False
+    editor: Editor, clip: Clip, guidance: Guidance, options: PnPOptions, way: Way, hold: bool = False
 ) -> Tensor:
     """The edited latents of a clip; frames are pictures to the backbone, but for what `way` lets them see, and for the
     frames of the window before where it is to `hold` to them.

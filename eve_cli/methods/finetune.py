@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.estimate.flops import Cost, count
 from eve_cli.methods.base import Guidance
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from eve_cli.models.finetuned import TunedEditor, fingerprint
-from eve_cli.storage.cache import remembered
+from eve_cli.storage.cache import user_cached
 
 RARE = "sks"
 """The text that stands for the clip while it is learned: a rare string (there t*)."""
@@ -41,7 +40,7 @@ class Tuning:
 
 
 @runtime_checkable
-class Learner(Protocol):
+class FinetuningMethod(Protocol):
     """A method that learns a shot before it edits it."""
 
     def tuning(self, guidance: Guidance) -> Tuning:
@@ -49,7 +48,7 @@ class Learner(Protocol):
         ...
 
 
-def learn(
+def finetuned(
     editor: Editor,
     frames: Tensor,
     tuning: Tuning,
@@ -58,7 +57,7 @@ def learn(
 ) -> Editor:
     """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
 
-    Latents without content teach nothing; what learning costs is counted apart (`cost`).
+    Latents on the meta device leave the editor as it is (`estimate` counts fine-tuning apart).
     """
     if frames.is_meta:
         return editor
@@ -69,7 +68,7 @@ def learn(
         return tune(TunedEditor(editor, tuning.rank), frames, tuning, texts, progress).weights()
 
     with torch.inference_mode(False):
-        return TunedEditor(editor, tuning.rank, remembered("learned", digest.hexdigest(), make))
+        return TunedEditor(editor, tuning.rank, user_cached("learned", digest.hexdigest(), make))
 
 
 def tune(
@@ -92,7 +91,7 @@ def tune(
             words = editor.embed(texts)
         optimizer = torch.optim.AdamW(editor.layers(), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
-            loss = lesson(editor, frames, words, tuning, g)
+            loss = finetune_loss(editor, frames, words, tuning, g)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -101,7 +100,7 @@ def tune(
     return editor
 
 
-def lesson(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
+def finetune_loss(editor: TunedEditor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
     """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
     length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
     alpha = tuning.alpha if len(frames) > 1 else 0.0
@@ -134,18 +133,6 @@ def sparsely(tree: nn.Module | None, frames: int) -> Iterator[None]:
 
     with attention.attending(tree, dict.fromkeys(names, attend)) if tree is not None else nullcontext():
         yield
-
-
-def cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
-    """What it costs to learn latents, where they and the editor are without content: backward is twice forward."""
-    tuned, g = TunedEditor(editor, tuning.rank), torch.Generator()
-
-    def work() -> None:
-        words = tuned.embed([RARE])
-        with torch.enable_grad():
-            lesson(tuned, frames, words, tuning, g)
-
-    return count(tuned, work).times(3 * tuning.steps)
 
 
 def _error(

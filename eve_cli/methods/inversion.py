@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.ddim_inversion import resampled
-from eve_cli.methods.options.inverting import InvertingOptions
+from eve_cli.methods.options import InversionOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -20,7 +20,7 @@ class Inversion:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a lone frame goes through the backbone, and a clip begins with what becomes of its first
         frame alone, or with what the window before made of it."""
-        options, first = guidance.own(InvertingOptions), None
+        options, first = guidance.own(InversionOptions), None
         if len(clip.source) > 1:
             first = clip.reference[:1] if len(clip.reference) else self.edit(editor, clip.part(0, 1), guidance)
         captions = options.captions(guidance.instruction, guidance.caption)

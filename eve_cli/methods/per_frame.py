@@ -9,7 +9,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options import PerFrameOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.feature_injection import injected, of_source
-from eve_cli.methods.options.injecting import InjectingOptions
+from eve_cli.methods.options import PnPOptions
 from eve_cli.models.attention import Attend, plain
 
 if TYPE_CHECKING:
@@ -28,4 +28,4 @@ class PnP:
         def way(step: int, shares: bool) -> Attend:
             return shared if shares else plain
 
-        return injected(editor, clip, guidance, guidance.own(InjectingOptions), way)
+        return injected(editor, clip, guidance, guidance.own(PnPOptions), way)

@@ -11,7 +11,7 @@ from eve_cli.diffusion.noise import frame_seed
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.windows import hold_to
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.rave import RaveOptions
+from eve_cli.methods.options import RaveOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor

@@ -10,7 +10,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import Schedule
 from eve_cli.diffusion.windows import hold_to
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.sdedit import SDEditOptions
+from eve_cli.methods.options import SDEditOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor

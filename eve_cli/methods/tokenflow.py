@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.feature_injection import injected
-from eve_cli.methods.options.tokenflow import TokenFlowOptions
+from eve_cli.methods.options import TokenFlowOptions
 from eve_cli.models.attention import Attend, plain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.ddim_inversion import resampled
-from eve_cli.methods.finetune import Tuning, learn, sparsely
-from eve_cli.methods.options.tune_a_video import TuneAVideoOptions
+from eve_cli.methods.finetune import Tuning, finetuned, sparsely
+from eve_cli.methods.options import TuneAVideoOptions
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -23,7 +23,7 @@ class TuneAVideo:
         options, how = guidance.own(TuneAVideoOptions), self.tuning(guidance)
         captions = options.captions(guidance.instruction, guidance.caption)
         if how.steps:
-            editor = learn(editor, clip.whole(), how, captions[:1], clip.learning)
+            editor = finetuned(editor, clip.whole(), how, captions[:1], clip.finetuning)
         first = clip.reference[:1] if len(clip.reference) else None
         with sparsely(editor.video, len(clip.source)):
             return resampled(editor, clip, guidance, captions, options.corrections, first)

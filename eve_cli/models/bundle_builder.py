@@ -18,6 +18,7 @@ from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.bundle import CLASSES
 from eve_cli.models.bundle_manifest import FOLDERS, PICKLES
 from eve_cli.models.presets import CONFIG, LANGUAGE_MODEL, NETWORK
+from eve_cli.storage.atomic import link_or_copy
 from eve_cli.storage.headers import Shapes, compare, shapes
 
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
@@ -81,7 +82,7 @@ def _write(part: str, made: Part, target: Path) -> None:
     for name, file in made.files.items():
         if file.suffix in PICKLES:
             raise ModelError(f"{file} is a pickle file, which can run code when it is read: eve takes safetensors.")
-        bundle_manifest.link(file, target / name)
+        link_or_copy(file, target / name)
     if made.config is not None:
         bundle_manifest.write_json(dict(made.config), target / CONFIG)
     if made.tensors is not None:

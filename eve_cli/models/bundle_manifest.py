@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +13,9 @@ from typing import Any
 
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models.presets import PRESETS
+from eve_cli.storage.atomic import atomic_folder, link_or_copy
+from eve_cli.storage.hashing import file_sha256
+from eve_cli.storage.paths import models as home
 
 FORMAT, VERSION = "eve-bundle", 2
 MANIFEST = "bundle.json"
@@ -73,13 +74,6 @@ class Manifest:
         home = f"{FOLDERS['backbone']}/"
         files = (file for file in sorted(self.files) if file.startswith(home) and file.endswith(".safetensors"))
         return "+".join(str(self.files[file]["sha256"]) for file in files)
-
-
-def home() -> Path:
-    """Where pulled and imported models are kept: `EVE_MODELS`, or `eve/models` in the user's cache."""
-    if given := os.environ.get("EVE_MODELS"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eve" / "models"
 
 
 def places(name: str) -> list[Path]:
@@ -191,7 +185,7 @@ def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = Tr
         size = found[name].stat().st_size
         if size != entry["bytes"]:
             raise ModelError(f"{path / name} has {size} bytes and should have {entry['bytes']}: copy the model again.")
-        if (sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
+        if (file_sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
             raise ModelError(f"{path / name} is damaged (its sha256 is not the one listed): copy the model again.")
     return manifest
 
@@ -233,36 +227,21 @@ def appearing(path: Path, mark: str, what: str) -> Iterator[Path]:
     if path.exists() and not (path / mark).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise OutputError(f"{path} exists and is not a {what}: give another folder.")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as scratch:
-            fresh = Path(scratch) / "new"
-            fresh.mkdir()
+        with atomic_folder(path) as fresh:
             yield fresh
-            for file in fresh.rglob("*"):
-                if file.is_file():
-                    file.chmod(0o644)  # safetensors writes files that only their owner can read
-                _flush(file)
-            if path.exists():
-                path.rename(Path(scratch) / "old")
-            fresh.rename(path)
     except OSError as error:
         raise OutputError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
-    _flush(path.parent)
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def known_sha256(file: Path) -> str:
     """The sha256 of a file, remembered for a large one by what changes when it is touched."""
     status = file.stat()
     if status.st_size < REMEMBERED:
-        return sha256(file)
+        return file_sha256(file)
     note = home() / ".sha256" / f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
     with suppress(OSError):
         return note.read_text(encoding="ascii")
-    found = sha256(file)
+    found = file_sha256(file)
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(found, encoding="ascii")
@@ -276,20 +255,11 @@ def stamp(*places: Path) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()
 
 
-def link(file: Path, target: Path) -> None:
-    """The same file in a second place: a hard link, or a copy where the disk has none such."""
-    source = file.resolve()
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def link_folder(folder: Path, target: Path) -> None:
     """All files of a folder in a second one."""
     target.mkdir()
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
-        link(file, target / file.name)
+        link_or_copy(file, target / file.name)
 
 
 def model_index(parts: Collection[str], vae: str = "AutoencoderKL") -> dict[str, Any]:
@@ -320,12 +290,3 @@ def write_json(content: Any, file: Path) -> None:
 
 def _files(path: Path) -> Iterator[Path]:
     return (file for file in path.rglob("*") if file.is_file())
-
-
-def _flush(path: Path) -> None:
-    """Asks the disk to keep a file, or the names in a folder, before anything that relies on them."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

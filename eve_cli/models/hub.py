@@ -19,6 +19,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from eve_cli.errors import ModelError, OutputError
 from eve_cli.models import bundle_manifest
+from eve_cli.storage.hashing import file_sha256
 
 PARTIAL = ".partial"
 
@@ -43,7 +44,7 @@ class RemoteFile:
         if file.stat().st_size != self.bytes:
             return False
         if self.sha256:
-            return bundle_manifest.sha256(file) == self.sha256
+            return file_sha256(file) == self.sha256
         content = file.read_bytes()
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
         return self.git in (None, blob.hexdigest())

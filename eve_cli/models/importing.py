@@ -17,6 +17,7 @@ from eve_cli.models.bundle_builder import Part
 from eve_cli.models.bundle_manifest import FOLDERS, PICKLES, SCHEDULES
 from eve_cli.models.families import sd15
 from eve_cli.models.presets import LORA, PRESETS
+from eve_cli.storage.atomic import atomic_file, link_or_copy
 
 BRINGS = ("backbone", "vae", "text_encoder", "tokenizer", "edit", "video", "sparse")
 """What a pipeline's folder may hold, by field of `Parts`."""
@@ -34,16 +35,9 @@ def bundle_out(model: str | Path, out: Path, overwrite: bool = False) -> Path:
         with bundle_manifest.appearing(out.absolute(), bundle_manifest.MANIFEST, "model") as fresh:
             shutil.copytree(place, fresh, dirs_exist_ok=True)
         return out
-    part = out.with_name(f".{out.name}.part")
-    try:
-        with tarfile.open(part, "w") as tar:
-            for name in (bundle_manifest.MANIFEST, *manifest.files):
-                tar.add((place / name).resolve(), arcname=f"{place.name}/{name}")
-        part.replace(out)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror or error}).") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_file(out) as part, tarfile.open(part, "w") as tar:
+        for name in (bundle_manifest.MANIFEST, *manifest.files):
+            tar.add((place / name).resolve(), arcname=f"{place.name}/{name}")
     return out
 
 
@@ -58,7 +52,7 @@ def bundle_in(origin: Path, name: str | None = None, overwrite: bool = False) ->
         with bundle_manifest.appearing(target, bundle_manifest.MANIFEST, "model") as fresh:
             for file in (bundle_manifest.MANIFEST, *manifest.files):
                 (fresh / file).parent.mkdir(parents=True, exist_ok=True)
-                bundle_manifest.link(place / file, fresh / file)
+                link_or_copy(place / file, fresh / file)
     return target
 
 

@@ -1,9 +1,7 @@
-"""The model of an edit, and what a run.json must know of it."""
+"""Loads the model of an edit, and describes it for run.json."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eve_cli import __version__
-from eve_cli.editing.request import EditRequest
-from eve_cli.errors import ModelError, UsageError
-from eve_cli.methods.registry import METHODS, NEEDS
 from eve_cli.models import bundle_manifest
+from eve_cli.models.spec import ModelSpec
+from eve_cli.runtime.device import pick_device, pick_dtype
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
     from eve_cli.models.lora import Lora
-
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "av", "numpy")
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -41,93 +34,66 @@ class LoadedModel:
         return self.editor.unknown_words(text)
 
 
-def load_model(request: EditRequest) -> LoadedModel:
-    """Loads the model and the LoRAs that a request names, on its device; ModelError if one is missing or damaged."""
+def load_model(spec: ModelSpec) -> LoadedModel:
+    """Loads a model and its LoRAs on the device of the spec, ready for inference.
+
+    ModelError if one of them is missing or damaged, UsageError if there is no such device.
+    """
     from eve_cli.models import bundle, lora
     from eve_cli.models.editor import Editor
 
-    path = model_folder(request)
+    path = model_folder(spec)
     manifest = bundle_manifest.read(path)
-    check_parts(request.method, request.model, manifest.parts, picture=request.picture)
     hashes = {name: str(entry["sha256"]) for name, entry in manifest.files.items()}
-    device = pick_device(request.device)
-    dtype = pick_dtype(request.dtype, device)
-    asked = lora.parse(request.lora)
-    found = [lora.find(place, request.model, manifest) for place, _ in asked]
+    device = pick_device(spec.device)
+    dtype = pick_dtype(spec.dtype, device)
+    paths_and_scales = lora.parse(spec.lora)
+    loras = [lora.find(path, spec.name, manifest) for path, _ in paths_and_scales]
     parts = bundle.load(path, dtype=dtype)
-    if request.edit_text != "auto":
-        parts.settings = replace(parts.settings, edit_text=request.edit_text)
-    for number, style in enumerate(found):
-        hashes[f"{lora.ADAPTER}{number or ''}/{lora.WEIGHTS}"] = style.sha256
-    weights = lora.joined(found, [scale for _, scale in asked], parts)
+    if spec.edit_text != "auto":
+        parts.settings = replace(parts.settings, edit_text=spec.edit_text)
+    for number, each in enumerate(loras):
+        hashes[f"{lora.ADAPTER}{number or ''}/{lora.WEIGHTS}"] = each.sha256
+    weights = lora.joined(loras, [scale for _, scale in paths_and_scales], parts)
     torch.set_flush_denormal(True)
-    return LoadedModel(
-        Editor(parts, device, dtype, weights).optimize_for_inference(), request.model, hashes, tuple(found)
-    )
+    editor = Editor(parts, device, dtype, weights).optimize_for_inference()
+    return LoadedModel(editor, spec.name, hashes, tuple(loras))
 
 
-def check_parts(method: str, model: str, parts: Collection[str], *, picture: bool = False) -> None:
-    """ModelError if a model lacks an adapter that a method needs."""
-    for part in NEEDS.get(method, ()):
-        if part not in parts and not (picture and part == "video"):
-            raise ModelError(
-                f"The model {model} has no {part} adapter, which --method {method} needs: choose another model, or one "
-                f"of the methods {', '.join(name for name in METHODS if set(NEEDS.get(name, ())) <= set(parts))}."
-            )
+def parts_of(spec: ModelSpec) -> Collection[str]:
+    """The names of a model's parts, from its manifest alone."""
+    return bundle_manifest.read(model_folder(spec)).parts
 
 
-def model_folder(request: EditRequest) -> Path:
-    """Where the model lies that a request names, with another backbone if it names one."""
-    if request.backbone is None:
-        return bundle_manifest.resolve(request.model)
+def model_folder(spec: ModelSpec) -> Path:
+    """The bundle of a spec; with another backbone, the folder that combines the two."""
+    if spec.backbone is None:
+        return bundle_manifest.resolve(spec.name)
     from eve_cli.models import importing, pulling
 
-    place = Path(request.backbone).expanduser()
-    if place.exists():
-        return importing.with_backbone(request.model, place)
-    return pulling.derived_folder(request.model, request.backbone)
+    path = Path(spec.backbone).expanduser()
+    if path.exists():
+        return importing.with_backbone(spec.name, path)
+    return pulling.derived_folder(spec.name, spec.backbone)
 
 
 def absolute_backbone(backbone: str | None) -> str | None:
-    """The same backbone named so that it is found from any folder."""
-    place = Path(backbone).expanduser() if backbone else None
-    return str(place.absolute()) if place and place.exists() else backbone
+    """The same backbone, with an absolute path if it is a path."""
+    path = Path(backbone).expanduser() if backbone else None
+    return str(path.absolute()) if path and path.exists() else backbone
 
 
 def absolute_loras(text: str | None) -> str | None:
-    """The same LoRAs named so that they are found from any folder."""
+    """The same LoRAs with absolute paths."""
     from eve_cli.models import lora
 
-    return ",".join(f"{place.absolute()}:{scale:g}" for place, scale in lora.parse(text)) or None
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that a name stands for; UsageError if this machine has none such."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: this machine has no such device; use auto or cpu.") from error
-    return device
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format; `auto` is bf16 on a GPU that has it and fp32 elsewhere."""
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return DTYPES[name]
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result can depend on."""
-    found = {"eve": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return ",".join(f"{path.absolute()}:{scale:g}" for path, scale in lora.parse(text)) or None
 
 
 def plan_model(model: LoadedModel) -> dict[str, Any]:
-    """What the record of a run keeps of its model, and of its LoRAs if there are some."""
-    kept: dict[str, Any] = {"name": model.name, "sha256": model.hashes}
-    told = {"token": [style.name for style in model.loras], "kind": [style.kind for style in model.loras]}
-    return kept | ({"lora": {key: " and ".join(each) for key, each in told.items()}} if model.loras else {})
+    """What run.json keeps of a model, and of its LoRAs if there are some."""
+    record: dict[str, Any] = {"name": model.name, "sha256": model.hashes}
+    if model.loras:
+        names, kinds = ([lora.name for lora in model.loras], [lora.kind for lora in model.loras])
+        record["lora"] = {"token": " and ".join(names), "kind": " and ".join(kinds)}
+    return record

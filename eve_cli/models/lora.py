@@ -19,6 +19,7 @@ from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import bundle_manifest, lora_files, low_rank
 from eve_cli.models.bundle_manifest import Manifest
 from eve_cli.models.low_rank import Tree
+from eve_cli.storage.hashing import file_sha256
 
 if TYPE_CHECKING:
     from eve_cli.models.parts import Parts
@@ -99,7 +100,7 @@ def find(path: Path, model: str, manifest: Manifest) -> Lora:
         return load(path)  # says that there is none
     file = files[0] if files else path
     stored = lora_files.load(file)
-    return Lora(stored, "", "file", model, manifest.backbone, sha256=bundle_manifest.sha256(file), origin=file)
+    return Lora(stored, "", "file", model, manifest.backbone, sha256=file_sha256(file), origin=file)
 
 
 def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict[str, Tensor] | None:
@@ -155,7 +156,7 @@ def save(lora: Lora, path: str | Path) -> Path:
             "rank": lora.rank,
             "model": lora.model,
             "backbone": lora.backbone,
-            "sha256": bundle_manifest.sha256(fresh / WEIGHTS),
+            "sha256": file_sha256(fresh / WEIGHTS),
             "training": dict(lora.training),
         }
         (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -169,7 +170,7 @@ def load(path: str | Path) -> Lora:
     file = path / WEIGHTS
     if not file.is_file():
         raise ModelError(f"{file} is missing: copy the LoRA again.")
-    if bundle_manifest.sha256(file) != card["sha256"]:
+    if file_sha256(file) != card["sha256"]:
         raise ModelError(f"{file} is damaged (its sha256 is not the one in {CARD}): copy the LoRA again.")
     weights = {name.removeprefix("unet."): tensor for name, tensor in load_file(file).items()}
     kept = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.diffusion.schedule import Schedule
+from eve_cli.models.spec import TASKS
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, SparseControlNetModel, UNet2DConditionModel
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from eve_cli.models.adapters import VideoAdapter
     from eve_cli.models.vae import Vae
 
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-"""Names of the edit adapter's task labels; a label's number is its place here."""
 UNKNOWN_TASK = len(TASKS)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli.errors import InputError, OutputError, UsageError
+from eve_cli.storage import jsonl
 
 NAME = re.compile(r"[^\W_][\w -]{0,39}")
 ANSWER, BROKEN, UNDO, START = "answer", "broken", "undo", "start"
@@ -59,14 +58,12 @@ def read(path: Path) -> AnswerLog:
     """The log in a file; truncated or damaged lines are counted and skipped."""
     log = AnswerLog(path.name[len(PREFIX) : -len(SUFFIX)])
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return log
+        lines = list(jsonl.read_log(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    for text in filter(None, content.split(b"\n")):
+    for line in lines:
         try:
-            _apply(log, json.loads(text))
+            _apply(log, line or {})
         except (ValueError, KeyError, TypeError, AttributeError):
             log.damaged += 1
     return log
@@ -104,19 +101,8 @@ def add(study: Path, log: AnswerLog, line: Mapping[str, Any]) -> AnswerLog:
     """Appends an event, synced to disk, and returns the log after it; OutputError if it cannot be written."""
     path = path_of(study, log.rater)
     try:
-        _append(path, {**line, "seat": log.seat, "ts": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        jsonl.append(path, {**line, "seat": log.seat, "ts": now}, durable=True)
     except OSError as error:
         raise OutputError(f"{path}: the answer could not be written ({error.strerror}).") from error
     return read(path)
-
-
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    """Appends a line; a line truncated by a crash is first terminated, so that only that one is damaged."""
-    with path.open("a+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-        torn = bool(end) and file.read(1) != b"\n"
-        file.write(b"\n" * torn + json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())

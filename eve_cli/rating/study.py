@@ -14,7 +14,7 @@ from typing import Any
 
 from eve_cli.errors import InputError
 from eve_cli.rating.modes import MODES, Mode, Question
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import write_text
 
 FORMAT = 1
 OBVIOUS, SAME = "obvious", "same"  # catch trials: one side is clearly better, or all sides show the same clip
@@ -127,9 +127,7 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    file = AtomicFile(str(path))
-    file.path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    file.commit()
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def opaque_names(rng: random.Random, count: int) -> Sequence[str]:

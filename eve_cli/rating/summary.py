@@ -13,7 +13,7 @@ from typing import Any
 from eve_cli.errors import OutputError
 from eve_cli.rating.analyze import Values, analyze
 from eve_cli.rating.votes import StudyVotes, Vote
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.atomic import write_text
 
 COLUMNS = (
     *("study", "rater", "item", "video", "task", "question", "left", "right", "shown", "choice", "winner"),
@@ -43,16 +43,10 @@ def write(study: StudyVotes, folder: Path) -> StudySummary:
         raise OutputError(f"{folder}: cannot be created ({error.strerror}).") from error
     values = analyze(study)
     text = markdown(values)
-    _put(folder / "votes.csv", _votes_csv(study))
-    _put(folder / "summary.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
-    _put(folder / "summary.md", text + "\n")
+    write_text(folder / "votes.csv", _votes_csv(study))
+    write_text(folder / "summary.json", json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    write_text(folder / "summary.md", text + "\n")
     return StudySummary(values, text)
-
-
-def _put(path: Path, text: str) -> None:
-    file = AtomicFile(str(path))
-    file.path.write_text(text, encoding="utf-8", newline="")
-    file.commit()
 
 
 def _votes_csv(study: StudyVotes) -> str:

@@ -1,6 +1,6 @@
-"""Several processes that do one edit, as `accelerate launch` starts them: the first one leads, the others assist.
+"""Several processes that do one edit, as `accelerate launch` starts them: the first one leads.
 
-All compute; the leader alone reads the source, writes, and talks. Imports nothing heavy.
+All compute; the leading one alone reads the source, writes files and prints. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def join() -> None:
         PartialState(cpu=not torch.cuda.is_available() or "ACCELERATE_USE_CPU" in os.environ, timeout=PATIENCE)
 
 
-def told(value: Value | None) -> Value:
-    """The leader's value, in all processes."""
-    held: list[Value | None] = [value]
+def broadcast(value: Value | None) -> Value:
+    """The leading process's value, in all processes."""
+    values: list[Value | None] = [value]
     if several():
         import torch.distributed as dist
 
-        dist.broadcast_object_list(held, 0)
-    assert held[0] is not None
-    return held[0]
+        dist.broadcast_object_list(values, 0)
+    assert values[0] is not None
+    return values[0]
 
 
 def wait() -> None:

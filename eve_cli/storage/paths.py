@@ -1,25 +1,25 @@
-"""Where eve keeps things of its own on a machine: what it learned of the machine, and what it can make again."""
+"""The user's folders: what eve learned about this machine, what it can compute again, and models."""
 
 import os
-import sys
 from pathlib import Path
+
+from platformdirs import user_cache_path, user_state_path
 
 
 def state() -> Path:
-    """The folder of past runs: EVE_STATE, else the system's place for such things."""
-    return _place("EVE_STATE", "XDG_STATE_HOME", ".local/state")
+    """The folder of past runs: EVE_STATE, else the system's folder for state (XDG_STATE_HOME)."""
+    return _from_environment("EVE_STATE") or user_state_path("eve", appauthor=False)
 
 
 def cache() -> Path:
-    """The folder of what can be deleted at any time: EVE_CACHE, else the system's place for such things."""
-    return _place("EVE_CACHE", "XDG_CACHE_HOME", ".cache")
+    """The folder of what can be deleted at any time: EVE_CACHE, else the system's cache folder (XDG_CACHE_HOME)."""
+    return _from_environment("EVE_CACHE") or user_cache_path("eve", appauthor=False)
 
 
-def _place(own: str, shared: str, usual: str) -> Path:
-    if os.environ.get(own):
-        return Path(os.environ[own]).expanduser()
-    if os.environ.get(shared):
-        return Path(os.environ[shared]) / "eve"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "eve"
-    return Path.home() / usual / "eve"
+def models() -> Path:
+    """The folder of pulled and imported models: EVE_MODELS, else `models` in the system's cache folder."""
+    return _from_environment("EVE_MODELS") or user_cache_path("eve", appauthor=False) / "models"
+
+
+def _from_environment(name: str) -> Path | None:
+    return Path(value).expanduser() if (value := os.environ.get(name)) else None

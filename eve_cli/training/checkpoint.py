@@ -1,7 +1,6 @@
 """Checkpoints: whole or not there at all, tensors in safetensors and the rest in JSON, no pickle."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from eve_cli.errors import EveError, OutputError
+from eve_cli.storage.atomic import atomic_folder
 from eve_cli.training.optimizers import load_optimizer, optimizer_tensors
 
 __all__ = ["load_optimizer", "optimizer_tensors"]
@@ -64,26 +64,16 @@ def latest(root: Path) -> Path | None:
 
 
 def save(root: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Writes a checkpoint: temporary folder, fsync, rename; then drops the oldest beyond `keep`."""
+    """Writes a checkpoint: complete or not at all; then drops the oldest beyond `keep`."""
     target = root / "checkpoints" / f"step-{checkpoint.step:08d}"
-    temporary = target.with_name(f".{target.name}.part")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for name, tensors in checkpoint.tensors.items():
-            # clones: safetensors refuses tensors that share memory, as tied weights do
-            save_file(
-                {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-                temporary / f"{name}.safetensors",
-            )
-        (temporary / "state.json").write_text(json.dumps({"format": FORMAT} | checkpoint.values, indent=1))
-        for file in temporary.iterdir():
-            _flush(file)
-        _flush(temporary)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-        _flush(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_folder(target) as folder:
+            for name, tensors in checkpoint.tensors.items():
+                # clones: safetensors refuses tensors that share memory, as tied weights do
+                content = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+                save_file(content, folder / f"{name}.safetensors")
+            (folder / "state.json").write_text(json.dumps({"format": FORMAT} | checkpoint.values, indent=1))
         for old in folders(root)[:-keep]:
             shutil.rmtree(old)
     except (OSError, SafetensorError) as error:
@@ -103,11 +93,3 @@ def load(folder: Path) -> Checkpoint:
     if values.pop("format", None) != FORMAT:
         raise EveError(f"The checkpoint {folder} has another format than this version reads ({FORMAT}).")
     return Checkpoint(tensors, values)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

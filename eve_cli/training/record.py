@@ -1,6 +1,6 @@
 """What a run leaves to read: a JSONL row every few steps, TensorBoard, and preview pictures."""
 
-import json
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +9,23 @@ from PIL import Image
 from torch import Tensor
 
 from eve_cli.errors import OutputError
+from eve_cli.storage import jsonl
 
 
 class Record:
     """Writes `records.jsonl`, `tensorboard/` and `previews/` of one run."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        """Opens the files for a run that stands at `step`; later rows of a killed run are dropped."""
+        """Opens the record for a run that stands at `step`; later rows of a killed run are dropped."""
         self.folder = folder
         self.path = folder / "records.jsonl"
         _drop_after(self.path, step)
-        self._file = self.path.open("a")
         self._board = _board(folder / "tensorboard", step)
 
     def row(self, step: int, values: dict[str, Any]) -> None:
         """Adds one row."""
         try:
-            self._file.write(json.dumps({"step": step} | values) + "\n")
-            self._file.flush()
+            jsonl.append(self.path, {"step": step} | values)
         except OSError as error:
             raise OutputError(f"Cannot write {self.path}: {error.strerror or error}.") from error
         for name, value in values.items():
@@ -43,8 +42,7 @@ class Record:
         return path
 
     def close(self) -> None:
-        """Closes the files."""
-        self._file.close()
+        """Closes TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 
@@ -61,20 +59,14 @@ def save_png(picture: Tensor, path: Path) -> None:
 def read(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's record."""
     path = folder / "records.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [row for _, row in jsonl.read(path)] if path.exists() else []
 
 
 def _drop_after(path: Path, step: int) -> None:
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):  # a line cut short by a kill
-            break
-    path.write_text("".join(kept))
+    """Drops the rows after a step, and a last one that a kill cut short."""
+    rows = takewhile(lambda row: row is not None and "step" in row, jsonl.read_log(path))
+    if path.exists():
+        jsonl.write(path, [row for row in rows if row is not None and row["step"] <= step])
 
 
 def _board(folder: Path, step: int) -> Any:

@@ -15,8 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from eve_cli.cli.app import run
-from eve_cli.methods.option_fields import options_class
-from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
 from tests.clips import make_clip, read_clip
 
@@ -55,7 +54,7 @@ def test_json_is_one_object_and_rerun_repeats_it(desk: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_on_a_real_model(method: str, desk: Path) -> None:
     words = ["edit", "clip.mkv", "night", "-q", "-o", "out.mp4", "--method", method, "--steps", "2", "--task", "global"]
-    if issubclass(options_class(method), Captioned):
+    if issubclass(METHODS[method].options, CaptionedOptions):
         words += ["--source-caption", "a car", "--caption", "a car at night"]
     assert run(words) == 0
     assert read_clip(desk / "out.mp4").shape == read_clip(desk / "clip.mkv").shape

@@ -65,9 +65,9 @@ def test_a_subject_is_learned_from_pictures_once(model: str, here: Path, capsys:
     (here / "0.txt").write_text("a <toy> in the snow")
     words = ("--model", model, "--steps", "1", "--tune-steps", "2", "--tune-lr", "0.1", "--codec", "ffv1")
     assert run("subject", "0.png", "1.png", "2.png", "a <toy> and a red car", *words, "-o", "with.mkv") == 0
-    assert "learn" in capsys.readouterr().err
+    assert "finetune" in capsys.readouterr().err
     assert run("subject", "0.png", "1.png", "2.png", "a <toy>", *words, "-o", "again.mkv") == 0
-    assert "learn" not in capsys.readouterr().err
+    assert "finetune" not in capsys.readouterr().err
     assert run("generate", "a <toy> and a red car", *words[:4], "--codec", "ffv1", "-o", "without.mkv") == 0
     assert not np.array_equal(read_clip(Path("with.mkv")), read_clip(Path("without.mkv")))
     assert len(list((here / "cache" / "learned").iterdir())) == 1

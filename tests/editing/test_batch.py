@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from eve_cli.editing import batch, manifest, pipeline
-from eve_cli.editing.batch import Models
-from eve_cli.editing.request import EditRequest
+from eve_cli.editing import batch, batch_rows, pipeline
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
+from eve_cli.models.spec import ModelSpec
 from tests.clips import make_clip
 from tests.fakes import FakeEditor, fake_load
 
@@ -22,13 +21,13 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rows(desk: Path, *lines: dict[str, Any], **shared: Any) -> list[manifest.Row]:
+def rows(desk: Path, *lines: dict[str, Any], **shared: Any) -> list[batch_rows.Row]:
     path = desk / "m.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
-    return manifest.read(path, None, {"codec": "h264"} | shared, desk / "out")
+    return batch_rows.read(path, None, {"codec": "h264"} | shared, desk / "out")
 
 
-def run(desk: Path, found: list[manifest.Row], **options: Any) -> list[dict[str, Any]]:
+def run(desk: Path, found: list[batch_rows.Row], **options: Any) -> list[dict[str, Any]]:
     return list(batch.run(found, desk / "out" / "results.jsonl", **({"load": fake_load(noisy=0.1)} | options)))
 
 
@@ -73,8 +72,8 @@ def test_an_interrupted_row_is_gone_on_with(desk: Path, monkeypatch: pytest.Monk
             run(desk, asked)
     editor = FakeEditor(noisy=0.1)
 
-    def load(request: EditRequest) -> Any:
-        model = fake_load()(request)
+    def load(spec: ModelSpec) -> Any:
+        model = fake_load()(spec)
         return type(model)(editor, model.name, model.hashes)  # pyright: ignore
 
     assert [line["status"] for line in run(desk, asked, load=load)] == ["done", "done"]
@@ -85,15 +84,15 @@ def test_an_interrupted_row_is_gone_on_with(desk: Path, monkeypatch: pytest.Monk
 def test_one_model_is_loaded_once_and_a_missing_one_is_missed_once() -> None:
     loads: list[str] = []
 
-    def load(request: EditRequest) -> Any:
-        loads.append(request.model)
-        if request.model == "gone":
+    def load(spec: ModelSpec) -> Any:
+        loads.append(spec.name)
+        if spec.name == "gone":
             raise ModelError("gone")
-        return fake_load()(request)
+        return fake_load()(spec)
 
-    models = Models(load)
+    models = batch.ModelCache(load)
     for name in ("mini", "mini", "gone", "gone", "mini"):
-        asked = EditRequest(input="x", instruction="y", model=name)
+        asked = ModelSpec(name)
         if name == "gone":
             with pytest.raises(ModelError):
                 models(asked)
@@ -104,10 +103,10 @@ def test_one_model_is_loaded_once_and_a_missing_one_is_missed_once() -> None:
 
 def test_a_table_as_people_save_it(desk: Path) -> None:
     (desk / "m.csv").write_bytes(
-        "\ufeffInput;Instruction;Text-CFG;steps;side-by-side;id\r\n"
+        "\ufeffInput;Instruction;Guidance-Scale;steps;side-by-side;id\r\n"
         "one.mkv;mach es dunkel, bitte;2.5;;yes;x1\r\n;;;;;\r\ntwo.mkv;;;many;;\r\none.mkv;a;2;3;no;e;f\r\n".encode()
     )
-    found = manifest.read(desk / "m.csv", "snowy", {"steps": 9}, desk / "out")
+    found = batch_rows.read(desk / "m.csv", "snowy", {"steps": 9}, desk / "out")
     first = found[0].request
     assert first is not None and first.instruction == "mach es dunkel, bitte" and found[0].id == "x1"
     assert (
@@ -120,12 +119,12 @@ def test_a_table_as_people_save_it(desk: Path) -> None:
 
 def test_a_folder_gets_one_instruction(desk: Path) -> None:
     (desk / "notes.txt").write_text("no video")
-    found = manifest.read(desk, "darker", {}, desk / "out")
+    found = batch_rows.read(desk, "darker", {}, desk / "out")
     assert [Path(row.id).name for row in found] == ["one.mkv", "two.mkv"]
     assert {row.request.instruction for row in found if row.request} == {"darker"}
     with pytest.raises(InputError, match="no video and no picture"):
-        manifest.read(desk / "out", "darker", {}, desk / "out")
-    assert "no instruction" in str(manifest.read(desk, None, {}, desk / "out")[0].error)
+        batch_rows.read(desk / "out", "darker", {}, desk / "out")
+    assert "no instruction" in str(batch_rows.read(desk, None, {}, desk / "out")[0].error)
 
 
 @pytest.mark.parametrize("name", ["../a.mp4", "/a.mp4", "b/a.mp4", "-a.mp4", ".a.mp4", ".."])
@@ -166,7 +165,7 @@ def test_a_manifest_that_is_none(
     if content is not None:
         (tmp_path / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(kind, match=text):
-        manifest.read(tmp_path / name, "x", {}, tmp_path)
+        batch_rows.read(tmp_path / name, "x", {}, tmp_path)
 
 
 def test_settings_of_the_batch_are_not_those_of_a_row(desk: Path) -> None:

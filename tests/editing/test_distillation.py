@@ -17,9 +17,7 @@ from eve_cli.methods import score_distillation
 from eve_cli.methods.assd import ASSD
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.dds import DDS
-from eve_cli.methods.options.assd import ASSDOptions
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.dds import DDSOptions
+from eve_cli.methods.options import ASSDOptions, DDSOptions, MethodOptions
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.clips import make_clip
@@ -141,7 +139,9 @@ def test_an_edit_attends_to_its_own_source_s_frames(pairs: int) -> None:
 
 def test_captions_are_given_or_told_or_asked_for() -> None:
     def captions(**values: str) -> tuple[str, str]:
-        request = EditRequest(**({"input": "a.mp4", "instruction": "make the car blue", "method": "dds"} | values))  # type: ignore[arg-type]
+        request = EditRequest.of(
+            {"input": "a.mp4", "instruction": "make the car blue", "method": "dds"} | values, "test"
+        )
         assert isinstance(request.options, DDSOptions)
         return request.options.captions(request.instruction, request.caption)
 
@@ -158,10 +158,10 @@ def test_captions_are_given_or_told_or_asked_for() -> None:
 def test_the_told_caption_is_in_the_record(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mkv", 2)
     values = {"method": "dds", "source_caption": "a car in a city", "steps": 2, "seed": 1, "output": tmp_path / "o.mkv"}
-    request = EditRequest(input=str(source), instruction="let it snow", **values)  # type: ignore[arg-type]
+    request = EditRequest.of({"input": str(source), "instruction": "let it snow", **values}, "test")
     made = pipeline.edit(request, load=fake_load()).plan
-    assert made["record"]["settings"]["caption"] == "a car in a city in the snow"
-    assert describe.plan(made).endswith('of "a car in a city in the snow"')
+    assert made.provenance.settings["caption"] == "a car in a city in the snow"
+    assert describe.plan(made).endswith('caption "a car in a city in the snow"')
 
 
 def test_the_rate_follows_the_number_of_updates_unless_given() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,12 +10,12 @@ from torch import Tensor
 
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
-from eve_cli.estimate.report import outlook
+from eve_cli.estimate.report import plan_report
 from eve_cli.methods import finetune
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.dreamix import Dreamix, coarsened, filled_in, last
-from eve_cli.methods.finetune import Tuning, learn, tune
-from eve_cli.methods.options.dreamix import PRESETS, DreamixOptions
+from eve_cli.methods.finetune import Tuning, finetuned, tune
+from eve_cli.methods.options import PRESETS, DreamixOptions
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.finetuned import TunedEditor
@@ -106,17 +107,17 @@ def test_what_was_learned_is_read_again_unless_clip_model_or_settings_differ(
 ) -> None:
     settings, x, t = Tuning(1, 0.35, lr=0.1, rank=2), frames()[None], torch.tensor([500])
     words = editor.embed(["a red car"])
-    first = learn(editor, frames(), settings).clean_video(x, t, words, None)
+    first = finetuned(editor, frames(), settings).clean_video(x, t, words, None)
     made: list[int] = []
     monkeypatch.setattr(finetune, "tune", lambda model, *rest: made.append(1) or model)
-    assert torch.equal(learn(editor, frames(), settings).clean_video(x, t, words, None), first) and not made
-    learn(editor, frames(seed=1), settings)
-    learn(editor, frames(), replace(settings, alpha=1.0))
-    learn(Editor(tiny_parts(seed=3)), frames(), settings)
+    assert torch.equal(finetuned(editor, frames(), settings).clean_video(x, t, words, None), first) and not made
+    finetuned(editor, frames(seed=1), settings)
+    finetuned(editor, frames(), replace(settings, alpha=1.0))
+    finetuned(Editor(tiny_parts(seed=3)), frames(), settings)
     assert len(made) == 3
     for file in (kept_here / "learned").iterdir():
         file.write_bytes(b"not a file of tensors")
-    learn(editor, frames(), settings)
+    finetuned(editor, frames(), settings)
     assert len(made) == 4
 
 
@@ -124,9 +125,9 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     editor: Editor, kept_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept_here.write_text("a file where the folder should be")
-    assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
+    assert isinstance(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
     monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("learned again for the next window"))
-    assert isinstance(learn(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
+    assert isinstance(finetuned(editor, frames(), Tuning(1, 0.0, rank=2)), TunedEditor)
 
 
 def test_strength_says_how_much_of_the_source_is_left(editor: Editor) -> None:
@@ -173,21 +174,25 @@ def test_coarse_frames_lose_detail_alone() -> None:
     assert coarse.std() < 0.7 * latents.std() and coarsened(editor, latents, 1) is latents  # type: ignore[arg-type]
 
 
+def edit_request(**values: Any) -> EditRequest:
+    return EditRequest.of({"input": "a.mp4", "instruction": "x"} | values, "test")
+
+
 def test_presets_are_the_paper_s_and_what_is_given_wins() -> None:
     assert DreamixOptions(preset="style").combination.tune_steps == 0 and PRESETS["motion"].alpha == 0.35
     own = DreamixOptions(preset="style", tune_steps=50, strength=0.9)
     assert own.combination == (0.9, 0.35, 50)
-    request = EditRequest(input="a.mp4", instruction="x", method="dreamix", preset="video", every=2)  # type: ignore[call-arg]
-    kept = request.options.settled(request)
-    assert (kept["strength"], kept["alpha"], kept["tune_steps"]) == PRESETS["video"]
-    assert request.options.usual(BundleSettings(frames=8))["window"] == 16
+    request = edit_request(method="dreamix", preset="video", every=2)
+    resolved = request.options.resolved(request.model)
+    assert (resolved.strength, resolved.alpha, resolved.tune_steps) == PRESETS["video"]
+    assert request.options.defaults(BundleSettings(frames=8))["window"] == 16
     for model, preset in (("mini", "object"), ("sd15", "motion")):
-        request = EditRequest(input="a.mp4", instruction="x", method="dreamix", model=model)
-        kept = request.options.settled(request)
-        assert (kept["strength"], kept["alpha"], kept["tune_steps"]) == PRESETS[kept["preset"]]
-        assert kept["preset"] == preset
+        request = edit_request(method="dreamix", model=model)
+        resolved = request.options.resolved(request.model)
+        assert (resolved.strength, resolved.alpha, resolved.tune_steps) == PRESETS[resolved.preset]
+        assert resolved.preset == preset
     with pytest.raises(UsageError, match="--every 4 leaves one frame"):
-        EditRequest(input="a.mp4", instruction="x", method="dreamix", every=4, window=3)  # type: ignore[call-arg]
+        edit_request(method="dreamix", every=4, window=3)
 
 
 def test_the_layers_of_the_two_trees_are_the_same(editor: Editor) -> None:
@@ -200,9 +205,9 @@ def test_what_learning_costs_is_foretold_and_not_paid(tmp_path: Path, monkeypatc
     def calls(**options: float) -> int:
         source = tmp_path / "clip.mkv"
         values = {"input": str(source), "instruction": "a car", "method": "dreamix", "output": tmp_path / "o.mkv"}
-        request = EditRequest(**values, steps=2, **options)  # type: ignore[arg-type]
-        told = outlook(request, load=lambda asked: LoadedModel(Editor(tiny_parts()), "tiny", {"weights": "0" * 64}))
-        return told.forecast.total.calls
+        request = EditRequest.of({**values, "steps": 2, **options}, "test")
+        told = plan_report(request, load=lambda asked: LoadedModel(Editor(tiny_parts()), "tiny", {"weights": "0" * 64}))
+        return told.estimate.total.calls
 
     make_clip(tmp_path / "clip.mkv", 2)
     monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("a plan teaches nothing"))

@@ -64,7 +64,7 @@ def test_small_errors_give_the_source_and_a_real_change_stays(clip: Path, tmp_pa
 
 def test_the_model_says_whether_and_the_run_keeps_it(clip: Path, tmp_path: Path) -> None:
     result = edit(clip, tmp_path / "auto.mkv")
-    assert result.plan["record"]["settings"]["preserve"] == "off"
+    assert result.plan.provenance.settings["preserve"] == "off"
     with pytest.raises(UsageError, match="--preserve on goes with"):
         request(clip, tmp_path / "no.mkv", method="sdedit", preserve="on")
     keeped = pipeline.edit(request(clip, tmp_path / "on.mp4", preserve="on"), load=fake_load(noisy=0.05))

@@ -10,9 +10,7 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.fairy import Fairy, anchored
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.fairy import FairyOptions
-from eve_cli.methods.options.per_frame import PerFrameOptions
+from eve_cli.methods.options import FairyOptions, MethodOptions, PerFrameOptions
 from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor

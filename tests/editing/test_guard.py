@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.editing import pipeline
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.request import EditRequest
-from eve_cli.editing.run_dir import RunFolder
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.errors import EveError, OutOfMemory, is_out_of_memory
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
@@ -47,11 +47,11 @@ def parts() -> Parts:
     return made
 
 
-class Told(Watcher):
+class Told(EditCallbacks):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def note(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         self.notes.append(text)
 
 
@@ -66,14 +66,14 @@ def plain(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Plain:
     found, folder = {}, tmp_path_factory.mktemp("plain")
     for dtype in (torch.float32, torch.bfloat16):
         result = pipeline.edit(request(clip, folder / f"{dtype}.mkv"), load=load(dtype=dtype))
-        assert json.loads(result.run.read_text())["events"] == []
+        assert json.loads(result.record.read_text())["events"] == []
         found[dtype] = read_clip(result.output).astype(int)
     return found
 
 
 def request(clip: Path, output: Path, **values: Any) -> EditRequest:
-    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "vae": "ffv1"}
-    return EditRequest(**(settings | values))
+    settings = {"input": str(clip), "instruction": "night", "output": output, "seed": 3, "steps": 1, "codec": "ffv1"}
+    return EditRequest.of(settings | values, "test")
 
 
 def load(fault: Fault = lambda editor: None, dtype: torch.dtype = torch.float32) -> pipeline.Load:
@@ -157,15 +157,15 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
     stage: str, error: str, clip: Path, plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
-    commit = RunFolder.save_window
-    monkeypatch.setattr(RunFolder, "save_window", lambda self, i, *rest: (saved.append(i), commit(self, i, *rest)))
+    commit = RunDir.save_window
+    monkeypatch.setattr(RunDir, "save_window", lambda self, i, *rest: (saved.append(i), commit(self, i, *rest)))
     told = Told()
     late = range(1, 2) if stage == "decode" else range(0, 1) if stage == "encode" else range(1, 2)
     asked = request(clip, tmp_path / "out.mkv")
     result = pipeline.edit(asked, told, load=load(failing(PLACES[stage], ERRORS[error], late)))
     fallback = rung_for(stage)
-    assert saved == list(range(len(result.plan["windows"])))
-    assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == [fallback.name]
+    assert saved == list(range(len(result.plan.windows)))
+    assert [event["then"] for event in json.loads(result.record.read_text())["events"]] == [fallback.name]
     assert len(told.notes) == 1 and fallback.name in told.notes[0] and "done again" in told.notes[0]
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.float32]).mean() < 0.5
 
@@ -174,7 +174,7 @@ def test_at_the_end_of_the_ladder_finished_windows_stay(clip: Path, tmp_path: Pa
     broken = load(failing("clean_student", ERRORS["torch"], range(1, 999)))
     with pytest.raises(OutOfMemory, match=r"Memory ran out at window 2 with .*branches-in-turn already"):
         pipeline.edit(request(clip, tmp_path / "out.mkv"), load=broken)
-    folder = RunFolder.open(tmp_path / "out.eve-run")
+    folder = RunDir.open(tmp_path / "out.eve-run")
     assert folder.has_window(0) and not folder.has_window(1)
     assert pipeline.resume(folder.path, load=load()).output.exists()
 
@@ -192,7 +192,7 @@ def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) ->
     result = pipeline.resume(tmp_path / "o.eve-run", load=keep)
     vae: Any = editors[0].parts.vae
     assert vae.use_slicing and vae.use_tiling
-    assert [event["then"] for event in json.loads(result.run.read_text())["events"]] == ["vae-slices", "vae-tiles"]
+    assert [event["then"] for event in json.loads(result.record.read_text())["events"]] == ["vae-slices", "vae-tiles"]
 
 
 def test_on_oom_fail_stops_at_once(clip: Path, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_numbers_that_blow_up_are_made_again_in_fp32(stage: str, clip: Path, pla
     told, late = Told(), range(0, 1) if stage == "encode" else range(1, 2)
     fault = blowing_up(PLACES[stage], late, (torch.bfloat16,))
     result = pipeline.edit(request(clip, tmp_path / "out.mkv"), told, load=load(fault, torch.bfloat16))
-    events = json.loads(result.run.read_text())["events"]
+    events = json.loads(result.record.read_text())["events"]
     assert [(event["stage"], event["then"]) for event in events] == [(stage, "fp32")]
     assert len(told.notes) == 1 and "done again in fp32" in told.notes[0]
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.bfloat16]).mean() < 5

@@ -11,8 +11,7 @@ from eve_cli.errors import UsageError
 from eve_cli.methods.base import Guidance
 from eve_cli.methods.feature_injection import of_source, residual
 from eve_cli.methods.inversion import Inversion
-from eve_cli.methods.options.injecting import InjectingOptions
-from eve_cli.methods.options.inverting import InvertingOptions
+from eve_cli.methods.options import InversionOptions, PnPOptions
 from eve_cli.methods.pnp import PnP
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
@@ -27,7 +26,7 @@ def editor() -> Editor:
     return Editor(awake(tiny_parts()))
 
 
-def asked(options: InvertingOptions, caption: str = CAR, scale: float = 1.0) -> Guidance:
+def asked(options: InversionOptions, caption: str = CAR, scale: float = 1.0) -> Guidance:
     return Guidance("", caption, None, steps=8, guidance_scale=scale, image_guidance_scale=1.0, seed=1, options=options)
 
 
@@ -40,7 +39,7 @@ def distance(one: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("method", [Inversion(), PnP()])
 def test_the_source_s_own_caption_returns_the_source(method: Inversion | PnP, frames: int, editor: Editor) -> None:
     source = tiny_clip(frames)
-    kind = InjectingOptions if isinstance(method, PnP) else InvertingOptions
+    kind = PnPOptions if isinstance(method, PnP) else InversionOptions
     same, rough = (method.edit(editor, source, asked(kind(CAR, corrections=corrections))) for corrections in (20, 0))
     assert distance(same, source.source) < 0.02 < distance(rough, source.source)
     other = method.edit(editor, source, asked(kind(CAR, corrections=20), "the night", 4.0))
@@ -50,7 +49,7 @@ def test_the_source_s_own_caption_returns_the_source(method: Inversion | PnP, fr
 @torch.no_grad()
 def test_what_is_shared_makes_a_difference_and_for_as_long_as_it_is_said(editor: Editor) -> None:
     def made(attended: float, features: float) -> Tensor:
-        options = InjectingOptions(CAR, share_attention=attended, share_features=features)
+        options = PnPOptions(CAR, share_attention=attended, share_features=features)
         return PnP().edit(editor, tiny_clip(), asked(options, "the night", 4.0))
 
     variants = [made(0, 0), made(0.5, 0), made(0, 0.8), made(0.5, 0.8), made(1, 1)]
@@ -69,11 +68,11 @@ def test_features_are_those_of_the_residual_block_in_front_of_the_layers(editor:
 def test_captions_are_told_where_they_can_be_and_one_step_is_refused() -> None:
     def request(**values: object) -> EditRequest:
         given = {"input": "a.mp4", "instruction": "make the car blue", "method": "pnp"} | values
-        return EditRequest(**given)  # type: ignore[arg-type]
+        return EditRequest.of(given, "test")
 
     def captions(**values: object) -> tuple[str, str]:
         found = request(**values)
-        assert isinstance(found.options, InvertingOptions)
+        assert isinstance(found.options, InversionOptions)
         return found.options.captions(found.instruction, found.caption)
 
     assert captions() == ("", "make the car blue")

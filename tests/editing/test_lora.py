@@ -41,7 +41,7 @@ def test_it_acts_and_its_token_is_known(method: str, desk: Path, capsys: pytest.
     assert '"toy"' in capsys.readouterr().err
     assert run([*words, "-o", "with_lora.mp4", "--lora", "toy"]) == 0
     said = capsys.readouterr().err
-    assert "never learned" not in said and "lora <toy>" in said
+    assert "vocabulary" not in said and "lora <toy>" in said
     assert Path("plain.mp4").read_bytes() != Path("with_lora.mp4").read_bytes()
 
 

@@ -9,28 +9,24 @@ import pytest
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import UsageError
 from eve_cli.methods.base import Guidance
-from eve_cli.methods.option_fields import options_class, owners
-from eve_cli.methods.options.per_frame import PerFrameOptions
-from eve_cli.methods.options.sdedit import SDEditOptions
-from eve_cli.methods.options.table import OPTIONS
-from eve_cli.methods.registry import METHODS, NEEDS
-from eve_cli.settings import field_types, from_mapping
+from eve_cli.methods.options import PerFrameOptions, SDEditOptions
+from eve_cli.methods.registry import METHODS, option_methods
+from eve_cli.settings import field_types
 
 
 def request(**values: object) -> EditRequest:
-    return EditRequest(**({"input": "clip.mp4", "instruction": "darker"} | values))  # type: ignore[arg-type]
+    return EditRequest.of({"input": "clip.mp4", "instruction": "darker"} | values, "test")
 
 
-@pytest.mark.parametrize("method", OPTIONS)
+@pytest.mark.parametrize("method", METHODS)
 def test_options_belong_to_a_method_and_work_by_themselves(method: str) -> None:
-    assert method in METHODS
-    assert all(item.metadata["help"].endswith(".") for item in fields(options_class(method)))
-    options_class(method)()
+    assert all(item.metadata["help"].endswith(".") for item in fields(METHODS[method].options))
+    METHODS[method].options()
 
 
-@pytest.mark.parametrize("name", owners())
+@pytest.mark.parametrize("name", option_methods())
 def test_methods_that_share_an_option_mean_the_same_type(name: str) -> None:
-    kinds = [field_types(options_class(method))[name] for method in owners()[name]]
+    kinds = [field_types(METHODS[method].options)[name] for method in option_methods()[name]]
     assert len({frozenset(get_args(kind) or [kind]) - {type(None)} for kind in kinds}) == 1
 
 
@@ -56,13 +52,13 @@ def test_what_a_method_would_ignore_is_refused(values: dict[str, object]) -> Non
 
 
 def test_every_need_is_of_a_method() -> None:
-    assert set(NEEDS) < set(METHODS) and {part for needs in NEEDS.values() for part in needs} == {"edit", "video"}
+    assert {part for row in METHODS.values() for part in row.needs} == {"edit", "video"}
 
 
 def test_a_record_keeps_the_options_of_its_method_alone() -> None:
-    kept = request(method="sdedit", strength=0.5).as_kept()
+    kept = request(method="sdedit", strength=0.5).recorded()
     assert kept["strength"] == 0.5 and "shared_noise" not in kept
-    assert from_mapping(EditRequest, kept | {"input": "clip.mp4"}, "run.json").options == SDEditOptions(0.5)
+    assert EditRequest.of(kept | {"input": "clip.mp4"}, "run.json").options == SDEditOptions(0.5)
 
 
 def test_the_plan_says_the_defaults_too(tmp_path: Path) -> None:
@@ -72,4 +68,4 @@ def test_the_plan_says_the_defaults_too(tmp_path: Path) -> None:
 
     clip = make_clip(tmp_path / "clip.mkv", 2)
     made = request(input=str(clip), output=tmp_path / "out.mkv", seed=1, method="sdedit")
-    assert pipeline.edit(made, load=fake_load()).plan["record"]["settings"]["strength"] == 0.75
+    assert pipeline.edit(made, load=fake_load()).plan.provenance.settings["strength"] == 0.75

@@ -10,15 +10,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eve_cli.diffusion.windows import Window
 from eve_cli.editing import pipeline
-from eve_cli.editing.progress import Watcher
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.request import EditRequest
 from eve_cli.estimate import estimator, history
 from eve_cli.estimate.cost_model import CostModel
-from eve_cli.estimate.estimator import forecast_of, remember
+from eve_cli.estimate.estimator import estimate_edit, remember
 from eve_cli.estimate.history import History, Run, rate_of
-from eve_cli.estimate.report import outlook
+from eve_cli.estimate.report import plan_report
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
 from eve_cli.runtime import machine
@@ -54,20 +53,29 @@ def model() -> LoadedModel:
 
 def request(clip: Path, folder: Path, **values: Any) -> EditRequest:
     settings = {"input": str(clip), "instruction": "night", "output": folder / "out.mp4", "seed": 1, "preserve": "on"}
-    return EditRequest(**(settings | values))
+    return EditRequest.of(settings | values, "test")
 
 
-class Foreseeing(Watcher):
-    foresees = True
-    started = 0.0
+def edit_and_remember(request: EditRequest, model: LoadedModel) -> pipeline.EditResult:
+    """An edit as the command line runs it: with an estimate before and a row of the history after."""
+    plans: list[tuple[Any, ...]] = []
+
+    class Planned(EditCallbacks):
+        def on_plan(self, *event: Any) -> None:
+            plans.append(event)
+
+    result = pipeline.edit(request, Planned(), load=lambda r: model)
+    plan, _, info, _ = plans[0]
+    remember(estimate_edit(plan, model, info), result, model)
+    return result
 
 
 def test_the_plan_is_that_of_the_edit_and_touches_nothing(clip: Path, places: Path, model: LoadedModel) -> None:
-    found = outlook(request(clip, places), load=lambda r: model)
+    found = plan_report(request(clip, places), load=lambda r: model)
     assert not list(places.iterdir())
     done = pipeline.edit(request(clip, places), load=lambda r: model)
-    assert found.plan["windows"] == done.plan["windows"] and found.plan["record"] == done.plan["record"]
-    assert found.output == done.output and found.fits and 0 < found.forecast.low < found.forecast.seconds
+    assert found.plan.windows == done.plan.windows and found.plan.record() == done.plan.record()
+    assert found.plan.edit.output == done.output and found.fits and 0 < found.estimate.low < found.estimate.seconds
 
 
 @pytest.mark.parametrize(
@@ -77,9 +85,9 @@ def test_the_plan_is_that_of_the_edit_and_touches_nothing(clip: Path, places: Pa
 def test_calls_and_operations_are_counted_as_they_happen(
     values: dict[str, Any], clip: Path, places: Path, model: LoadedModel
 ) -> None:
-    plan = outlook(request(clip, places, steps=2, **values), load=lambda r: model).plan
+    plan = plan_report(request(clip, places, steps=2, **values), load=lambda r: model).plan
     cost_model = CostModel(model, plan)
-    window = Window(**plan["windows"][0])
+    window = plan.windows[0]
     foretold = cost_model.window(window)
     calls = 0
 
@@ -112,11 +120,11 @@ def test_the_bytes_that_live_at_once_are_counted(model: LoadedModel) -> None:
 
 
 def test_less_memory_is_foretold_with_every_rung(clip: Path, places: Path, model: LoadedModel) -> None:
-    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
-    needed = [found.forecast.needs]
+    found = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model)
+    needed = [found.estimate.needs]
     fallbacks = [fallback for fallback in FALLBACKS if not fallback.gpu]
     for number in range(1, len(fallbacks) + 1):
-        needed.append(forecast_of(found.plan, model, found.info, fallbacks=fallbacks[:number]).needs)
+        needed.append(estimate_edit(found.plan, model, found.info, fallbacks=fallbacks[:number]).needs)
     assert needed[-1] < needed[0] and all(b <= a + 2**20 for a, b in pairwise(needed))
 
 
@@ -124,39 +132,41 @@ def test_what_does_not_fit_is_said_with_what_would(
     clip: Path, places: Path, model: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimator, "SCRATCH", 1000)
-    need = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model).forecast
+    need = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model).estimate
     monkeypatch.setattr(machine, "free", lambda device: round((need.needs - machine.held(device)) * 0.8))
-    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
-    assert not found.forecast.fits and found.fits and found.fallbacks[0] == FALLBACKS[0].name
+    found = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model)
+    assert not found.estimate.fits and found.fits and found.fallbacks[0] == FALLBACKS[0].name
     monkeypatch.setattr(machine, "free", lambda device: 1)
-    found = outlook(request(clip, places, guidance_scale=3.0), load=lambda r: model)
+    found = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model)
     assert not found.fits and len(found.fallbacks) == len([fallback for fallback in FALLBACKS if not fallback.gpu])
 
 
 def test_past_edits_say_how_long(clip: Path, places: Path, model: LoadedModel) -> None:
-    first = outlook(request(clip, places), load=lambda r: model)
-    assert first.forecast.basis == "a short trial"
-    watcher = Foreseeing()
-    done = pipeline.edit(request(clip, places, output=places / "a.mp4"), watcher, load=lambda r: model)
+    first = plan_report(request(clip, places), load=lambda r: model)
+    assert first.estimate.basis == "a short trial"
+    done = edit_and_remember(request(clip, places, output=places / "a.mp4"), model)
     runs = History().runs()
     assert len(runs) == 1 and {"window", "encode", "decode", "effect", "write", "scan"} <= runs[0].stages.keys()
     text = (places / "state" / history.FILE).read_text()
     assert "night" not in text and str(places) not in text
-    found = outlook(request(clip, places), load=lambda r: model).forecast
-    assert found.basis == "1 past run here" and found.seconds == pytest.approx(done.spent.seconds, rel=0.01)
-    double = outlook(request(clip, places, steps=6), load=lambda r: model).forecast
+    found = plan_report(request(clip, places), load=lambda r: model).estimate
+    assert found.basis == "1 past run here" and found.seconds == pytest.approx(
+        done.timings.total + found.stages["start"] + found.stages["load"], rel=0.01
+    )
+    double = plan_report(request(clip, places, steps=6), load=lambda r: model).estimate
     assert double.stages["window"] == pytest.approx(2 * found.stages["window"], rel=0.02)
     assert double.stages["write"] == found.stages["write"]
 
 
 def test_an_edit_that_was_not_whole_is_no_past_edit(clip: Path, places: Path, model: LoadedModel) -> None:
-    done = pipeline.edit(request(clip, places), Foreseeing(), load=lambda r: model)
-    assert done.spent.windows == len(done.plan["windows"])
-    done.spent.windows -= 1
-    remember(done, model)
-    done.spent.windows += 1
-    done.spent.fallbacks.append("vae-tiles")
-    remember(done, model)
+    done = edit_and_remember(request(clip, places), model)
+    estimate = plan_report(request(clip, places, output=places / "b.mp4"), load=lambda r: model).estimate
+    assert done.timings.windows == len(done.plan.windows)
+    done.timings.windows -= 1
+    remember(estimate, done, model)
+    done.timings.windows += 1
+    done.timings.fallbacks.append("vae-tiles")
+    remember(estimate, done, model)
     assert len(History().runs()) == 1
 
 
@@ -195,7 +205,7 @@ def test_costs_are_counted_once(clip: Path, places: Path, model: LoadedModel, mo
     from eve_cli.estimate import cost_model
 
     monkeypatch.setenv("EVE_CACHE", str(places / "cache"))
-    outlook(request(clip, places), load=lambda r: model)
+    plan_report(request(clip, places), load=lambda r: model)
     monkeypatch.setattr(cost_model, "count", lambda *_: pytest.fail("counted again"))
-    outlook(request(clip, places, seed=2), load=lambda r: model)
+    plan_report(request(clip, places, seed=2), load=lambda r: model)
     assert json.loads((places / "cache" / cost_model.FILE).read_text())

@@ -9,12 +9,15 @@ import pytest
 
 from eve_cli.diffusion.windows import Window, plan_spans, plan_windows
 from eve_cli.editing import pipeline, preview, preview_cache
+from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.preview import Piece, choose, combined
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError
 from eve_cli.media.compose import contact_sheet
+from eve_cli.models.spec import ModelSpec
 from tests.clips import make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
+from tests.plans import make_plan
 
 FAKE = {"noisy": 0.1}
 
@@ -26,16 +29,16 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def request(clip: Path, **values: Any) -> EditRequest:
-    return EditRequest(**({"input": str(clip), "instruction": "darker", "seed": 3, "codec": "ffv1"} | values))
+    return EditRequest.of({"input": str(clip), "instruction": "darker", "seed": 3, "codec": "ffv1"} | values, "test")
 
 
-def edit(clip: Path, name: str, editor: FakeEditor | None = None, **values: Any) -> pipeline.Result:
+def edit(clip: Path, name: str, editor: FakeEditor | None = None, **values: Any) -> pipeline.EditResult:
     asked = request(clip, output=clip.with_name(name), **values)
-    return pipeline.edit(asked, load=lambda r: fake_load(**FAKE)(r) if editor is None else loaded(editor, r))
+    return pipeline.edit(asked, load=lambda spec: fake_load(**FAKE)(spec) if editor is None else loaded(editor, spec))
 
 
-def loaded(editor: FakeEditor, asked: EditRequest) -> Any:
-    model = fake_load()(asked)
+def loaded(editor: FakeEditor, spec: ModelSpec) -> Any:
+    model = fake_load()(spec)
     return type(model)(editor, model.name, model.hashes)  # pyright: ignore
 
 
@@ -117,11 +120,9 @@ def test_strengths_are_around_what_is_asked(clip: Path) -> None:
     assert [cell.values["strength"] for cell in made.cells] == [0.5, 0.75, 0.95]
 
 
-def planned(shots: list[range], long: str = "sequential", window: int = 8, method: str = "eve") -> dict[str, Any]:
+def planned(shots: list[range], long: str = "sequential", window: int = 8, method: str = "eve") -> EditPlan:
     spans = plan_windows(shots, window, 2) if long == "sequential" else plan_spans(shots, 64, window // 2)
-    request = {"window": window, "long": long, "method": method, "keyframes": window}
-    record = {"shots": [[shot.start, shot.stop] for shot in shots]}
-    return {"request": request, "record": record, "windows": [vars(window) for window in spans]}
+    return make_plan(shots, spans, window=window, long=long, method=method, keyframes=window)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def planned(shots: list[range], long: str = "sequential", window: int = 8, metho
     ],
     ids=["short", "one shot", "two shots", "many shots", "joint", "together long", "per frame"],
 )
-def test_which_windows_are_shown(plan: dict[str, Any], wanted: list[tuple[int, int, bool]]) -> None:
+def test_which_windows_are_shown(plan: EditPlan, wanted: list[tuple[int, int, bool]]) -> None:
     found = choose(plan, "three")
     assert [(piece.window.start, piece.window.stop, piece.exact) for piece in found] == wanted
     assert all(window.exact for window in choose(plan, "all"))
@@ -159,11 +160,11 @@ def test_the_shelf_is_kept_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setenv("EVE_CACHE", str(tmp_path))
     for number in range(preview_cache.MOST + 3):
-        place = tmp_path / preview_cache.SHELF / str(number)
+        place = tmp_path / preview_cache.FOLDER / str(number)
         place.mkdir(parents=True)
         os.utime(place, (1e9 + number, 1e9 + number))
     preview_cache.tidy()
-    assert sorted(int(each.name) for each in (tmp_path / preview_cache.SHELF).iterdir()) == list(
+    assert sorted(int(each.name) for each in (tmp_path / preview_cache.FOLDER).iterdir()) == list(
         range(3, preview_cache.MOST + 3)
     )
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from eve_cli.editing.request import EditRequest
-from eve_cli.estimate.report import outlook
+from eve_cli.estimate.report import plan_report
 from eve_cli.methods import finetune
-from eve_cli.methods.option_fields import options_class
-from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.editor import Editor
 from eve_cli.models.loading import LoadedModel
@@ -29,18 +28,16 @@ def test_every_method_is_foretold(
 ) -> None:
     monkeypatch.setattr(finetune, "tune", lambda *_: pytest.fail("a plan teaches nothing"))
     source = make_clip(tmp_path / "clip.mkv", 4)
-    words = {"source_caption": "a car", "caption": "a red car"} if issubclass(options_class(method), Captioned) else {}
+    words = (
+        {"source_caption": "a car", "caption": "a red car"}
+        if issubclass(METHODS[method].options, CaptionedOptions)
+        else {}
+    )
 
     def calls(steps: int) -> int:
-        asked = EditRequest(
-            input=str(source),
-            instruction="make it red",
-            output=tmp_path / "out.mkv",
-            method=method,
-            steps=steps,
-            **words,  # type: ignore[arg-type]
-        )
-        return outlook(asked, load=lambda _: model).forecast.costs["window"].calls
+        values = {"input": str(source), "instruction": "make it red", "output": tmp_path / "out.mkv", "steps": steps}
+        request = EditRequest.of(values | words | {"method": method}, "test")
+        return plan_report(request, load=lambda _: model).estimate.costs["window"].calls
 
     few, many = calls(2), calls(6)
     assert few == many == 0 if method == "copy" else 0 < few < many

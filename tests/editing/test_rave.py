@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from eve_cli.methods.base import Guidance
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.per_frame import PerFrameOptions
-from eve_cli.methods.options.rave import RaveOptions
+from eve_cli.methods.options import MethodOptions, PerFrameOptions, RaveOptions
 from eve_cli.methods.per_frame import PerFrame
 from eve_cli.methods.rave import Rave, cut, shuffled, tiled
 from eve_cli.models.editor import Editor

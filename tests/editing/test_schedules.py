@@ -12,9 +12,7 @@ from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.dds import DDS
 from eve_cli.methods.dreamix import Dreamix
 from eve_cli.methods.finetune import Tuning, tune
-from eve_cli.methods.options.base import MethodOptions
-from eve_cli.methods.options.dds import DDSOptions
-from eve_cli.methods.options.dreamix import DreamixOptions
+from eve_cli.methods.options import DDSOptions, DreamixOptions, MethodOptions
 from eve_cli.methods.score_distillation import image_scores
 from eve_cli.models import low_rank
 from eve_cli.models.editor import Editor

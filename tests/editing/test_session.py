@@ -17,13 +17,12 @@ from eve_cli.diffusion.windows import plan_windows
 from eve_cli.editing import pipeline
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
+from eve_cli.editing.resolve import resolve
 from eve_cli.errors import EveError, InputError, ModelError, OutputError
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.option_fields import options_class
-from eve_cli.methods.options.captions import Captioned
+from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.parts import TASKS, BundleSettings
-from eve_cli.registry import load
 from tests.clips import decibels, make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
 
@@ -31,10 +30,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def request(source: Path, output: Path, **values: Any) -> EditRequest:
-    return EditRequest(**({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values))
+    return EditRequest.of({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values, "test")
 
 
-def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> pipeline.Result:
+def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> pipeline.EditResult:
     return pipeline.edit(request(source, output, **values), load=fake_load(**(fake or {})))
 
 
@@ -94,8 +93,8 @@ def test_noise_belongs_to_the_frame_whatever_the_window() -> None:
 
 def asked(method: str) -> Guidance:
     """Guidance that any method can follow."""
-    kind = options_class(method)
-    told: dict[str, Any] = {"source_caption": "bright"} if issubclass(kind, Captioned) else {}
+    kind = METHODS[method].options
+    told: dict[str, Any] = {"source_caption": "bright"} if issubclass(kind, CaptionedOptions) else {}
     told |= {"tune_steps": 0} if "tune_steps" in kind.__dataclass_fields__ else {}  # the fake has nothing to learn with
     options = kind(**told)
     return Guidance(
@@ -106,7 +105,7 @@ def asked(method: str) -> Guidance:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_keeps_shape_and_does_not_depend_on_the_frames_behind(name: str) -> None:
     """A property of all rows of the table; the fake mixes frames nowhere, so a method that did would show."""
-    editor, method = FakeEditor(gain=0.5, noisy=0.2), load(METHODS[name])()
+    editor, method = FakeEditor(gain=0.5, noisy=0.2), METHODS[name].load()()
     guidance = asked(name)
     source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     whole = method.edit(editor, Clip(source, source, range(8), source[:0]), guidance)
@@ -122,7 +121,7 @@ def test_eve_holds_to_what_was_edited_before_and_not_to_its_own_first_frame() ->
 
     source = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     guidance = Guidance("darker", None, "global", steps=4, guidance_scale=1, image_guidance_scale=1, seed=1)
-    alike, apart, method = FakeEditor(gain=0.5, noisy=0.2), Apart(gain=0.5, noisy=0.2), load(METHODS["eve"])()
+    alike, apart, method = FakeEditor(gain=0.5, noisy=0.2), Apart(gain=0.5, noisy=0.2), METHODS["eve"].load()()
     start, later = (Clip(source, source, range(8), source[:count]) for count in (0, 2))
     assert torch.equal(method.edit(apart, start, guidance), method.edit(alike, start, guidance))
     assert not torch.equal(method.edit(alike, later, guidance), method.edit(alike, start, guidance))
@@ -131,10 +130,10 @@ def test_eve_holds_to_what_was_edited_before_and_not_to_its_own_first_frame() ->
 def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "cut.mkv", np.concatenate([pictures(12, seed=1), pictures(11, seed=2)]))
     result = edit(source, tmp_path / "out.mkv", codec="ffv1")
-    assert result.plan["record"]["shots"] == [[0, 12], [12, 23]]
-    assert [w["start"] for w in result.plan["windows"] if not w["overlap"]] == [0, 12]
+    assert result.plan.shots == [[0, 12], [12, 23]]
+    assert [w["start"] for w in result.plan.windows if not w["overlap"]] == [0, 12]
     whole = edit(source, tmp_path / "off.mkv", codec="ffv1", scene_cuts="off")
-    assert whole.plan["record"]["shots"] == [[0, 23]]
+    assert whole.plan.shots == [[0, 23]]
 
 
 def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +143,7 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
         seen.append((part.indices, part.whole()))
         return part.source
 
-    monkeypatch.setattr(load(METHODS["copy"]), "edit", look)
+    monkeypatch.setattr(METHODS["copy"].load(), "edit", look)
     pipeline.edit(request(clip, tmp_path / "out.mkv", method="copy"), load=fake_load(), find_cuts=lambda frames: [10])
     assert [len(shot) for _, shot in seen] == [10, 10, 9, 9]
     second = [shot for indices, shot in seen if indices.start >= 10]
@@ -155,7 +154,7 @@ def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
     editors: list[FakeEditor] = []
 
     def keep(request: EditRequest):
-        model = fake_load()(request)
+        model = fake_load()(request.model_spec)
         editors.append(model.editor)  # type: ignore[arg-type]
         return model
 
@@ -167,9 +166,9 @@ def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
 
 def test_run_json_makes_the_same_bytes_and_is_in_the_video(clip: Path, tmp_path: Path) -> None:
     result = edit(clip, tmp_path / "out.mp4", {"noisy": 0.1}, seed=None)
-    again = pipeline.rerun(result.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.1))
+    again = pipeline.rerun(result.record, tmp_path / "again.mp4", False, load=fake_load(noisy=0.1))
     assert again.output.read_bytes() == result.output.read_bytes()
-    kept = json.loads(result.run.read_text())
+    kept = json.loads(result.record.read_text())
     with av.open(str(result.output)) as container:
         inside = json.loads(container.metadata[METADATA_KEY])
     assert inside["seed"] == kept["seed"] and inside["input"]["sha256"] == kept["input"]["sha256"]
@@ -187,17 +186,17 @@ def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
     result = edit(source, tmp_path / "out.mp4")
 
     def other(request: EditRequest):
-        model = fake_load()(request)
+        model = fake_load()(request.model_spec)
         model.hashes["weights"] = "1"
         return model
 
     with pytest.raises(OutputError, match="exists already"):
-        pipeline.rerun(result.run, None, False, load=fake_load())
+        pipeline.rerun(result.record, None, False, load=fake_load())
     with pytest.raises(ModelError, match="weights changed"):
-        pipeline.rerun(result.run, tmp_path / "b.mp4", False, load=other)
+        pipeline.rerun(result.record, tmp_path / "b.mp4", False, load=other)
     make_clip(source, 4)
     with pytest.raises(InputError, match="not the file that was edited"):
-        pipeline.rerun(result.run, tmp_path / "b.mp4", False, load=fake_load())
+        pipeline.rerun(result.record, tmp_path / "b.mp4", False, load=fake_load())
 
 
 KILLED = """
@@ -207,12 +206,12 @@ from eve_cli.editing import pipeline, run_dir
 from eve_cli.editing.request import EditRequest
 from tests.fakes import fake_load
 
-commit = run_dir.RunFolder.save_window
+commit = run_dir.RunDir.save_window
 def save_window(self, index, *content):
     commit(self, index, *content)
     if index == (1 if sys.argv[3] == "sequential" else 0):
         os.kill(os.getpid(), signal.SIGKILL)
-run_dir.RunFolder.save_window = save_window
+run_dir.RunDir.save_window = save_window
 request = EditRequest(
     input=sys.argv[1], instruction="darker", output=Path(sys.argv[2]), seed=3, long=sys.argv[3], span=16
 )
@@ -223,7 +222,7 @@ pipeline.edit(request, load=fake_load(noisy=0.1))
 @pytest.mark.parametrize("long", ["sequential", "joint"])
 def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path: Path) -> None:
     unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1}, long=long, span=16)
-    assert len(unbroken.plan["windows"]) == (3 if long == "sequential" else 2)
+    assert len(unbroken.plan.windows) == (3 if long == "sequential" else 2)
     target = tmp_path / "killed.mp4"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", KILLED, str(clip), str(target), long], env=environment, check=False)
@@ -247,11 +246,11 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     method: str, asked: Any, found: str, clip: Path, tmp_path: Path
 ) -> None:
     request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
-    model = fake_load()(request)
+    model = fake_load()(request.model_spec)
     model.editor.settings = BundleSettings(pixels=64, frames=8)
-    plan = pipeline.draft(request, model, [range(21)])
-    assert plan["request"]["long"] == found and plan["request"]["keyframes"] == 0
-    assert [each["overlap"] for each in plan["windows"]] == ([0] if found == "joint" else [0, 2, 2, 7])
+    plan = resolve(request, model, [range(21)])
+    assert plan.edit.long == found and plan.edit.keyframes == 0
+    assert [each.overlap for each in plan.windows] == ([0] if found == "joint" else [0, 2, 2, 7])
 
 
 def test_an_error_leaves_nothing_but_finished_windows(

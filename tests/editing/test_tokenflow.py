@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from eve_cli.methods.base import Clip, Guidance
-from eve_cli.methods.options.tokenflow import TokenFlowOptions
+from eve_cli.methods.options import TokenFlowOptions
 from eve_cli.methods.tokenflow import TokenFlow, flow, joint, keyframes, propagated
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor

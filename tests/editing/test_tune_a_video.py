@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from eve_cli.methods.base import Guidance
-from eve_cli.methods.finetune import learn, sparsely
-from eve_cli.methods.options.tune_a_video import TuneAVideoOptions
+from eve_cli.methods.finetune import finetuned, sparsely
+from eve_cli.methods.options import TuneAVideoOptions
 from eve_cli.methods.tune_a_video import TuneAVideo
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
@@ -47,7 +47,7 @@ def test_learning_lowers_the_error_that_it_is_about(
 ) -> None:
     monkeypatch.setenv("EVE_CACHE", str(tmp_path))
     how = TuneAVideo().tuning(asked(CAR, tune_steps=30, tune_lr=3e-3))
-    learned = learn(editor, tiny_clip().source, how, [CAR])
+    learned = finetuned(editor, tiny_clip().source, how, [CAR])
 
     @torch.no_grad()
     def error(each: Editor) -> float:

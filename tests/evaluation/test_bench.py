@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from eve_cli.cli import app
-from eve_cli.editing.request import EditRequest
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.evaluation import bench, scorer, sets
 from eve_cli.evaluation.pairs import Footage
@@ -16,23 +15,24 @@ from eve_cli.evaluation.sets import COPIED
 from eve_cli.evaluation.settings import BenchSettings
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.loading import LoadedModel
+from eve_cli.models.spec import ModelSpec
 from tests.evaluation.clips import grey, manifest
 from tests.fakes import FakeEditor
 from tests.tiny import tiny_bundle
 
 
 @pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[EditRequest]:
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[ModelSpec]:
     """Edits are made by a fake; each loading of a model is noted."""
-    asked: list[EditRequest] = []
+    specs: list[ModelSpec] = []
 
-    def load(request: EditRequest) -> LoadedModel:
-        asked.append(request)
-        return LoadedModel(FakeEditor(gain=0.5), request.model, {})  # pyright: ignore[reportArgumentType]
+    def load(spec: ModelSpec) -> LoadedModel:
+        specs.append(spec)
+        return LoadedModel(FakeEditor(gain=0.5), spec.name, {})  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(bench, "load_model", load)
     monkeypatch.setattr(scorer, "METRICS", {"light": "tests.evaluation.clips:Light"})
-    return asked
+    return specs
 
 
 def settings_of(folder: Path, **more: object) -> BenchSettings:
@@ -40,7 +40,7 @@ def settings_of(folder: Path, **more: object) -> BenchSettings:
     return BenchSettings(data=str(file), out=folder / "out", methods="eve,per_frame,copy", **more)  # pyright: ignore
 
 
-def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_every_edit_is_made_once(tmp_path: Path, loads: list[ModelSpec]) -> None:
     settings = settings_of(tmp_path)
     bench.check_folder(settings)
     asked = bench.BenchRunner(settings).run(bench.data(settings))
@@ -51,22 +51,24 @@ def test_every_edit_is_made_once(tmp_path: Path, loads: list[EditRequest]) -> No
     assert all(pair.edited == pair.source for pair in asked.methods[COPIED])
     edited[0].unlink()
     loads.clear()
+    before = {path: path.stat().st_mtime_ns for path in (settings.out / "edits").rglob("*.mkv")}
     bench.check_folder(settings)
     bench.BenchRunner(settings).run(bench.data(settings))
-    assert [request.output for request in loads] == [edited[0]]
+    after = {path: path.stat().st_mtime_ns for path in (settings.out / "edits").rglob("*.mkv")}
+    assert len(loads) == 1 and [path for path in after if after[path] != before.get(path)] == [edited[0]]
 
 
-def test_all_are_all_methods_and_each_is_reported_the_captions_that_it_reads(tmp_path: Path, loads: list) -> None:
+def test_all_are_all_methods_and_each_gets_the_captions_that_it_reads(tmp_path: Path, loads: list) -> None:
     file = manifest(tmp_path, "c", instruction="make it dark", input_caption="a car", output_caption="a dark car")
     settings = BenchSettings(data=str(file), out=tmp_path / "out", methods="all,all@runs/b")
     asked = bench.entries(settings.methods, settings.model)
     assert [entry.name for entry in asked][: len(METHODS)] == [COPIED if m == "copy" else m for m in METHODS]
     requests = {e.method: bench.BenchRunner(settings)._base_request(e, bench.data(settings).pairs[0]) for e in asked}
-    assert requests["dds"].source_caption == requests["pnp"].source_caption == "a car"  # type: ignore[attr-defined]
-    assert requests["eve"].caption == "a dark car" and requests["eve"].source_caption is None  # type: ignore[attr-defined]
+    assert requests["dds"].options.source_caption == requests["pnp"].options.source_caption == "a car"  # type: ignore[attr-defined]
+    assert requests["eve"].caption == "a dark car" and requests["eve"].options.source_caption is None  # type: ignore[attr-defined]
 
 
-def test_what_makes_no_sense_is_reported_before_anything_is_loaded(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_what_makes_no_sense_is_reported_before_anything_is_loaded(tmp_path: Path, loads: list[ModelSpec]) -> None:
     settings = replace(settings_of(tmp_path), methods="copy,eve,dds")
     with pytest.raises(UsageError, match=r"^--methods dds cannot do the edit \S+: .* give --source-caption"):
         bench.BenchRunner(settings).run(bench.data(settings))
@@ -85,7 +87,7 @@ def test_a_folder_holds_edits_of_one_kind(tmp_path: Path) -> None:
         bench.check_folder(replace(settings, steps=3))
 
 
-def test_an_edit_that_fails_is_reported_and_the_others_are_made(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_an_edit_that_fails_is_reported_and_the_others_are_made(tmp_path: Path, loads: list[ModelSpec]) -> None:
     settings = settings_of(tmp_path)
     for picture in (tmp_path / "s0").iterdir():
         picture.write_bytes(b"no picture")
@@ -97,7 +99,7 @@ def test_an_edit_that_fails_is_reported_and_the_others_are_made(tmp_path: Path, 
     assert first.edited is None and first.notes.startswith("the edit failed") and second.edited is not None
 
 
-def test_edits_made_elsewhere_stand_beside_our_own(tmp_path: Path, loads: list[EditRequest]) -> None:
+def test_edits_made_elsewhere_stand_beside_our_own(tmp_path: Path, loads: list[ModelSpec]) -> None:
     grey(tmp_path / "others/c", 90, 90)
     settings = replace(settings_of(tmp_path), methods=f"copy,other={tmp_path}/others")
     asked = bench.BenchRunner(settings).run(bench.data(settings))
@@ -128,7 +130,7 @@ def test_the_world_is_drawn_with_its_truth(tmp_path: Path) -> None:
 
 
 def test_one_command_edits_and_judges(
-    tmp_path: Path, loads: list[EditRequest], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, loads: list[ModelSpec], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = manifest(tmp_path, "a", "b", instruction="make it dark")
     words = ["bench", "--data", str(file), "--methods", "eve,copy", "--out", str(tmp_path / "out")]

@@ -93,9 +93,9 @@ def reshaped(path: Path) -> None:
 FAULTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("truncated", cut, "is cut short: it needs"),
     ("header cut", beheaded, "is cut short: its header"),
-    ("empty", lambda path: path.write_bytes(b""), "is no safetensors file"),
-    ("a page", lambda path: path.write_text("<!doctype html>" * 9), "is no safetensors file"),
-    ("a pointer", lambda path: path.write_text("version https://git-lfs"), "is no safetensors file"),
+    ("empty", lambda path: path.write_bytes(b""), "is not a safetensors file"),
+    ("a page", lambda path: path.write_text("<!doctype html>" * 9), "is not a safetensors file"),
+    ("a pointer", lambda path: path.write_text("version https://git-lfs"), "is not a safetensors file"),
     ("shape", reshaped, "1 tensor is of another shape"),
     ("missing key", without("class_embedding"), "1 tensor is missing, such as"),
     ("extra key", with_more, "1 tensor is unknown, such as a.new.head"),

@@ -153,7 +153,7 @@ def test_disk_full_says_how_much_is_needed(tmp_path: Path, monkeypatch: pytest.M
 
     clip = numbered(tmp_path / "clip.mp4", 30, *X264, *YUV)
 
-    def fail(self: mux.Output, queued: mux.Queued) -> None:
+    def fail(self: mux.Output, queued: mux.QueuedFrame) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mux.Output, "encode", fail)

@@ -16,7 +16,7 @@ import pytest
 from eve_cli.errors import InputError, OutputError
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
-from eve_cli.media.threads import DEPTH, Behind, ahead
+from eve_cli.media.threads import DEPTH, BackgroundWorker, read_ahead
 from tests.media.make import X264, numbered, read
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_reading_ahead_is_bounded() -> None:
             made.append(number)
             yield number
 
-    for number in ahead(source()):  # type: ignore[arg-type]
+    for number in read_ahead(source()):  # type: ignore[arg-type]
         time.sleep(0.002)
         assert len(made) <= number + DEPTH + 3
         if number == 20:
@@ -93,7 +93,7 @@ def test_reading_ahead_is_bounded() -> None:
 
 def test_a_slow_writer_holds_the_caller_back() -> None:
     done: list[int] = []
-    behind: Behind[int] = Behind(lambda item: (time.sleep(0.005), done.append(item))[0])
+    behind: BackgroundWorker[int] = BackgroundWorker(lambda item: (time.sleep(0.005), done.append(item))[0])
     for number in range(20):
         behind.put(number)
         assert number - len(done) <= DEPTH + 2

@@ -10,9 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from eve_cli.media.decode import VideoReader
+from eve_cli.media.decode import VideoReader, probe
 from eve_cli.media.encode import VideoWriter
-from eve_cli.media.probe import probe
 from tests.media.make import X264, ffmpeg, numbered
 
 YUV = ("-pix_fmt", "yuv420p")
@@ -57,7 +56,7 @@ def test_packets_are_the_same(two_tracks: tuple[str, Path], tmp_path: Path, kind
     codec, source = two_tracks
     notes = edit(source, tmp_path / f"o.{kind}")
     if kind == "mov" and codec in NOT_IN_MOV:
-        assert any("encoded anew as aac" in note for note in notes)
+        assert any("re-encoded as aac" in note for note in notes)
         return
     assert list(sound_of(source).values()) == list(sound_of(tmp_path / f"o.{kind}").values()) and not notes
     one, two = probe(source), probe(tmp_path / f"o.{kind}")

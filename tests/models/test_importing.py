@@ -224,7 +224,7 @@ def test_what_is_wrong_with_a_part_is_said(
     ("name", "content", "said"),
     [
         ("x.ckpt", b"", "is a pickle file"),
-        ("x.safetensors", b"\x00" * 4, "is no safetensors file"),
+        ("x.safetensors", b"\x00" * 4, "is not a safetensors file"),
         ("x.safetensors", {"a.b": torch.zeros(1)}, "holds no part that eve knows"),
         ("x.safetensors", {"conditioner.embedders.0.x": torch.zeros(1)}, "is a Stable Diffusion XL"),
         ("x.safetensors", {"lora_unet_x.lora_down.weight": torch.zeros(1)}, "is a LoRA"),

@@ -9,7 +9,7 @@ import pytest
 
 from eve_cli.cli.app import run
 from eve_cli.errors import InputError, OutputError, UsageError
-from eve_cli.media.probe import probe
+from eve_cli.media.decode import probe
 from eve_cli.rating import create, study
 from eve_cli.rating.settings import CreateSettings
 from tests.rating.studies import make_study, manifests

@@ -165,7 +165,7 @@ def test_a_failed_save_leaves_the_older_one(tmp_path: Path, monkeypatch: pytest.
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(EveError, match="No space left"):
         checkpoint.save(tmp_path, checkpoint.Checkpoint({"modules": {"a": torch.zeros(2)}}, {"step": 2}))
     assert checkpoint.latest(tmp_path) == kept

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.cache import cached
 
 if TYPE_CHECKING:
     from eve_cli.evaluation.pairs import Pair
@@ -54,16 +53,7 @@ class Cache:
             if name not in self.memory:
                 self.memory[name] = make()
             return self.memory[name]
-        path = self.folder / f"{name}.safetensors"
-        try:
-            return load_file(path)["features"]
-        except Exception:  # missing, or truncated by a crash
-            features = make().contiguous().cpu()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = AtomicFile(str(path))
-        save_file({"features": features}, file.path)
-        file.commit()
-        return features
+        return cached(self.folder / f"{name}.safetensors", lambda: {"features": make()})["features"]
 
 
 @dataclass

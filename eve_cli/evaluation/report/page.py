@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.report import plots
 from eve_cli.evaluation.report.templates import render, resource, script_json
-from eve_cli.evaluation.results import PAGE, EditScores, Results, plain, write_text
+from eve_cli.evaluation.results import PAGE, EditScores, Results, plain
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.evaluation.summary import ARROWS, decimals, not_run, number, with_values
+from eve_cli.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

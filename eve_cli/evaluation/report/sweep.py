@@ -11,8 +11,8 @@ from pathlib import Path
 
 from eve_cli.evaluation.report.page import PACKAGE
 from eve_cli.evaluation.report.templates import render, resource, script_json
-from eve_cli.evaluation.results import write_text
 from eve_cli.media.clip import Picture
+from eve_cli.storage.atomic import write_text
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,27 +13,19 @@ from typing import Any, Union, get_args, get_origin
 from eve_cli.editing.request import EditRequest, default_output
 from eve_cli.errors import EveError, InputError, UsageError
 from eve_cli.media import input_resolver
-from eve_cli.settings import field_types, from_mapping
+from eve_cli.methods.registry import option_fields
+from eve_cli.settings import field_types
+from eve_cli.storage import jsonl
+from eve_cli.storage.hashing import json_sha256
 
 VIDEOS = (
-    ".mp4",
-    ".mov",
-    ".m4v",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".gif",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".y4m",
-    ".ogv",
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"),
+    *(".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".y4m", ".ogv"),
 )
 OF_BATCH = ("run_dir", "dry_run", "format", "json", "quiet", "no_progress", "overwrite", "offline", "on_oom")
 """Settings that a row cannot have, since they are the batch's."""
-FIELDS = {name: kind for name, kind in field_types(EditRequest).items() if name not in OF_BATCH}
+FIELDS = {name: kind for name, kind in field_types(EditRequest).items() if name not in (*OF_BATCH, "options")}
+FIELDS |= {name: kind for name, kind, _ in option_fields()}
 YES, NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
@@ -52,8 +42,8 @@ class Row:
     def key(self) -> str:
         """Changes with anything that the result depends on."""
         assert self.request is not None
-        kept = [self.request.input, str(self.request.output), self.request.as_kept()]
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        kept = [self.request.input, str(self.request.output), self.request.recorded()]
+        return json_sha256(kept)[:16]
 
 
 def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: Path) -> list[Row]:
@@ -61,27 +51,27 @@ def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: 
 
     UsageError or InputError if the manifest as a whole is wrong; what is wrong with one row is in that row.
     """
-    found: list[Row] = []
-    taken: dict[Path, int] = {}
+    rows: list[Row] = []
+    outputs: dict[Path, int] = {}
     for number, (values, home) in enumerate(_raw(source), 1):
         name = str(values.pop("id", None) or values.get("input") or number)
         try:
-            given = {"instruction": instruction} if instruction is not None else {}
-            request = _request({**shared, **given, **values}, home, out, set(values))
-            found.append(Row(number, name, _apart(request, out, taken, number, "output" in values)))
+            defaults = {"instruction": instruction} if instruction is not None else {}
+            request = _request({**shared, **defaults, **values}, home, out, set(values))
+            rows.append(Row(number, name, _apart(request, out, outputs, number, "output" in values)))
         except EveError as error:
-            found.append(Row(number, name, error=error))
-    return found
+            rows.append(Row(number, name, error=error))
+    return rows
 
 
 def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     """The values of each row, and the folder that its input is named from."""
     if source.is_dir():
         files = [each for each in source.iterdir() if each.is_file() and not each.name.startswith(".")]
-        wanted = [each for each in files if each.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES)]
-        if not wanted:
+        paths = [each for each in files if each.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES)]
+        if not paths:
             raise InputError(f"{source}: there is no video and no picture in this folder.")
-        yield from (({"input": str(each)}, Path()) for each in sorted(wanted, key=input_resolver.natural))
+        yield from (({"input": str(each)}, Path()) for each in sorted(paths, key=input_resolver.natural))
         return
     table, lines = source.suffix.lower() in (".csv", ".tsv"), source.suffix.lower() in (".jsonl", ".ndjson")
     if source.is_file() and not (table or lines):
@@ -110,15 +100,7 @@ def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:
 
 
 def _lines(source: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise UsageError(f"{source}: line {number} is not JSON ({error}).") from error
-        if not isinstance(values, dict):
-            raise UsageError(f'{source}: line {number} must be an object, such as {{"input": "clip.mp4"}}.')
+    for _, values in jsonl.parse(text, str(source), UsageError):
         yield {_plain(name): value for name, value in values.items() if value is not None}
 
 
@@ -141,10 +123,10 @@ def _request(values: dict[str, Any], home: Path, out: Path, own: set[str]) -> Ed
     values["input"] = str(home / str(values["input"]))
     if values.get("output") is not None:
         values["output"] = _inside(Path(str(values["output"])), out)
-    request = from_mapping(EditRequest, values, "row")
+    request = EditRequest.of(values, "row")
     if request.seed is None:
-        facts = json.dumps([Path(request.input).name, request.as_kept()], sort_keys=True)
-        request = request.changed(seed=int(hashlib.sha256(facts.encode()).hexdigest()[:7], 16))
+        facts = [Path(request.input).name, request.recorded()]
+        request = request.changed(seed=int(json_sha256(facts)[:7], 16))
     return request.changed(output=request.output or out / default_output(request))
 
 
@@ -155,17 +137,17 @@ def _inside(name: Path, out: Path) -> Path:
     return out / name
 
 
-def _apart(request: EditRequest, out: Path, taken: dict[Path, int], number: int, named: bool) -> EditRequest:
+def _apart(request: EditRequest, out: Path, outputs: dict[Path, int], number: int, named: bool) -> EditRequest:
     """No two rows write the same file: one that only happens to is renamed."""
     path = request.output
     assert path is not None
     known = Path(str(path).lower())  # some systems do not tell A from a
-    if known in taken and named:
-        raise UsageError(f"output {path.name} is also that of row {taken[known]}.")
-    while known in taken:
+    if known in outputs and named:
+        raise UsageError(f"output {path.name} is also that of row {outputs[known]}.")
+    while known in outputs:
         path = path.with_stem(f"{path.stem}-{number}")
         known = Path(str(path).lower())
-    taken[known] = number
+    outputs[known] = number
     return request.changed(output=path)
 
 
