@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit
 from eve_cli.evaluation import strips, truth
-from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, measure
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import ASSDOptions, DDSOptions
@@ -146,7 +146,7 @@ def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
     """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
     have = {(line["edit"], line["row"]) for line in lines(file)}
     editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).optimize_for_inference()
-    for number, asked in enumerate(Test(each=options.each, seed=options.seed).edits()):
+    for number, asked in enumerate(HeldOutEdits(each=options.each, seed=options.seed).edits()):
         drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
         source = editor.encode(drawn.source[0]).float()
         shown = [drawn.source[0]]

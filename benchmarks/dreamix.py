@@ -18,7 +18,7 @@ motion_words  whether the video model follows words of motion at all: from the t
             caption and with that of the source.
 
 asked       the clip is nearer to a drawing of what was asked for than to one of any other value
-            (evaluation/drawings.py).
+            (evaluation/scene_matching.py).
 as before   the clip is nearer to a drawing of the source's own value than to one of any other.
 probe       share of the target's things, colours, place, time and weather that a probe sees; --probe is the file
             that benchmarks/mini.py trains.
@@ -44,8 +44,8 @@ from eve_cli.data.world.edits import MOTION, RenderedEdit, WorldEdit, edit_scene
 from eve_cli.data.world.scene import sample_scene
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.evaluation import drawings, truth
-from eve_cli.evaluation.probe import Probe, right
+from eve_cli.evaluation import scene_matching, truth
+from eve_cli.evaluation.probe import Probe, accuracies
 from eve_cli.evaluation.statistics import bootstrap, paired, wilson
 from eve_cli.generation.generate import text_to_video
 from eve_cli.media.compose import save_png
@@ -115,7 +115,7 @@ class Scene:
 
 
 def judged(
-    scene: Scene, row: int, edit: WorldEdit, clip: Tensor, answers: drawings.Drawings, probe: Probe | None
+    scene: Scene, row: int, edit: WorldEdit, clip: Tensor, answers: scene_matching.Candidates, probe: Probe | None
 ) -> Row:
     """All measures of one clip."""
     drawn = scene.drawn
@@ -127,11 +127,11 @@ def judged(
     found = {name: float(value) for name, value in truth.measures(source, wanted, made, flow, seen).items()}
     found["psnr"], found["ssim"] = float(truth.psnr(wanted, made)), float(truth.ssim(wanted, made))
     found["warp"] = float(truth.matched_warp_error(made) - truth.matched_warp_error(wanted))
-    found["asked"] = float(answers.right(clip))
+    found["asked"] = float(answers.shows_target(clip))
     found["as before"] = float(answers.closest(clip) == answers.closest(source[0]))
     found["probe"] = math.nan
     if probe is not None and not edit.look:
-        told = right(probe.ask(clip), [edit.target] * FRAMES)
+        told = accuracies(probe.predict(clip), [edit.target] * FRAMES)
         found["probe"] = sum(told[name] for name in ("thing in its colour", "place", "time", "weather")) / 4
     found |= {name: float(test(found)) for name, test in PASSES.items()}
     return found | {"success": float(all(test(found) for test in PASSES.values()))}
@@ -147,7 +147,7 @@ def run(
     scene = Scene(editor, number, options.steps, options.guidance_scale)
     for row, (kind, edit) in enumerate(scene.edits.items()):
         have = found.setdefault(kind, {})
-        answers = drawings.draw(edit, range(FRAMES), SIDE)
+        answers = scene_matching.candidates(edit, range(FRAMES), SIDE)
         clips = {} if have else {"input copied": scene.drawn.source[row]}
         if not have:
             clips["true edit, codec"] = editor.decode(editor.encode(scene.drawn.edited[row])).float()
@@ -169,7 +169,10 @@ def motion_words(editor: Editor, count: int, guidance_scale: float = 4.0, steps:
     right, same, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
     for number in range(count):
         edit = sample_edit(HELD + 200_000 + number, MOTION, held_out=None, frames=range(FRAMES))
-        answers, first = drawings.draw(edit, range(FRAMES), SIDE), render_edit([edit], FRAMES, SIDE).edited[0, :1]
+        answers, first = (
+            scene_matching.candidates(edit, range(FRAMES), SIDE),
+            render_edit([edit], FRAMES, SIDE).edited[0, :1],
+        )
         _, channels, height, width = editor.encode(first).shape
         noise = frame_noise(number, range(FRAMES), (channels, height, width))
         seen = {}
@@ -179,7 +182,7 @@ def motion_words(editor: Editor, count: int, guidance_scale: float = 4.0, steps:
             )
             made = editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
             seen[name] = answers.closest(made.float())
-            right[name] += seen[name] == answers.asked
+            right[name] += seen[name] == answers.target
         same += len(set(seen.values())) == 1
     print(
         f"of {count} clips from a true first frame, {right['caption']} move as the true caption says, "

@@ -39,7 +39,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import diffusers_config
 from eve_cli.estimate.flops import Cost, count
 from eve_cli.evaluation import truth
-from eve_cli.evaluation.alignment import Test
+from eve_cli.evaluation.alignment_table import HeldOutEdits
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.eve import Eve
@@ -307,7 +307,7 @@ def savings(options: argparse.Namespace) -> bool:
     """What approximations change, by mini."""
     editor = Editor.load("mini").optimize_for_inference()
     base = Guidance("", None, None, options.steps, options.guidance_scale, 1.0, 0)
-    edits = Test(each=options.edits, frames=editor.settings.frames, seed=7).edits()
+    edits = HeldOutEdits(each=options.edits, frames=editor.settings.frames, seed=7).edits()
     found: dict[str, list[list[float]]] = {name: [] for name in SAVINGS}
     for number, asked in enumerate(edits):
         drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)

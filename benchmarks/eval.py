@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import render_edit, sample_edit
 from eve_cli.evaluation.metrics import METRICS
-from eve_cli.evaluation.metrics.base import Cache, Judged
+from eve_cli.evaluation.metrics.base import Cache, EditClip
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.evaluation.metrics.similarity import all_pairs
 from eve_cli.evaluation.pairs import Pair
@@ -44,17 +44,17 @@ def seconds(work: Callable[[], object], least: float = 0.5) -> float:
     return best
 
 
-def judged(frames: int, size: int) -> Judged:
+def judged(frames: int, size: int) -> EditClip:
     edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's eyes judge
     drawn = render_edit([edit], frames, size, truth=True)
     source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (drawn.source, drawn.edited))
     assert drawn.after.flow is not None and drawn.after.visible is not None
     pair = Pair("a", "a", edit.task, Path("a"), Path("b"), edit.instruction, edit.source_caption, edit.caption)
     world = {"flow": drawn.after.flow[0], "visible": drawn.after.visible[0]}
-    return Judged(pair, edited, source, mask=drawn.changed[0], reference=edited, world=world)
+    return EditClip(pair, edited, source, mask=drawn.changed[0], reference=edited, world=world)
 
 
-def each_metric(clip: Judged, weights: Weights, device: str) -> None:
+def each_metric(clip: EditClip, weights: Weights, device: str) -> None:
     print("| metric | frames a second | |\n|---|---|---|")
     for name, spec in METRICS.items():
         metric = load(spec)(weights, device)
@@ -71,7 +71,7 @@ def each_metric(clip: Judged, weights: Weights, device: str) -> None:
         print(f"| {name} | {len(clip.edited) / seconds(work):,.1f} | |")
 
 
-def batches(clip: Judged, eyes: Clip, named: str) -> None:
+def batches(clip: EditClip, eyes: Clip, named: str) -> None:
     print(f"\n| {named} | frames a second |\n|---|---|")
     for size in (1, 4, 16, 32):
         eyes.batch = size

@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import render_edit
-from eve_cli.evaluation.alignment import COLUMNS, Column, Row, Test, edit, measure, opened
+from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, TableRow, edit, load_editor, measure
 from eve_cli.evaluation.statistics import bootstrap
 
 SHOWN = (*COLUMNS, Column("calls", -1, digits=0), Column("cpu", -1, digits=2))
@@ -45,18 +45,18 @@ def main() -> None:
     parser.add_argument("--scales", default="1,1.25,2", help="scales of guidance by the text; 1 is none")
     parser.add_argument("--out", type=Path, help="a .jsonl file of values")
     options = parser.parse_args()
-    editors = {aligned: opened(Row("", model=options.model, aligned=aligned)) for aligned in (True, False)}
+    editors = {aligned: load_editor(TableRow("", model=options.model, aligned=aligned)) for aligned in (True, False)}
     settings, seen = editors[True].settings, []
     for editor in editors.values():
         editor.parts.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    test = Test(each=options.each, frames=settings.frames, side=settings.pixels)
+    test = HeldOutEdits(each=options.each, frames=settings.frames, side=settings.pixels)
     lines = options.out.read_text().splitlines() if options.out and options.out.is_file() else []
     for number, asked in list(enumerate(test.edits()))[len(lines) :]:
         drawn, found = render_edit([asked], test.frames, test.side, truth=True), {}
         for name, (aligned, steps, scale) in ways(options).items():
             guide = {"steps": steps, "guidance_scale": scale, "image_guidance_scale": 1.0}
             started = time.process_time()
-            made = edit(editors[aligned], Row(name), drawn, [asked], number, guide)
+            made = edit(editors[aligned], TableRow(name), drawn, [asked], number, guide)
             took = {"calls": sum(seen), "cpu": time.process_time() - started}
             seen.clear()
             found[name] = {column: float(value) for column, value in measure(drawn, made).items()} | took

@@ -37,7 +37,7 @@ from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.estimate.flops import Cost, count, meta_copy
 from eve_cli.evaluation import strips
-from eve_cli.evaluation.alignment import COLUMNS, Column, Test, measure
+from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, measure
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods import finetune
 from eve_cli.methods.base import Clip, EditMethod, Guidance
@@ -106,7 +106,7 @@ def clip_of(source: Tensor) -> Clip:
     return Clip(source, source, range(len(source)), source[:0])
 
 
-def make(editor: Editor, test: Test, rows: Sequence[Row], some: dict[str, int], folder: Path) -> None:
+def make(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], some: dict[str, int], folder: Path) -> None:
     """Edits what the folder lacks; a line of values for each edit, and its latents."""
     file = folder / "values.jsonl"
     have = {(line["edit"], line["row"]) for line in lines(file)}
@@ -198,7 +198,7 @@ def costs(editor: Editor, rows: Sequence[Row], edit: WorldEdit, found: Sequence[
     return "\n".join(out)
 
 
-def show(editor: Editor, test: Test, rows: Sequence[Row], numbers: Sequence[int], folder: Path) -> None:
+def show(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], numbers: Sequence[int], folder: Path) -> None:
     """A picture for each of some edits: source, the rows in order, truth."""
     for number in numbers:
         edit = test.edits()[number]
@@ -214,7 +214,7 @@ def show(editor: Editor, test: Test, rows: Sequence[Row], numbers: Sequence[int]
         file.with_suffix(".txt").write_text("\n".join(told) + "\n", encoding="utf-8")
 
 
-def returns(editor: Editor, test: Test, clips: int) -> str:
+def returns(editor: Editor, test: HeldOutEdits, clips: int) -> str:
     """How far from the source inversion and sampling by the source's caption come, by steps and corrections."""
     out = ["| | " + " | ".join(f"{c} corrections" for c in CORRECTIONS) + " |", "|---|" + "---|" * len(CORRECTIONS)]
     edits = test.edits()[:clips]
@@ -256,7 +256,9 @@ def main() -> None:
     some = {name: int(number) for name, number in (item.split("=") for item in filter(None, options.some.split(";")))}
     torch.set_flush_denormal(True)
     editor = Editor.load(options.model).optimize_for_inference()
-    test = Test(each=options.each, frames=editor.settings.frames, side=editor.settings.pixels, seed=options.seed)
+    test = HeldOutEdits(
+        each=options.each, frames=editor.settings.frames, side=editor.settings.pixels, seed=options.seed
+    )
     if options.returns:
         with torch.inference_mode():
             return print(returns(editor, test, options.returns))

@@ -24,7 +24,7 @@ from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import COLOURS, KINDS, sample_scene
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.evaluation import truth
-from eve_cli.evaluation.probe import Probe, right, train
+from eve_cli.evaluation.probe import Probe, accuracies, train
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.models.editor import Editor
 
@@ -60,7 +60,7 @@ def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
     )
     rows = [row("vae PSNR, dB", truth.psnr(back, frames), "bar 30"), row("vae PSNR on things, dB", on_things)]
     for name, pictures in (("true frames", frames), ("through the vae", back)):
-        share = right(probe.ask(pictures), scenes)["thing in its colour"]
+        share = accuracies(probe.predict(pictures), scenes)["thing in its colour"]
         rows.append((f"probe right on {name}", share, float("nan"), float("nan"), "bar .97"))
     return rows
 
@@ -75,8 +75,8 @@ def image_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: float, 
             [generate(editor, captions[i : i + 50], cfg, 20, i) for i in range(0, n, 50)],
         )
         keep[f"image {name}"] = made[:16]
-        answer = probe.ask(made)
-        shares = right(answer, scenes)
+        answer = probe.predict(made)
+        shares = accuracies(answer, scenes)
         colour, there = colours_of(scenes)
         good = ((answer.present > 0.5) & (answer.colour == colour))[there].float()
         note = ", ".join(f"{k} {v:.2f}" for k, v in shares.items() if k != "thing in its colour")
@@ -139,7 +139,7 @@ def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[fl
                 keep[task] = (drawn.source[:8, 0], made[:8], drawn.edited[:8, 0], [e.instruction for e in edits[:8]])
                 kept_db = truth.bg_psnr(drawn.source[:, 0], drawn.edited[:, 0], made)
                 if task == "add":
-                    there = added(probe.ask(made), edits)
+                    there = added(probe.predict(made), edits)
                     rows.append(row("added thing present in its colour", there, "bar .60; instruction alone"))
         gathered[task] = values
         second = bootstrap(values["caption"])[0]

@@ -33,7 +33,7 @@ from eve_cli.data.world import novel
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
 from eve_cli.evaluation import truth
-from eve_cli.evaluation.probe import soften
+from eve_cli.evaluation.probe import degrade
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.media.compose import save_png
 from eve_cli.methods.base import Clip, Guidance
@@ -67,7 +67,7 @@ def probe(kind: str, steps: int = 400, batch: int = 32) -> Callable[[Tensor], Te
     for step in range(steps):
         shown, label = pool[step % len(pool)]
         pick = torch.randperm(len(shown))[:batch]
-        loss = F.binary_cross_entropy_with_logits(net(soften(shown[pick], rng)).squeeze(1), label[pick])
+        loss = F.binary_cross_entropy_with_logits(net(degrade(shown[pick], rng)).squeeze(1), label[pick])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eve_cli.data.world.edits import RenderedEdit, render_edit
 from eve_cli.diffusion.windows import plan_spans, plan_windows
-from eve_cli.evaluation import alignment
-from eve_cli.evaluation.alignment import Test
+from eve_cli.evaluation import alignment_table
+from eve_cli.evaluation.alignment_table import HeldOutEdits
 from eve_cli.evaluation.metrics.seam import LEAST_STEP, steps
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.methods.base import Clip, Guidance
@@ -51,7 +51,7 @@ MODES: dict[str, Mode] = {
     "spans of 20, overlap 4, keys 8": {"overlap": 4, "keys": 8, "span": 20},
     "per frame": {},
 }
-BETTER = {column.name: column.better for column in alignment.COLUMNS} | {"seam": -1, "border": -1, "cpu": -1}
+BETTER = {column.name: column.better for column in alignment_table.COLUMNS} | {"seam": -1, "border": -1, "cpu": -1}
 DIGITS = {"warp_excess": (1000, 2), "flicker": (100, 2), "bg_psnr": (1, 2), "border": (1, 3), "cpu": (1, 2)}
 
 
@@ -75,7 +75,7 @@ def made(editor: Editor, mode: Mode, source: Tensor, guidance: Guidance) -> Tens
 
 def judged(drawn: RenderedEdit, frames: Tensor) -> dict[str, float]:
     """All measures of one edit, frames (f, 3, h, w)."""
-    found = {name: float(value) for name, value in alignment.measure(drawn, frames[None]).items()}
+    found = {name: float(value) for name, value in alignment_table.measure(drawn, frames[None]).items()}
     own, true = steps(drawn.source[0], frames), steps(drawn.source[0], drawn.edited[0])
     usual = float(own.quantile(0.5))
     borders = [window.start + window.overlap - 1 for window in plan_windows([range(len(frames))], WINDOW, CHAIN)[1:]]
@@ -103,7 +103,7 @@ def main() -> None:
     guidance = Guidance(
         "", None, None, options.steps or settings.steps, settings.guidance_scale, settings.image_guidance_scale, 0
     )
-    edits = Test(each=options.each, frames=options.frames, seed=options.seed).edits()
+    edits = HeldOutEdits(each=options.each, frames=options.frames, seed=options.seed).edits()
     facts = [options.model, options.frames, guidance.steps, options.seed]
     kept = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     rows = {(row["mode"], row["edit"]): row for row in kept if row["facts"] == facts}

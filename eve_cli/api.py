@@ -147,12 +147,12 @@ def evaluate(
     from eve_cli.evaluation import evaluate as evaluation
     from eve_cli.evaluation.pairs import Pair
     from eve_cli.evaluation.sets import EvalSet
-    from eve_cli.evaluation.settings import JudgeSettings
+    from eve_cli.evaluation.settings import ScoreSettings
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(out) if out is not None else Path(folder) / "report"
         values = {"metrics": metrics, "out": target, "videos": out is not None, **settings}
-        judge = from_mapping(JudgeSettings, values, "evaluate")
+        judge = from_mapping(ScoreSettings, values, "evaluate")
         pair = Pair(
             id=Path(source).stem,
             video=Path(source).stem,
@@ -164,7 +164,7 @@ def evaluate(
             output_caption=caption,
         )
         evaluation.prepare(judge.out, judge.resume, judge.overwrite)
-        return evaluation.evaluate(EvalSet(pair.id, {"edits": [pair]}), judge).told
+        return evaluation.evaluate(EvalSet(pair.id, {"edits": [pair]}), judge).summary
 
 
 def align(**settings: Any) -> Path:

@@ -1,4 +1,4 @@
-"""Methods over clips: every edit made once, by a model that is loaded once, into a folder that can be gone on with."""
+"""Runs methods over clips: each model is loaded once, each edit is made once, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eve_cli.editing import pipeline
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, ModelError, OutOfMemory, UsageError
 from eve_cli.evaluation import sets
-from eve_cli.evaluation.alignment import ALIGNED_TASKS, Test
+from eve_cli.evaluation.alignment_table import ALIGNED_TASKS, HeldOutEdits
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.results import read_json, write_json
 from eve_cli.evaluation.sets import COPIED, EvalSet
@@ -28,15 +28,15 @@ from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import to_mapping
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
-# Settings by which an edit differs; a folder holds the edits of one choice of them.
+# Settings that change an edit; a folder contains the edits of one choice of them.
 EDITING = ("data", "model", "steps", "guidance_scale", "image_guidance_scale", "captions", "max_frames", "edit_seed")
-DRAWING = ("tasks", "each", "frames", "side")
+WORLD = ("tasks", "each", "frames", "side")
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: a method with a model, or a folder of edits made elsewhere."""
+    """A row of the table: a method with a model, or a folder with the edits of another tool."""
 
     name: str
     method: str = ""
@@ -45,24 +45,24 @@ class Entry:
 
 
 def entries(methods: str, model: str) -> list[Entry]:
-    """The rows that `--methods` asks for; UsageError for a method that does not exist, or a name given twice."""
-    found: list[Entry] = []
-    for item in _spelled_out(methods):
+    """The rows of `--methods`; UsageError for an unknown method or a duplicate name."""
+    rows: list[Entry] = []
+    for item in _expand(methods):
         name, equals, _ = item.partition("=")
         if equals:
-            found.append(Entry(name, folder=sets.named_folders(item)[name]))
+            rows.append(Entry(name, folder=sets.named_folders(item)[name]))
             continue
         method, _, other = item.partition("@")
         spec(method)
-        found.append(Entry(COPIED if method == "copy" else item, method, other or model))
-    names = [entry.name for entry in found]
+        rows.append(Entry(COPIED if method == "copy" else item, method, other or model))
+    names = [entry.name for entry in rows]
     if not names or len(set(names)) < len(names):
-        raise UsageError(f"--methods {methods}: give at least one method, and each once.")
-    return found
+        raise UsageError(f"--methods {methods}: name at least one method, and each once.")
+    return rows
 
 
-def _spelled_out(methods: str) -> Iterator[str]:
-    """The rows one by one; `all` stands for every method, `all@MODEL` for every method with that model."""
+def _expand(methods: str) -> Iterator[str]:
+    """The rows one by one; `all` means every method, `all@MODEL` every method with that model."""
     for item in filter(None, (part.strip() for part in methods.split(","))):
         name, at, model = item.partition("@")
         if name == ALL:
@@ -72,19 +72,19 @@ def _spelled_out(methods: str) -> Iterator[str]:
 
 
 def data(settings: BenchSettings) -> EvalSet:
-    """The clips to be edited, with what is asked for."""
+    """The clips to edit, with their instructions."""
     if settings.data == "world":
-        from eve_cli.evaluation.drawn import draw
+        from eve_cli.evaluation.world_set import write_world_set
 
         tasks = tuple(filter(None, settings.tasks.split(","))) or ALIGNED_TASKS
-        test = Test(tasks, settings.each, settings.frames, settings.side, settings.edit_seed)
-        return draw(settings.out / CLIPS, test).first(settings.limit)
+        held_out = HeldOutEdits(tasks, settings.each, settings.frames, settings.side, settings.edit_seed)
+        return write_world_set(settings.out / CLIPS, held_out).first(settings.limit)
     path = Path(settings.data).expanduser()
     if not path.exists():
-        raise UsageError(f"--data {settings.data}: is neither `world` nor a folder or file that exists.")
+        raise UsageError(f"--data {settings.data}: is neither `world` nor an existing file or folder.")
     if path.is_dir() or _is_tgve(path):
         return sets.from_tgve(path, {}, settings.instructions).first(settings.limit)
-    return sets.from_manifest(path, given=settings.map).first(settings.limit)
+    return sets.from_manifest(path, column_map=settings.map).first(settings.limit)
 
 
 def _is_tgve(path: Path) -> bool:
@@ -92,96 +92,99 @@ def _is_tgve(path: Path) -> bool:
         return path.suffix == ".csv" and tgve.CAPTION.encode() in file.readline()
 
 
-def claim(settings: BenchSettings) -> None:
-    """Notes in the folder of which edits it holds; UsageError if those are others than are asked for now, ModelError
-    if a model cannot do what a method needs."""
-    names = EDITING + (DRAWING if settings.data == "world" else ())
-    kept = {name: value for name, value in to_mapping(settings).items() if name in names}
-    asked = [entry for entry in entries(settings.methods, settings.model) if entry.method]
-    for entry in asked:
+def check_folder(settings: BenchSettings) -> None:
+    """Records the settings and models of the edits in the folder of results.
+
+    UsageError if the folder contains edits with other settings; ModelError if a model lacks a part that a method needs.
+    """
+    names = EDITING + (WORLD if settings.data == "world" else ())
+    current = {name: value for name, value in to_mapping(settings).items() if name in names}
+    own = [entry for entry in entries(settings.methods, settings.model) if entry.method]
+    for entry in own:
         check_parts(entry.method, entry.model, bundles.read(bundles.resolve(entry.model)).parts)
-    models = {entry.model for entry in asked}
+    models = {entry.model for entry in own}
     file = settings.out / BENCH
-    earlier = read_json(file) if file.is_file() else {"settings": kept, "models": {}}
-    if changed := [name for name in names if earlier["settings"].get(name) != kept[name]]:
+    record = read_json(file) if file.is_file() else {"settings": current, "models": {}}
+    if changed := [name for name in names if record["settings"].get(name) != current[name]]:
         raise UsageError(
-            f"{settings.out} holds edits made with another --{changed[0].replace('_', '-')}; choose another --out."
+            f"{settings.out} contains edits made with another --{changed[0].replace('_', '-')}; choose another --out."
         )
     for model in sorted(models):
-        held = bundles.read(bundles.resolve(model)).files
-        hashes = {name: entry["sha256"] for name, entry in held.items()}
-        if earlier["models"].setdefault(model, hashes) != hashes:
-            raise UsageError(f"{settings.out} holds edits of another model {model}; choose another --out.")
+        files = bundles.read(bundles.resolve(model)).files
+        hashes = {name: entry["sha256"] for name, entry in files.items()}
+        if record["models"].setdefault(model, hashes) != hashes:
+            raise UsageError(f"{settings.out} contains edits of another model {model}; choose another --out.")
     settings.out.mkdir(parents=True, exist_ok=True)
-    write_json(file, earlier)
+    write_json(file, record)
 
 
 @dataclass
-class Editing:
-    """The making of all edits that a folder lacks."""
+class BenchRunner:
+    """Makes the edits that a folder of results lacks."""
 
     settings: BenchSettings
     progress: Progress = lambda name, done, of: None
     loaded: dict[ModelSpec, LoadedModel] = field(default_factory=dict)
 
-    def all(self, asked: EvalSet) -> EvalSet:
-        """The set with the edits of every method; those that fail have the reason in their notes.
+    def run(self, eval_set: EvalSet) -> EvalSet:
+        """The set with the edits of every method; failed edits have the reason in their notes.
 
-        UsageError before anything is loaded if a method cannot edit what it is given.
+        UsageError, before any model is loaded, if a method cannot make an edit.
         """
-        methods, lines = {}, entries(self.settings.methods, self.settings.model)
-        for entry in lines:
+        methods, rows = {}, entries(self.settings.methods, self.settings.model)
+        for entry in rows:
             if entry.folder is None:
-                self.check(entry, asked.pairs)
-        for entry in lines:
+                self.check(entry, eval_set.pairs)
+        for entry in rows:
             if entry.folder is not None:
-                methods |= _found(asked, entry)
+                methods |= _existing(eval_set, entry)
             elif entry.name == COPIED:
-                methods[COPIED] = [replace(pair, edited=pair.source) for pair in asked.pairs]
+                methods[COPIED] = [replace(pair, edited=pair.source) for pair in eval_set.pairs]
             else:
-                methods[entry.name] = self._made(entry, asked.pairs)
-        return replace(asked, methods=methods).with_copy()
+                methods[entry.name] = self._make(entry, eval_set.pairs)
+        return replace(eval_set, methods=methods).with_copy()
 
-    def _made(self, entry: Entry, pairs: Sequence[Pair]) -> list[Pair]:
+    def _make(self, entry: Entry, pairs: Sequence[Pair]) -> list[Pair]:
         home = self.settings.out / EDITS / safe_name(entry.name)
         home.mkdir(parents=True, exist_ok=True)
         files = [home / f"{safe_name(pair.id)}.mkv" for pair in pairs]
         missing = [file for file in files if not file.is_file()]
-        made = []
+        results = []
         for number, (pair, file) in enumerate(zip(pairs, files, strict=True)):
             try:
                 if file in missing:
                     pipeline.edit(self._request(entry, pair, file, number), load=self._load)
-                made.append(replace(pair, edited=file))
+                results.append(replace(pair, edited=file))
             except (OutOfMemory, ModelError, UsageError):
                 raise
             except EveError as error:
-                made.append(replace(pair, edited=None, notes=f"the edit failed: {error}"))
+                results.append(replace(pair, edited=None, notes=f"the edit failed: {error}"))
             if file in missing:
                 self.progress(entry.name, missing.index(file) + 1, len(missing))
-        return made
+        return results
 
     def check(self, entry: Entry, pairs: Sequence[Pair]) -> None:
-        """UsageError that names the method and the edit which make no sense together."""
+        """UsageError with the method and the edit if the method cannot make the edit."""
         for pair in pairs:
             try:
-                self._asked(entry, pair)
+                self._base_request(entry, pair)
             except UsageError as error:
                 raise UsageError(f"--methods {entry.name} cannot do the edit {pair.id}: {error}") from error
 
     def _request(self, entry: Entry, pair: Pair, file: Path, number: int) -> EditRequest:
-        return self._asked(entry, pair).changed(
+        return self._base_request(entry, pair).changed(
             output=file,
             overwrite=True,
-            codec="ffv1",  # without loss: the codec's faults are not the method's
+            codec="ffv1",  # lossless, so that codec errors do not count against the method
             end=_end(pair.source, self.settings.max_frames),
             seed=self.settings.edit_seed * 1_000_003 + number,
         )
 
-    def _asked(self, entry: Entry, pair: Pair) -> EditRequest:
+    def _base_request(self, entry: Entry, pair: Pair) -> EditRequest:
         settings, kind = self.settings, METHODS[entry.method].options
-        told = settings.captions or issubclass(kind, CaptionedOptions)  # some cannot do without
-        own: dict[str, Any] = {"source_caption": pair.input_caption} if told and pair.input_caption else {}
+        captions = settings.captions or issubclass(kind, CaptionedOptions)  # some methods need them
+        own: dict[str, Any] = {"source_caption": pair.input_caption} if captions and pair.input_caption else {}
+        own = {name: value for name, value in own.items() if name in kind.__dataclass_fields__}
         values = {
             "input": str(pair.source),
             "instruction": pair.instruction or pair.output_caption,
@@ -193,7 +196,6 @@ class Editing:
             "caption": (pair.output_caption or None) if settings.captions else None,
             "device": settings.device,
         }
-        own = {name: value for name, value in own.items() if name in kind.__dataclass_fields__}
         return EditRequest.of(values | own, entry.name)
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
@@ -202,15 +204,15 @@ class Editing:
         return self.loaded[spec]
 
 
-def _found(asked: EvalSet, entry: Entry) -> dict[str, Sequence[Pair]]:
+def _existing(eval_set: EvalSet, entry: Entry) -> dict[str, Sequence[Pair]]:
     assert entry.folder is not None
-    if asked.name == "TGVE":
-        return dict(sets.from_tgve(asked.files[0], {entry.name: entry.folder}).first(len(asked.pairs)).methods)
-    return dict(sets.in_folders(asked.pairs, {entry.name: entry.folder}))
+    if eval_set.name == "TGVE":
+        return dict(sets.from_tgve(eval_set.files[0], {entry.name: entry.folder}).first(len(eval_set.pairs)).methods)
+    return dict(sets.in_folders(eval_set.pairs, {entry.name: entry.folder}))
 
 
 def _end(source: Path, frames: int | None) -> float | None:
-    """The second before which `frames` frames of a clip begin."""
+    """The time in seconds that cuts a clip after `frames` frames; None for the whole clip."""
     if frames is None:
         return None
     with VideoReader(source) as reader:
@@ -218,6 +220,6 @@ def _end(source: Path, frames: int | None) -> float | None:
 
 
 def safe_name(name: str) -> str:
-    """A name that is a file's, and that no other name has."""
+    """A file name that is safe and unique to `name`."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".")[:80]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Whether the networks that metrics need are here, whole, and what they claim to be; reads headers, not weights."""
+"""Checks the checkpoints of the metrics: present, complete, with the right tensors; reads file headers only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from eve_cli.registry import load
 
 
 @dataclass(frozen=True)
-class Line:
-    """What is known of a checkpoint, in one sentence, and which metrics need it."""
+class CheckpointStatus:
+    """The state of a checkpoint, with one sentence of explanation, and the metrics that need it."""
 
     name: str
     state: Literal["ok", "missing", "broken"]
@@ -21,32 +21,31 @@ class Line:
     metrics: tuple[str, ...]
 
 
-def check(weights: Weights) -> list[Line]:
-    """A line for each checkpoint that any metric needs."""
-    needed = users()
-    return [line(weights, name, tuple(metrics)) for name, metrics in needed.items()]
+def check(weights: Weights) -> list[CheckpointStatus]:
+    """The status of each checkpoint that a metric needs."""
+    return [status(weights, name, tuple(metrics)) for name, metrics in users().items()]
 
 
-def line(weights: Weights, name: str, metrics: tuple[str, ...] = ()) -> Line:
-    """What is known of one checkpoint."""
+def status(weights: Weights, name: str, metrics: tuple[str, ...] = ()) -> CheckpointStatus:
+    """The status of one checkpoint."""
     try:
         path = weights.file(name)
     except ModelError as error:
-        return Line(name, "missing", str(error), metrics)
+        return CheckpointStatus(name, "missing", str(error).removeprefix(f"{name}: "), metrics)
     trouble = weights.trouble(name)
     if trouble:
-        return Line(name, "broken", trouble, metrics)
+        return CheckpointStatus(name, "broken", trouble.removeprefix(f"{name}: "), metrics)
     row = CHECKPOINTS[name]
     checked = row.kind in ("clip", "viclip") and path.suffix == ".safetensors"
-    how = "names and shapes as they should be" if checked else "names and shapes are checked when it is loaded"
-    return Line(name, "ok", f"{row.kind} {row.size}, {path.stat().st_size / 1e6:,.0f} MB; {how}.", metrics)
+    how = "tensor names and shapes are correct" if checked else "tensor names and shapes are checked on loading"
+    return CheckpointStatus(name, "ok", f"{row.kind} {row.size}, {path.stat().st_size / 1e6:,.0f} MB; {how}.", metrics)
 
 
 def users() -> dict[str, list[str]]:
     """The metrics that need each checkpoint."""
-    found: dict[str, list[str]] = {}
+    by_checkpoint: dict[str, list[str]] = {}
     for name, spec in METRICS.items():
         checkpoint = getattr(load(spec), "checkpoint", None)
         if checkpoint is not None:
-            found.setdefault(checkpoint, []).append(name)
-    return found
+            by_checkpoint.setdefault(checkpoint, []).append(name)
+    return by_checkpoint

@@ -1,4 +1,4 @@
-"""From edits to a folder of results: scores, csv, summary, plots, page, and the record of how they came about."""
+"""Evaluates edits into a folder of results: scores, csv, summary, plots, page, and a record of how they were made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from eve_cli.errors import EveError, OutputError
 from eve_cli.evaluation import summary
-from eve_cli.evaluation.judging import Rule
+from eve_cli.evaluation.clip_loader import FrameSelection
 from eve_cli.evaluation.report import page, plots
 from eve_cli.evaluation.results import (
     PER_EDIT,
@@ -24,9 +24,9 @@ from eve_cli.evaluation.results import (
     write_csv,
     write_json,
 )
-from eve_cli.evaluation.run import SCORES, Progress, Run, judges
+from eve_cli.evaluation.scorer import SCORES, Progress, Scorer, select_metrics
 from eve_cli.evaluation.sets import EvalSet
-from eve_cli.evaluation.settings import JudgeSettings
+from eve_cli.evaluation.settings import ScoreSettings
 from eve_cli.evaluation.weights import Weights
 from eve_cli.runtime.device import pick_device
 from eve_cli.runtime.environment import versions
@@ -36,65 +36,67 @@ from eve_cli.storage.hashing import file_sha256
 
 MARKDOWN = "summary.md"
 FORMAT = 1
-# Words of a command line that nobody wants in a file that is handed on.
+# Arguments of a command line that must not end up in a file that is shared.
 SECRET = re.compile(r"(hf_|sk-|ghp_)[A-Za-z0-9_-]{8,}|(?<=://)[^/@\s]+:[^/@\s]+(?=@)")
 SECRET_OPTION = re.compile(r"^(--?[\w-]*(?:token|key|password|secret)[\w-]*)(=.*)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run gave: its folder, its rows, and all that summary.json says."""
+class Evaluation:
+    """A finished evaluation: its folder, the scores of each edit, and the contents of summary.json."""
 
     folder: Path
     results: Results
-    told: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
 def prepare(out: Path, resume: bool, overwrite: bool) -> None:
-    """Makes the folder of results; OutputError if it holds some and neither `resume` nor `overwrite` is set."""
-    held = [out / name for name in (SCORES, RUN) if (out / name).is_file()]
-    if held and not resume and not overwrite:
-        raise OutputError(f"{out} holds results already; give --resume, --overwrite or another --out.")
+    """Creates the folder of results; OutputError if it has some and neither `resume` nor `overwrite` is set."""
+    existing = [out / name for name in (SCORES, RUN) if (out / name).is_file()]
+    if existing and not resume and not overwrite:
+        raise OutputError(f"{out} contains results already; use --resume, --overwrite or another --out.")
     if overwrite:
-        for file in held:
+        for file in existing:
             file.unlink()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{out} cannot be made: {error.strerror or error}.") from error
+        raise OutputError(f"{out} cannot be created: {error.strerror or error}.") from error
 
 
 def evaluate(
-    asked: EvalSet,
-    settings: JudgeSettings,
+    eval_set: EvalSet,
+    settings: ScoreSettings,
     command: Sequence[str] = (),
     progress: Progress = lambda done, of: None,
     notes: Sequence[str] = (),
-) -> Outcome:
-    """Judges the set and writes everything into `settings.out`, which `prepare` has made.
+) -> Evaluation:
+    """Scores the set and writes everything into `settings.out`, which `prepare` has created.
 
-    OutOfMemory and ModelError end the run; whatever is wrong with one edit becomes the reason in its row.
+    OutOfMemory and ModelError end the run; any other failure of one edit becomes the error in its row.
     """
     started, device = time.time(), str(pick_device(settings.device))
     weights = Weights(settings.weights, settings.download)
-    ready = judges(settings.metrics, weights, device, [pair for pairs in asked.methods.values() for pair in pairs])
+    pairs = [pair for pairs in eval_set.methods.values() for pair in pairs]
+    metrics = select_metrics(settings.metrics, weights, device, pairs)
     used = _used(weights)
-    run = Run(settings.out, Rule(settings.align, settings.max_frames), settings.videos, salt=str(used))
-    results = run.score(asked, ready, progress)
-    told = plain(summary.summarise(asked, results, ready.not_run, settings.seed, notes))
+    selection = FrameSelection(settings.align, settings.max_frames)
+    scorer = Scorer(settings.out, selection, settings.videos, salt=str(used))
+    results = scorer.score(eval_set, metrics, progress)
+    values = plain(summary.summarise(eval_set, results, metrics.not_run, settings.seed, notes))
     out = settings.out
     write_csv(out / PER_EDIT, results)
-    write_json(out / SUMMARY, told)
-    write_text(out / MARKDOWN, summary.markdown(told))
-    drawn = plots.write(out, told, results)
-    shown = {
+    write_json(out / SUMMARY, values)
+    write_text(out / MARKDOWN, summary.markdown(values))
+    plot_names = plots.write(out, values, results)
+    videos = {
         (name, pair.id): {
-            part: path.relative_to(out).as_posix() for part, path in run.shown(pair).items() if path.is_file()
+            part: path.relative_to(out).as_posix() for part, path in scorer.video_paths(pair).items() if path.is_file()
         }
-        for name, pairs in asked.methods.items()
+        for name, pairs in eval_set.methods.items()
         for pair in pairs
     }
-    page.write(out, told, asked, results, shown if settings.videos else {}, drawn)
+    page.write(out, values, eval_set, results, videos if settings.videos else {}, plot_names)
     write_json(
         out / RUN,
         {
@@ -102,15 +104,15 @@ def evaluate(
             "command": without_secrets(command),
             "settings": to_mapping(settings),
             "data": {
-                "name": asked.name,
-                "whole": asked.whole,
-                "edits": len(asked.pairs),
-                "files": [{"name": file.name, "sha256": file_sha256(file)} for file in asked.files],
-                "notes": list(asked.notes),
+                "name": eval_set.name,
+                "whole": eval_set.whole,
+                "edits": len(eval_set.pairs),
+                "files": [{"name": file.name, "sha256": file_sha256(file)} for file in eval_set.files],
+                "notes": list(eval_set.notes),
             },
-            "methods": list(asked.methods),
+            "methods": list(eval_set.methods),
             "columns": [described(column) for column in results.columns],
-            "not_run": dict(ready.not_run),
+            "not_run": dict(metrics.not_run),
             "weights": used,
             "device": device,
             "versions": versions(),
@@ -119,11 +121,11 @@ def evaluate(
             "seconds": round(time.time() - started, 3),
         },
     )
-    return Outcome(out, results, told)
+    return Evaluation(out, results, values)
 
 
 def without_secrets(command: Sequence[str]) -> list[str]:
-    """The words of a command line, with anything that looks like a token or password replaced."""
+    """The arguments of a command line, with anything that looks like a token or password replaced."""
     words, hide = [], False
     for word in command:
         option = SECRET_OPTION.match(word)
@@ -133,12 +135,12 @@ def without_secrets(command: Sequence[str]) -> list[str]:
 
 
 def _used(weights: Weights) -> list[dict[str, Any]]:
-    """The checkpoints that metrics asked for and that are here."""
-    found = []
+    """A description of each checkpoint that the metrics use."""
+    used = []
     for name, trouble in weights.checked.items():
         if trouble is None:
             try:
-                found.append(weights.describe(name))
-            except (EveError, OSError):  # a folder of words alone
+                used.append(weights.describe(name))
+            except (EveError, OSError):  # a folder with only a tokenizer
                 continue
-    return found
+    return used

@@ -1,6 +1,6 @@
-"""A small network that names what a picture of the world shows: the judge of generated pictures.
+"""A small classifier of world pictures, used to evaluate generated pictures.
 
-It is trained on true renderings only (some softened, as a codec softens), and says how often it is right.
+It is trained on true renderings only, some of them blurred and noisy as after a VAE.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ HEADS = {
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What is seen: ``present`` (n, kinds) is the probability of each kind; the others hold class numbers.
+class Prediction:
+    """The predicted attributes: ``present`` (n, kinds) is the probability of each kind; the others hold class numbers.
 
     ``colour`` and ``texture`` are (n, kinds), ``place``, ``time`` and ``weather`` (n,).
     """
@@ -69,11 +69,11 @@ class Probe(nn.Module):
         return out
 
     @torch.no_grad()
-    def ask(self, frames: Tensor) -> Answer:
-        """What the pictures (n, 3, 64, 64) show."""
+    def predict(self, frames: Tensor) -> Prediction:
+        """The attributes of pictures (n, 3, 64, 64)."""
         parts = [self(piece) for piece in frames.split(256)]
         out = {name: torch.cat([p[name] for p in parts]) for name in HEADS}
-        return Answer(
+        return Prediction(
             out["present"].sigmoid(), *(out[n].argmax(-1) for n in ("colour", "texture", "place", "time", "weather"))
         )
 
@@ -96,7 +96,7 @@ class Probe(nn.Module):
 
 
 def truth(scenes: list[Scene]) -> dict[str, Tensor]:
-    """The right answers; ``colour`` and ``texture`` are -1 for kinds that are not there."""
+    """The true attributes; ``colour`` and ``texture`` are -1 for kinds that are absent."""
     colour = torch.full((len(scenes), len(KINDS)), -1)
     texture = colour.clone()
     for i, scene in enumerate(scenes):
@@ -114,19 +114,19 @@ def truth(scenes: list[Scene]) -> dict[str, Tensor]:
 
 
 def train(steps: int = 2500, batch: int = 64, seed: int = 0, report=print) -> Probe:
-    """A probe trained on renderings of every combination, from a seed of its own."""
+    """Trains a probe on renderings of all combinations of attributes."""
     torch.manual_seed(seed)
     probe, rng = Probe(), random.Random(f"probe {seed}")
     optimizer = torch.optim.AdamW(probe.parameters(), 1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    held: list[tuple[Tensor, dict[str, Tensor]]] = []
+    cache: list[tuple[Tensor, dict[str, Tensor]]] = []
     for step in range(steps):
         if step % 10 == 0:
             scenes = [sample_scene(rng.randrange(2**40, 2**41), held_out=None) for _ in range(batch * 4)]
-            held = [*held[-15:], (render(scenes, [rng.randrange(32)]).frames[:, 0], truth(scenes))]
-        frames, answers = held[rng.randrange(len(held))]
+            cache = [*cache[-15:], (render(scenes, [rng.randrange(32)]).frames[:, 0], truth(scenes))]
+        frames, answers = cache[rng.randrange(len(cache))]
         pick = torch.randperm(len(frames))[:batch]
-        frames, answers = soften(frames[pick], rng), {k: v[pick] for k, v in answers.items()}
+        frames, answers = degrade(frames[pick], rng), {k: v[pick] for k, v in answers.items()}
         out = probe(frames)
         loss = 3 * F.binary_cross_entropy_with_logits(out["present"], answers["present"])
         for name in ("place", "time", "weather"):
@@ -142,25 +142,25 @@ def train(steps: int = 2500, batch: int = 64, seed: int = 0, report=print) -> Pr
     return probe.eval()
 
 
-def soften(frames: Tensor, rng: random.Random) -> Tensor:
-    """Blur and noise of chance strength, as a codec or a sampler leaves them."""
+def degrade(frames: Tensor, rng: random.Random) -> Tensor:
+    """Random blur and noise, as from a VAE or a sampler."""
     if rng.random() < 0.5:
         small = F.interpolate(frames, scale_factor=rng.choice((0.5, 0.67)), mode="bilinear", antialias=True)
         frames = torch.lerp(frames, F.interpolate(small, frames.shape[-2:], mode="bilinear"), rng.random())
     return (frames + rng.random() * 0.06 * torch.randn_like(frames)).clamp(0, 1)
 
 
-def right(answer: Answer, scenes: list[Scene]) -> dict[str, float]:
-    """Shares of right answers: every named thing there; in its colour; both for all; texture; place, time, weather."""
+def accuracies(prediction: Prediction, scenes: list[Scene]) -> dict[str, float]:
+    """The share of correct predictions by attribute; "whole caption" is all objects in their colours."""
     t = truth(scenes)
     there = t["present"].bool()
-    seen, coloured = answer.present > 0.5, answer.colour == t["colour"]
-    found = seen[there]
+    detected, coloured = prediction.present > 0.5, prediction.colour == t["colour"]
+    recalled = detected[there]
     return {
-        "thing": float(found.float().mean()),
-        "colour": float(coloured[there & seen].float().mean()),
-        "thing in its colour": float((seen & coloured)[there].float().mean()),
-        "whole caption": float(((seen & coloured) | ~there).all(1).float().mean()),
-        "texture": float((answer.texture == t["texture"])[there & seen].float().mean()),
-        **{n: float((getattr(answer, n) == t[n]).float().mean()) for n in ("place", "time", "weather")},
+        "thing": float(recalled.float().mean()),
+        "colour": float(coloured[there & detected].float().mean()),
+        "thing in its colour": float((detected & coloured)[there].float().mean()),
+        "whole caption": float(((detected & coloured) | ~there).all(1).float().mean()),
+        "texture": float((prediction.texture == t["texture"])[there & detected].float().mean()),
+        **{n: float((getattr(prediction, n) == t[n]).float().mean()) for n in ("place", "time", "weather")},
     }

@@ -1,4 +1,4 @@
-"""What a run found: a row an edit and method, as a csv that is the same to the byte for the same input."""
+"""The results of a run: a row per edit and method, as a csv with the same bytes for the same input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUN, PER_EDIT, SUMMARY, PAGE = "run.json", "per_edit.csv", "summary.json", "inde
 
 @dataclass
 class EditScores:
-    """One edit of one method: a value for each column (NaN where there is none), and why something is missing."""
+    """The scores of one edit of one method: a value per column (NaN where undefined), notes, and an error."""
 
     method: str
     id: str
@@ -55,7 +55,7 @@ class Results:
 
     @property
     def failed(self) -> list[EditScores]:
-        """The rows that could not be judged, or not by every metric."""
+        """The rows that could not be scored by every metric."""
         return [row for rows in self.rows.values() for row in rows if row.error]
 
 
@@ -77,19 +77,19 @@ def _texts(row: EditScores) -> tuple[str, str]:
 
 
 def read(folder: Path) -> Results:
-    """The results that a run's folder holds; InputError if it holds none."""
-    told = read_json(folder / RUN)
+    """The results in a run's folder; InputError if there are none."""
+    record = read_json(folder / RUN)
     try:
-        columns = [Column(**{**column, "anchors": {}}) for column in told["columns"]]
-        found: dict[str, list[EditScores]] = {}
+        columns = [Column(**{**column, "anchors": {}}) for column in record["columns"]]
+        rows: dict[str, list[EditScores]] = {}
         for cells in _csv_rows(folder / PER_EDIT):
             row = EditScores(cells["method"], cells["id"], cells["video"], cells["task"], int(cells["frames"]))
             row.values = {column.name: float(cells[column.name]) for column in columns}
             row.notes, row.error = [cells["notes"]] if cells["notes"] else [], cells["error"]
-            found.setdefault(row.method, []).append(row)
+            rows.setdefault(row.method, []).append(row)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}: these are not the results of an evaluation ({error!r} in its files).") from None
-    return Results(columns, found)
+        raise InputError(f"{folder}: not the results of an evaluation ({error!r} in its files).") from None
+    return Results(columns, rows)
 
 
 def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
@@ -101,25 +101,25 @@ def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a run; InputError if it is not there or none."""
+    """The object in a JSON file of a run; InputError if there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise InputError(f"{path}: there is no such file; is this the folder of an evaluation?") from None
+        raise InputError(f"{path}: no such file; is this the folder of an evaluation?") from None
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: must hold a JSON object.")
-    return found
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must contain a JSON object.")
+    return value
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON whole or not at all; NaN becomes null."""
+    """Writes JSON atomically; NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def plain(value: Any) -> Any:
-    """The same with lists, dicts and null in place of tuples, mappings, paths and NaN."""
+    """The value as plain JSON: lists, dicts, texts, and null for NaN."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -130,5 +130,5 @@ def plain(value: Any) -> Any:
 
 
 def described(column: Column) -> dict[str, Any]:
-    """A column as run.json keeps it."""
+    """A column as stored in run.json."""
     return {name: value for name, value in asdict(column).items() if name != "anchors"}

@@ -1,4 +1,4 @@
-"""What is to be judged, wherever it comes from: the same edits of each method, by name."""
+"""Sets of edits to evaluate, from TGVE, TGVE+, a manifest or folders: the same edits of each method."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from eve_cli.data import tables, tgve
 from eve_cli.errors import InputError, UsageError
 from eve_cli.evaluation.pairs import Pair, unique
 
-COPIED = "input copied"  # the row that every table has
+COPIED = "input copied"  # the baseline row of every table
 Find = Callable[[Path, Pair], Path | None]
 
-# The columns of a manifest, and what else they are called in the manifests of others.
+# The columns of a manifest, with their names in the manifests of other tools.
 COLUMNS = {
     "id": ("id",),
     "video": ("video", "video_name", "video_id", "cluster"),
@@ -34,13 +34,13 @@ FILES = ("source", "edited", "mask", "reference", "truth")
 
 @dataclass(frozen=True)
 class EvalSet:
-    """The edits of each method, in the same order. `whole` says that this is all of the benchmark `name`."""
+    """The edits of each method, in the same order. `whole`: this is the complete benchmark `name`."""
 
     name: str
     methods: Mapping[str, Sequence[Pair]]
     whole: bool = False
     notes: Sequence[str] = ()
-    files: Sequence[Path] = field(default=())  # the tables it was read from
+    files: Sequence[Path] = field(default=())  # the tables that it was read from
 
     @property
     def pairs(self) -> Sequence[Pair]:
@@ -48,13 +48,13 @@ class EvalSet:
         return next(iter(self.methods.values()))
 
     def first(self, count: int | None) -> EvalSet:
-        """The first `count` edits, which are then not the whole benchmark; all of them without a count."""
+        """The first `count` edits, no longer a whole benchmark; all of them for None."""
         if count is None or count >= len(self.pairs):
             return self
         return replace(self, methods={name: pairs[:count] for name, pairs in self.methods.items()}, whole=False)
 
     def with_copy(self) -> EvalSet:
-        """The same with the row that every table should have: the input as it is; not where no source is there."""
+        """The set with the unedited input as another method; unchanged where no source exists."""
         if COPIED in self.methods or not any(pair.source.exists() for pair in self.pairs):
             return self
         copied = [replace(pair, edited=pair.source, notes="") for pair in self.pairs]
@@ -62,22 +62,22 @@ class EvalSet:
 
 
 def named_folders(edits: str) -> dict[str, Path]:
-    """`DIR` or `NAME=DIR,NAME=DIR,...` as folders by the name of a method; UsageError if one does not exist."""
-    found = {}
+    """`DIR` or `NAME=DIR,NAME=DIR,...` as folders by the name of the method; UsageError if one does not exist."""
+    folders = {}
     for item in filter(None, (part.strip() for part in edits.split(","))):
         name, equals, folder = item.partition("=")
         path = Path(folder if equals else item).expanduser()
         if not path.is_dir():
             raise UsageError(f"--edits {item}: {path} is not a folder.")
-        found[name if equals else path.resolve().name] = path
-    return found
+        folders[name if equals else path.resolve().name] = path
+    return folders
 
 
 def from_tgve(data: Path, edits: Mapping[str, Path], instructions: Path | None = None) -> EvalSet:
     """TGVE's edits: the csv and the videos below `data`, submissions in `edits`. Without `edits`, nothing is edited."""
     file = tgve.table_in(data)
     listing = tgve.read(file)
-    told = tgve.instructions(instructions) if instructions else {}
+    texts = tgve.instructions(instructions) if instructions else {}
     videos = {video.name: video for video in listing.videos}
     pairs = [
         Pair(
@@ -86,7 +86,7 @@ def from_tgve(data: Path, edits: Mapping[str, Path], instructions: Path | None =
             task=task,
             source=tgve.footage(data, video.name, video.set) or _absent(data, video.name),
             edited=None,
-            instruction=told.get((video.name, task), ""),
+            instruction=texts.get((video.name, task), ""),
             input_caption=video.caption,
             output_caption=prompt,
         )
@@ -99,10 +99,10 @@ def from_tgve(data: Path, edits: Mapping[str, Path], instructions: Path | None =
     return EvalSet("TGVE", methods, listing.whole, listing.notes, files)
 
 
-def from_plus(table: Path, data: Path, edits: Mapping[str, Path], given: str = "") -> EvalSet:
+def from_plus(table: Path, data: Path, edits: Mapping[str, Path], column_map: str = "") -> EvalSet:
     """TGVE+: its table, TGVE's videos below `data`, and edits named by the row's id (its number, if it has none)."""
     rows = tables.read(table)
-    columns = _matched(table, rows, tgve.PLUS, given, ("video", "instruction", "output_caption"))
+    columns = _matched(table, rows, tgve.PLUS, column_map, ("video", "instruction", "output_caption"))
     pairs = []
     for number, row in enumerate(rows):
         cell = {name: row.get(column, "") for name, column in columns.items()}
@@ -119,21 +119,21 @@ def from_plus(table: Path, data: Path, edits: Mapping[str, Path], given: str = "
                 output_caption=cell["output_caption"],
             )
         )
-    found = in_folders(unique(pairs), edits)
-    return EvalSet("TGVE+", found, len(pairs) == 1417, [_told(table, columns)], [table])
+    methods = in_folders(unique(pairs), edits)
+    return EvalSet("TGVE+", methods, len(pairs) == 1417, [_column_note(table, columns)], [table])
 
 
-def from_manifest(file: Path, edits: Mapping[str, Path] | None = None, given: str = "") -> EvalSet:
+def from_manifest(file: Path, edits: Mapping[str, Path] | None = None, column_map: str = "") -> EvalSet:
     """A table with a row an edit; paths are relative to it. A column `method` names several methods' edits.
 
-    With `edits`, the edits are those of its folders, found by the rows' ids, and not the table's.
+    With `edits`, the edits come from its folders, by the ids of the rows, instead of the table.
     """
     rows = tables.read(file)
-    columns = _matched(file, rows, COLUMNS, given)
+    columns = _matched(file, rows, COLUMNS, column_map)
     if "source" not in columns and "video" in columns:
         columns = {"source": columns["video"]} | {k: v for k, v in columns.items() if k != "video"}
     if "source" not in columns:
-        tables.match(file, list(rows[0]), COLUMNS, given, ("source",))
+        tables.match(file, list(rows[0]), COLUMNS, column_map, ("source",))
     listed: dict[str, list[Pair]] = {}
     for number, row in enumerate(rows, 1):
         cell = {name: row.get(column, "") for name, column in columns.items()}
@@ -144,11 +144,11 @@ def from_manifest(file: Path, edits: Mapping[str, Path] | None = None, given: st
     if edits:
         methods = in_folders(next(iter(methods.values())), edits)
     _check_same(file, methods)
-    return EvalSet(file.name, methods, notes=[_told(file, columns)], files=[file])
+    return EvalSet(file.name, methods, notes=[_column_note(file, columns)], files=[file])
 
 
 def in_folders(pairs: Sequence[Pair], edits: Mapping[str, Path]) -> Mapping[str, Sequence[Pair]]:
-    """The edits of each folder, whose names are the pairs' ids; InputError if a folder holds none of them."""
+    """The edits in each folder, named by the ids of the pairs; InputError if a folder contains none of them."""
     return _methods(pairs, edits, lambda folder, pair: tables.clip_named(folder, pair.id))
 
 
@@ -170,45 +170,45 @@ def _pair(file: Path, cell: Mapping[str, str]) -> Pair:
 
 
 def _numbered(pairs: Sequence[Pair]) -> list[Pair]:
-    """Ids for those without: video.task, with a number where that is not enough."""
-    seen: Counter[str] = Counter()
+    """Ids for pairs without one: video.task, with a number where needed for uniqueness."""
+    counts: Counter[str] = Counter()
     named = []
     for pair in pairs:
         name = pair.id or ".".join(filter(None, (pair.video, pair.task)))
-        seen[name] += not pair.id
-        named.append(replace(pair, id=name if seen[name] < 2 else f"{name}.{seen[name]}"))
+        counts[name] += not pair.id
+        named.append(replace(pair, id=name if counts[name] < 2 else f"{name}.{counts[name]}"))
     return named
 
 
 def _methods(pairs: Sequence[Pair], edits: Mapping[str, Path], find: Find) -> dict[str, Sequence[Pair]]:
     if not edits:
         return {"edits": pairs}
-    found: dict[str, Sequence[Pair]] = {}
+    methods: dict[str, Sequence[Pair]] = {}
     for name, folder in edits.items():
-        found[name] = [replace(pair, edited=find(folder, pair)) for pair in pairs]
-        if not any(pair.edited for pair in found[name]):
+        methods[name] = [replace(pair, edited=find(folder, pair)) for pair in pairs]
+        if not any(pair.edited for pair in methods[name]):
             raise InputError(
-                f"{folder}: no edit was found here; {pairs[0].id} was looked for first. See docs/evaluation.md for the "
-                "names that edits may have."
+                f"{folder}: no edit was found (the first expected one is {pairs[0].id}). See docs/evaluation.md for "
+                "the supported file names."
             )
-    return found
+    return methods
 
 
 def _check_same(file: Path, methods: Mapping[str, Sequence[Pair]]) -> None:
     ids = [[pair.id for pair in pairs] for pairs in methods.values()]
     if any(each != ids[0] for each in ids):
-        raise InputError(f"{file}: the methods must have the same ids, in the same order.")
+        raise InputError(f"{file}: all methods must have the same ids, in the same order.")
 
 
 def _matched(
-    file: Path, rows: Sequence[Mapping[str, str]], aliases: Mapping, given: str, needed: Sequence[str] = ()
+    file: Path, rows: Sequence[Mapping[str, str]], aliases: Mapping, column_map: str, needed: Sequence[str] = ()
 ) -> dict[str, str]:
     if not rows:
         raise InputError(f"{file} has no rows.")
-    return tables.match(file, list(rows[0]), aliases, given, needed)
+    return tables.match(file, list(rows[0]), aliases, column_map, needed)
 
 
-def _told(file: Path, columns: Mapping[str, str]) -> str:
+def _column_note(file: Path, columns: Mapping[str, str]) -> str:
     return f"{file.name}: " + ", ".join(
         name if name == column else f"{name} <- {column}" for name, column in columns.items()
     )

@@ -149,10 +149,10 @@ def _by_unit(
         raise ValueError(f"{len(flat)} values have {len(units)} units")
     numbers: dict[Hashable, int] = {}
     index = [numbers.setdefault(unit, len(numbers)) for unit, use in zip(units, finite, strict=True) if use]
-    if not index:
-        return np.zeros(0), np.zeros(0)
-    sums = np.asarray(np.bincount(index, flat[finite], len(numbers)), np.float64)
-    return sums, np.asarray(np.bincount(index, minlength=len(numbers)), np.float64)
+    sums, counts = np.zeros(len(numbers)), np.zeros(len(numbers))
+    np.add.at(sums, np.array(index, int), flat[finite])
+    np.add.at(counts, np.array(index, int), 1.0)
+    return sums, counts
 
 
 @lru_cache(maxsize=4)

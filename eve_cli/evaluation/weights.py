@@ -1,4 +1,4 @@
-"""Where the networks of metrics lie: a local folder, or the Hub's cache; nothing is downloaded unless asked for."""
+"""Finds the networks of the metrics in a local folder or the Hub's cache; downloads only on request."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WORLD = "eve train encoders --minutes 40"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network that metrics need: its repository on the Hub, and what kind it is (`clip`, `viclip`, `dino`).
+    """A network of the metrics: its repository on the Hub and its kind (`clip`, `viclip`, `dino`).
 
-    `also` names another checkpoint whose folder holds what this one lacks (a tokenizer and an image processor).
+    `also` names another checkpoint that provides the tokenizer and image processor.
     """
 
     repository: str
@@ -39,8 +39,8 @@ class Checkpoint:
 CHECKPOINTS = {
     "clip-l14": Checkpoint("openai/clip-vit-large-patch14", "clip", "L/14"),
     "clip-b32": Checkpoint("openai/clip-vit-base-patch32", "clip", "B/32"),
-    "clip-h14-words": Checkpoint("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "words", "H/14"),
-    "pick-h14": Checkpoint("yuvalkirstain/PickScore_v1", "clip", "H/14", also="clip-h14-words"),
+    "clip-h14-tokenizer": Checkpoint("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "tokenizer", "H/14"),
+    "pick-h14": Checkpoint("yuvalkirstain/PickScore_v1", "clip", "H/14", also="clip-h14-tokenizer"),
     "viclip-l14": Checkpoint("OpenGVLab/ViCLIP-L-14-hf", "viclip", "L/14"),
     "viclip-b16": Checkpoint("OpenGVLab/ViCLIP-B-16-hf", "viclip", "B/16"),
     "dino-b16": Checkpoint("facebook/dino-vitb16", "dino", "B/16"),
@@ -54,7 +54,7 @@ CHECKPOINTS = {
 class Weights:
     """Finds checkpoints in `folder`, then in the Hub's cache; fetches only with `download`.
 
-    In the folder a checkpoint is looked for under our name (`clip-l14`), its repository's name
+    In the folder a checkpoint is searched under our name (`clip-l14`), its repository's name
     (`clip-vit-large-patch14`), and both parts of it (`openai/clip-vit-large-patch14`); for a ViCLIP a `.pth` file may
     be named like our name (`viclip-l14.pth`).
     """
@@ -63,39 +63,38 @@ class Weights:
     download: bool = False
 
     def find(self, name: str) -> Path:
-        """The folder of a checkpoint, or its .pth file; ModelError with what to do where there is none."""
+        """The folder of a checkpoint, or its .pth file; ModelError with instructions if there is none."""
         row = CHECKPOINTS[name]
-        for place in self._places(name, row):
-            if place.is_file() or (place / WEIGHTS_FILE).is_file() or (row.kind == "words" and _has_words(place)):
-                return place
+        for path in self._candidates(name, row):
+            if path.is_file() or (path / WEIGHTS_FILE).is_file() or (row.kind == "tokenizer" and _has_tokenizer(path)):
+                return path
         if row.size == "world":
-            raise ModelError(f"{name}: not trained yet. `{WORLD}` makes it; then name its folder with --weights.")
+            raise ModelError(f"{name}: not trained yet. Train it with `{WORLD}`, then pass its folder with --weights.")
         cached = self._cached(name, row)
         if cached is not None:
             return cached
         raise ModelError(f"{name}: weights missing. {self._how(name, row)}")
 
-    def _places(self, name: str, row: Checkpoint) -> list[Path]:
-        kept = [Path(os.environ["EVE_WEIGHTS"])] if os.environ.get("EVE_WEIGHTS") else []
-        kept += SHIPPED
+    def _candidates(self, name: str, row: Checkpoint) -> list[Path]:
         roots = [self.folder] if self.folder else []
-        roots += kept if row.size == "world" else []
-        if row.size == "world":  # a training's own folder is taken as it is
+        if row.size == "world":  # also in a training run's own layout
+            roots += [Path(os.environ["EVE_WEIGHTS"])] if os.environ.get("EVE_WEIGHTS") else []
+            roots += SHIPPED
             part = row.folder_name
-            return [root / place for root in roots for place in (name, row.repository, f"encoders/{part}", part)]
-        return [root / place for root in roots for place in (name, row.folder_name, row.repository, f"{name}.pth")]
+            return [root / path for root in roots for path in (name, row.repository, f"encoders/{part}", part)]
+        return [root / path for root in roots for path in (name, row.folder_name, row.repository, f"{name}.pth")]
 
     def _cached(self, name: str, row: Checkpoint) -> Path | None:
-        files = [*CONFIGS, *([] if row.kind == "words" else [WEIGHTS_FILE])]
+        files = [*CONFIGS, *([] if row.kind == "tokenizer" else [WEIGHTS_FILE])]
         try:
-            found = hub.snapshot(row.repository, files, download=self.download)
-        except Exception as error:  # the Hub raises dozens of kinds
+            folder = hub.snapshot(row.repository, files, download=self.download)
+        except Exception as error:  # the Hub client raises many kinds
             if not self.download:
                 return None
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise ModelError(f"{name}: {row.repository} could not be downloaded ({reason}).") from error
-        complete = _has_words(found) if row.kind == "words" else (found / WEIGHTS_FILE).is_file()
-        return found if complete else None
+        complete = _has_tokenizer(folder) if row.kind == "tokenizer" else (folder / WEIGHTS_FILE).is_file()
+        return folder if complete else None
 
     def _how(self, name: str, row: Checkpoint) -> str:
         where = f"put {row.repository} from the Hugging Face Hub into {(self.folder or Path('DIR')) / name}"
@@ -103,16 +102,16 @@ class Weights:
 
     def file(self, name: str) -> Path:
         """The file of a checkpoint's weights."""
-        found = self.find(name)
-        return found if found.is_file() else found / WEIGHTS_FILE
+        path = self.find(name)
+        return path if path.is_file() else path / WEIGHTS_FILE
 
-    def words(self, name: str) -> Path:
-        """The folder of a checkpoint's tokenizer and image processor: its own where it has them."""
-        found, other = self.find(name), CHECKPOINTS[name].also
-        return found if other is None or _has_words(found) else self.find(other)
+    def tokenizer_folder(self, name: str) -> Path:
+        """The folder of a checkpoint's tokenizer and image processor: its own if it has them."""
+        own, other = self.find(name), CHECKPOINTS[name].also
+        return own if other is None or _has_tokenizer(own) else self.find(other)
 
     def describe(self, name: str) -> dict[str, Any]:
-        """What is used, for a run's record: name, repository, revision where known, file, sha256 and size in bytes."""
+        """The record of a checkpoint in run.json: name, repository, revision if known, file, sha256, size in bytes."""
         path = self.file(name)
         return {
             "name": name,
@@ -124,35 +123,35 @@ class Weights:
         }
 
     def stamp(self, name: str) -> str:
-        """What changes when a checkpoint does: the key under which features that it gave may be kept."""
+        """A key that changes with the checkpoint, for cached features."""
         status = self.file(name).stat()
         return f"{name}:{status.st_size}:{status.st_mtime_ns}"
 
-    def _wordless(self, name: str) -> list[str]:
-        if CHECKPOINTS[name].kind != "clip" or _has_words(self.words(name)):
+    def _missing_tokenizer(self, name: str) -> list[str]:
+        if CHECKPOINTS[name].kind != "clip" or _has_tokenizer(self.tokenizer_folder(name)):
             return []
-        return [f"{self.words(name)} lacks a tokenizer or a preprocessor_config.json."]
+        return [f"{self.tokenizer_folder(name)} lacks a tokenizer or a preprocessor_config.json."]
 
     def faults(self, name: str) -> list[str]:
-        """What is wrong with a checkpoint's tensors, from its header alone; a .pth file has none to read."""
+        """The errors in a checkpoint's tensor names and shapes, from its header; none for a .pth file."""
         path = self.file(name)
         if path.suffix != ".safetensors":
             return []
-        found, wanted = shapes(path), expected(name, path.parent)
-        return [] if wanted is None else compare(wanted, _without_buffers(found))
+        required = expected(name, path.parent)
+        return [] if required is None else compare(required, _without_buffers(shapes(path)))
 
     @cached_property
     def checked(self) -> dict[str, str | None]:
-        """What `trouble` has found so far."""
+        """The results of `trouble` so far, by checkpoint."""
         return {}
 
     def trouble(self, *names: str) -> str | None:
-        """None where all these checkpoints are here and whole, else the first one's sentence."""
+        """None if all these checkpoints are present and complete, else one sentence on the first that is not."""
         for name in names:
             if name not in self.checked:
                 try:
-                    said = self.faults(name) or self._wordless(name)
-                    self.checked[name] = f"{name}: {said[0]}" if said else None
+                    errors = self.faults(name) or self._missing_tokenizer(name)
+                    self.checked[name] = f"{name}: {errors[0]}" if errors else None
                 except ModelError as error:
                     self.checked[name] = str(error)
             if self.checked[name]:
@@ -161,9 +160,9 @@ class Weights:
 
 
 def expected(name: str, folder: Path) -> Shapes | None:
-    """The names and shapes that a checkpoint must have; None for kinds that are checked when they are loaded.
+    """The required tensor names and shapes; None for kinds that are checked on loading.
 
-    Made from our own classes without memory: ViCLIP's from its sizes, CLIP's from the folder's config.json.
+    From our own classes on the meta device: ViCLIP's from its sizes, CLIP's from the folder's config.json.
     """
     row = CHECKPOINTS[name]
     if row.kind == "viclip":
@@ -180,11 +179,11 @@ def expected(name: str, folder: Path) -> Shapes | None:
     return None
 
 
-def _without_buffers(found: Shapes) -> Shapes:
-    """Old files hold position numbers, which no network has as weights."""
-    return {name: shape for name, shape in found.items() if not name.endswith("position_ids")}
+def _without_buffers(tensors: Shapes) -> Shapes:
+    """The shapes without the position ids of old files, which are not weights."""
+    return {name: shape for name, shape in tensors.items() if not name.endswith("position_ids")}
 
 
-def _has_words(folder: Path) -> bool:
+def _has_tokenizer(folder: Path) -> bool:
     prepared = any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json"))
     return prepared and any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))

@@ -122,16 +122,16 @@ class WrittenStudy:
 class StudyWriter:
     """Writes the videos of a draft under opaque names, then the plan and the key."""
 
-    def __init__(self, settings: CreateSettings, plan: StudyDraft) -> None:
-        self._settings, self._draft = settings, plan
+    def __init__(self, settings: CreateSettings, draft: StudyDraft) -> None:
+        self._settings, self._draft = settings, draft
         self._folder = settings.out / study.MEDIA
-        all_trials = [*plan.trials, *plan.checks]
-        clips_needed = [(SOURCE, trial.item.source, "") for trial in plan.trials]
-        clips_needed += [(name, path, "") for trial in plan.trials for name, path in trial.edits]
+        all_trials = [*draft.trials, *draft.checks]
+        clips_needed = [(SOURCE, trial.item.source, "") for trial in draft.trials]
+        clips_needed += [(name, path, "") for trial in draft.trials for name, path in trial.edits]
         # Each side of a catch trial is a separate file: equal names would reveal it.
         clips_needed += [
             (name, path, f"{n}.{position}")
-            for n, trial in enumerate(plan.checks)
+            for n, trial in enumerate(draft.checks)
             for position, (name, path) in enumerate(trial.edits)
         ]
         self._rng = random.Random(f"{settings.seed} names")

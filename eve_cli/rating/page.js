@@ -5,17 +5,17 @@ const DRIFT = 0.06;   // seconds that videos may be out of sync
 const $ = (id) => document.getElementById(id);
 const plural = (count, one) => `${count} ${one}${count === 1 ? "" : "s"}`;
 const make = (tag, text = "", kind = "") => {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (kind) made.className = kind;
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = text;
+  if (kind) node.className = kind;
+  return node;
 };
 const show = (name) => ["welcome", "trial", "end"].forEach((id) => { $(id).hidden = id !== name; });
 
 // Plays all videos in sync with the longest one; a shorter one waits on its last frame.
 class Clock {
   constructor(videos, fps, changed) {
-    Object.assign(this, { videos, fps, changed, rounds: 0, failed: false, wanted: true, speed: 1 });
+    Object.assign(this, { videos, fps, changed, rounds: 0, failed: false, shouldPlay: true, speed: 1 });
     this.ready = Promise.all(videos.map((video) => new Promise((done, fail) => {
       video.addEventListener("canplaythrough", done, { once: true });
       video.addEventListener("error", fail, { once: true });
@@ -43,17 +43,17 @@ class Clock {
   }
 
   play() {
-    this.wanted = true;
+    this.shouldPlay = true;
     if (!this.lead) return;
     const time = this.lead.currentTime;
     for (const video of this.videos) {
       video.playbackRate = this.speed;
-      if (time < video.duration) video.play().catch(() => { this.wanted = false; this.changed(); });
+      if (time < video.duration) video.play().catch(() => { this.shouldPlay = false; this.changed(); });
     }
     this.changed();
   }
 
-  pause() { this.wanted = false; this.videos.forEach((video) => video.pause()); this.changed(); }
+  pause() { this.shouldPlay = false; this.videos.forEach((video) => video.pause()); this.changed(); }
 
   seek(time) { this.videos.forEach((video) => { video.currentTime = Math.min(time, video.duration); }); }
 
@@ -71,7 +71,7 @@ class Clock {
 
   hold() {
     if (!this.lead) return;
-    if (this.lead.ended && this.wanted) {
+    if (this.lead.ended && this.shouldPlay) {
       this.rounds += 1;
       this.restart();
     } else if (this.playing) {
@@ -203,7 +203,7 @@ function refresh() {
   for (const button of $("choices").children) button.disabled = !enabled;
   $("playing").textContent = clock.playing ? "Pause" : "Play";
   $("hint").textContent = trouble || (clock.failed ? "A video here does not play. Press N to skip it."
-    : enabled ? "" : clock.wanted ? "Watch once, then answer." : "Paused. Press space to play.");
+    : enabled ? "" : clock.shouldPlay ? "Watch once, then answer." : "Paused. Press space to play.");
 }
 
 function finish(title, text) {

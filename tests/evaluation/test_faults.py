@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.faults import FAULTS, HELD
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit, sample_edit
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.truth import Truth
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.truth import SUCCESS
@@ -45,7 +45,7 @@ def values(drawn: Drawn, fault: str) -> dict[str, list[float]]:
     assert rendered.after.flow is not None and rendered.after.visible is not None
     found: dict[str, list[float]] = {}
     for i, edit in enumerate(edits):
-        clip = Judged(
+        clip = EditClip(
             Pair(str(i), str(i), edit.task, Path("s"), Path("e"), reference=Path("r")),
             edited=as_bytes(made[i]),
             source=as_bytes(rendered.source[i]),

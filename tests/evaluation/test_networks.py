@@ -8,7 +8,7 @@ import torch
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from eve_cli.evaluation.metrics import METRICS
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.weights import CHECKPOINTS, Weights
 from eve_cli.perception import viclip
@@ -43,11 +43,11 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viclip, "B16", sized())
 
 
-def judged(frames: int, **texts: str) -> Judged:
+def edit_clip(frames: int, **texts: str) -> EditClip:
     g = torch.Generator().manual_seed(5)
     clip = torch.randint(0, 256, (frames, 3, 40, 60), generator=g).to(torch.uint8)
     captions = {"input_caption": "a red car", "output_caption": "a blue car at night"} | texts
-    return Judged(Pair("a", "a", "style", Path("a"), Path("b"), **captions), clip, source=clip.flip(1))
+    return EditClip(Pair("a", "a", "style", Path("a"), Path("b"), **captions), clip, source=clip.flip(1))
 
 
 @pytest.mark.parametrize("name", OPEN)
@@ -56,7 +56,7 @@ def test_a_network_gives_values_or_reasons(name: str, frames: int, weights: Weig
     metric = load(METRICS[name])(weights, "cpu")
     assert metric.missing() is None
     metric.open()
-    clip = judged(frames)
+    clip = edit_clip(frames)
     found = metric.score(clip)
     assert set(found) == {column.name for column in metric.columns}
     undefined = [column for column, value in found.items() if math.isnan(value)]
@@ -70,19 +70,54 @@ def test_a_network_gives_values_or_reasons(name: str, frames: int, weights: Weig
 def test_viclip_needs_both_captions_for_a_direction(name: str, weights: Weights) -> None:
     metric = load(METRICS[name])(weights, "cpu")
     metric.open()
-    clip = judged(8, input_caption="")
+    clip = edit_clip(8, input_caption="")
     found = metric.score(clip)
     assert math.isnan(found[f"{name}_dir"]) and not math.isnan(found[f"{name}_out"]) and clip.notes
-    same = judged(8)
+    same = edit_clip(8)
     same.edited = same.source if same.source is not None else same.edited
     found = metric.score(same)
     assert found[f"{name}_dir"] == 0 and found[f"{name}_unchanged"] == 1
 
 
-def test_long_captions_are_told(weights: Weights) -> None:
+def test_long_captions_are_reported(weights: Weights) -> None:
     for name in ("clip_text", "viclip"):
         metric = load(METRICS[name])(weights, "cpu")
         metric.open()
-        clip = judged(8, output_caption="a red car " * 12)
+        clip = edit_clip(8, output_caption="a red car " * 12)
         metric.score(clip)
-        assert any("is not read" in note for note in clip.notes)
+        assert any("is truncated" in note for note in clip.notes)
+
+
+# The value of each column for a still clip that equals its source; a range where that depends on the captions.
+STILL: dict[str, float | tuple[float, float]] = {
+    "clip_frame": 1,
+    "clip_text": (-100, 100),
+    "clip_text_gain": 0,
+    "pick_score": (-100, 100),
+    "editverse_pick": (-100, 100),
+    "assd_text": (-1, 1),
+    "assd_consistency": 1,
+    "editverse_clip": 1,
+    "vbench_background": 1,
+    "vbench_subject": 1,
+    "editverse_dino": 1,
+    **{f"{name}_dir": 0 for name in ("viclip", "viclip_vbench", "viclip_editverse", "viclip_b16")},
+    **{f"{name}_out": (-1, 1) for name in ("viclip", "viclip_vbench", "viclip_editverse", "viclip_b16")},
+    **{f"{name}_words": (0.001, 2) for name in ("viclip", "viclip_vbench", "viclip_editverse", "viclip_b16")},
+    **{f"{name}_unchanged": 1 for name in ("viclip", "viclip_vbench", "viclip_editverse", "viclip_b16")},
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_a_still_copy_of_the_source_has_the_known_value(name: str, weights: Weights) -> None:
+    metric = load(METRICS[name])(weights, "cpu")
+    metric.open()
+    clip = edit_clip(8)
+    clip.edited = clip.edited[:1].repeat(8, 1, 1, 1)
+    clip.source = clip.edited.clone()
+    for column, value in metric.score(clip).items():
+        expected = STILL[column]
+        if isinstance(expected, tuple):
+            assert expected[0] <= value <= expected[1], (column, value)
+        else:
+            assert value == pytest.approx(expected, abs=1e-5), (column, value)

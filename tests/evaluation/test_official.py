@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import CLIPModel
 
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.clip_frame import ClipFrame
 from eve_cli.evaluation.metrics.clip_text import ClipText
 from eve_cli.evaluation.metrics.pick_score import PickScore
@@ -33,11 +33,11 @@ def weights(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Weights(folder)
 
 
-def judged(frames: int = 5) -> Judged:
+def edit_clip(frames: int = 5) -> EditClip:
     g = torch.Generator().manual_seed(3)
     clip = torch.randint(0, 256, (frames, 3, 90, 120), generator=g).to(torch.uint8)
     pair = Pair("a", "a", "style", Path("a"), Path("b"), output_caption=CAPTION)
-    return Judged(pair, clip, source=clip.flip(0))
+    return EditClip(pair, clip, source=clip.flip(0))
 
 
 def official(folder: Path, clip: torch.Tensor) -> tuple[float, float]:
@@ -60,7 +60,7 @@ def official(folder: Path, clip: torch.Tensor) -> tuple[float, float]:
 
 def test_the_three_figures_are_the_scripts(weights: Weights, capsys: pytest.CaptureFixture[str]) -> None:
     assert weights.folder is not None
-    clip = judged()
+    clip = edit_clip()
     frame, text = official(weights.folder / "clip-vit-large-patch14", clip.edited)
     pick = official(weights.folder / "PickScore_v1", clip.edited)[1]
     wanted = {"clip_frame": frame, "clip_text": text, "pick_score": pick}
@@ -78,13 +78,13 @@ def test_the_three_figures_are_the_scripts(weights: Weights, capsys: pytest.Capt
 
 
 def test_one_frame_has_no_likeness_of_frames(weights: Weights) -> None:
-    metric, clip = ClipFrame(weights, "cpu"), judged(1)
+    metric, clip = ClipFrame(weights, "cpu"), edit_clip(1)
     metric.open()
-    assert math.isnan(metric.score(clip)["clip_frame"]) and clip.notes == ["clip_frame: one frame has no pair"]
+    assert math.isnan(metric.score(clip)["clip_frame"]) and clip.notes == ["clip_frame: a single frame has no pair"]
 
 
 def test_a_copied_input_gains_nothing(weights: Weights) -> None:
-    metric, clip = ClipText(weights, "cpu"), judged()
+    metric, clip = ClipText(weights, "cpu"), edit_clip()
     metric.open()
     clip.edited = clip.source if clip.source is not None else clip.edited
     assert metric.score(clip)["clip_text_gain"] == 0
@@ -93,10 +93,10 @@ def test_a_copied_input_gains_nothing(weights: Weights) -> None:
 
 
 def test_features_are_kept_until_the_weights_change(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-    metric, clip = ClipFrame(weights, "cpu"), judged()
+    metric, clip = ClipFrame(weights, "cpu"), edit_clip()
     metric.open()
     first = metric.score(clip)
-    monkeypatch.setattr(metric.eyes, "look", lambda *_: pytest.fail("looked twice"))
+    monkeypatch.setattr(metric.encoder, "look", lambda *_: pytest.fail("looked twice"))
     assert metric.score(clip) == first
     metric.stamp = "other weights"
     with pytest.raises(pytest.fail.Exception):

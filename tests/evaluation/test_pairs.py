@@ -43,7 +43,7 @@ def test_pictures_of_different_sizes_are_no_clip(tmp_path: Path) -> None:
         Footage.read(tmp_path)
 
 
-def test_a_missing_clip_and_a_double_id_are_told(tmp_path: Path) -> None:
+def test_a_missing_clip_and_a_double_id_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gone"):
         Footage.read(tmp_path / "gone")
     pair = Pair("a", "a", "style", tmp_path, None)

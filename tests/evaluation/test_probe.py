@@ -8,14 +8,14 @@ import torch
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import COLOURS, KINDS, PLACES, TEXTURES, Scene, Thing, sample_scene
 from eve_cli.errors import ModelError
-from eve_cli.evaluation.probe import Answer, Probe, right, truth
+from eve_cli.evaluation.probe import Prediction, Probe, accuracies, truth
 
 SCENES = [sample_scene(seed, held_out=None) for seed in range(12)]
 
 
-def told(scenes: list[Scene]) -> Answer:
+def perfect(scenes: list[Scene]) -> Prediction:
     t = truth(scenes)
-    return Answer(
+    return Prediction(
         t["present"],
         t["colour"].clamp_min(0),
         t["texture"].clamp_min(0),
@@ -35,23 +35,23 @@ def test_truth_reads_a_scene() -> None:
 
 
 def test_right_answers_score_one_and_wrong_ones_less() -> None:
-    answer = told(SCENES)
-    assert set(right(answer, SCENES).values()) == {1.0}
-    blind = Answer(torch.zeros_like(answer.present), *(getattr(answer, n) for n in list(vars(answer))[1:]))
-    scores = right(blind, SCENES)
+    answer = perfect(SCENES)
+    assert set(accuracies(answer, SCENES).values()) == {1.0}
+    blind = Prediction(torch.zeros_like(answer.present), *(getattr(answer, n) for n in list(vars(answer))[1:]))
+    scores = accuracies(blind, SCENES)
     assert scores["thing"] == scores["thing in its colour"] == scores["whole caption"] == 0
-    other = Answer(answer.present, (answer.colour + 1) % len(COLOURS), *list(vars(answer).values())[2:])
-    assert right(other, SCENES)["colour"] == 0 and right(other, SCENES)["texture"] == 1
+    other = Prediction(answer.present, (answer.colour + 1) % len(COLOURS), *list(vars(answer).values())[2:])
+    assert accuracies(other, SCENES)["colour"] == 0 and accuracies(other, SCENES)["texture"] == 1
 
 
 def test_a_probe_answers_and_is_kept(tmp_path: Path) -> None:
     torch.manual_seed(0)
     probe = Probe().half().float().eval()
     frames = render(SCENES[:3], [4]).frames[:, 0]
-    answer = probe.ask(frames)
+    answer = probe.predict(frames)
     assert answer.present.shape == answer.colour.shape == (3, len(KINDS)) and answer.place.shape == (3,)
     probe.save(tmp_path / "weights" / "probe.safetensors")
-    kept = Probe.load(tmp_path / "weights" / "probe.safetensors").ask(frames)
+    kept = Probe.load(tmp_path / "weights" / "probe.safetensors").predict(frames)
     assert all(torch.equal(value, getattr(kept, name)) for name, value in vars(answer).items())
 
 

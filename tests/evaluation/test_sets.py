@@ -27,10 +27,10 @@ def test_tgve_with_two_submissions(tmp_path: Path, shared_data: Path) -> None:
     assert style.edited == tmp_path / "a/DAVIS_480p/gold-fish/style.mp4" and style.instruction == "paint it"
     assert style.input_caption == "Several goldfish swim in a tank."
     assert found.methods["b"][0].edited is None and found.methods["b"][1].edited is not None
-    assert len(found.first(3).pairs) == 3 and list(found.with_copy().methods) == ["a", "b"]  # no source is there
+    assert len(found.first(3).pairs) == 3 and list(found.with_copy().methods) == ["a", "b"]  # the source does not exist
 
 
-def test_a_submission_without_any_edit_is_told(tmp_path: Path, shared_data: Path) -> None:
+def test_a_submission_without_any_edit_is_reported(tmp_path: Path, shared_data: Path) -> None:
     with pytest.raises(InputError, match="no edit was found"):
         sets.from_tgve(shared_data / "tgve", {"a": tmp_path})
     with pytest.raises(UsageError, match="not a folder"):
@@ -81,7 +81,7 @@ def test_a_manifest_may_hold_several_methods(tmp_path: Path) -> None:
         ("source\n", "has no rows"),
     ],
 )
-def test_a_wrong_manifest_is_told(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_wrong_manifest_is_reported(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "m.csv").write_text(text)
     with pytest.raises(InputError, match=reason):
         sets.from_manifest(tmp_path / "m.csv")

@@ -54,7 +54,7 @@ def test_every_checkpoint_is_of_use(name: str) -> None:
 
 
 def states(folder: Path, name: str) -> tuple[str, str]:
-    found = doctor.line(Weights(folder), name)
+    found = doctor.status(Weights(folder), name)
     return found.state, found.text
 
 
@@ -120,7 +120,7 @@ def test_old_position_numbers_are_no_fault(folder: Path) -> None:
     assert states(folder, "clip-l14")[0] == "ok"
 
 
-def test_a_clip_without_words_is_told(folder: Path) -> None:
+def test_a_clip_without_words_is_reported(folder: Path) -> None:
     (folder / "clip-vit-large-patch14" / "vocab.json").unlink()
     assert "lacks a tokenizer" in states(folder, "clip-l14")[1]
 
@@ -131,8 +131,8 @@ def test_the_hubs_cache_is_found_offline(folder: Path, tmp_path: Path) -> None:
     (home / "refs" / "main").write_text("abc123")
     (home / "snapshots").mkdir()
     os.rename(folder / "clip-vit-large-patch14", home / "snapshots" / "abc123")
-    told = Weights(tmp_path / "none").describe("clip-l14")
-    assert told["revision"] == "abc123" and told["files"] == ["model.safetensors"] and len(told["sha256"]) == 64
+    record = Weights(tmp_path / "none").describe("clip-l14")
+    assert record["revision"] == "abc123" and record["files"] == ["model.safetensors"] and len(record["sha256"]) == 64
 
 
 def test_download_while_offline_is_one_sentence(tmp_path: Path) -> None:
@@ -141,5 +141,5 @@ def test_download_while_offline_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_record_is_plain_json(folder: Path) -> None:
-    told = Weights(folder).describe("viclip-l14")
-    assert json.loads(json.dumps(told)) == told and told["revision"] is None and told["size"] > 1000
+    record = Weights(folder).describe("viclip-l14")
+    assert json.loads(json.dumps(record)) == record and record["revision"] is None and record["size"] > 1000

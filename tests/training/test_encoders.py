@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from eve_cli.data.world.language import vocabulary
 from eve_cli.data.world.variants import ATTRIBUTES, TASK_ATTRIBUTES, draw, retrieval, variants
 from eve_cli.evaluation.metrics import METRICS
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.gates import GATE, GATES_FILE, Gates
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.weights import Weights
@@ -55,11 +55,11 @@ def test_gates_are_kept_with_the_weights(name: str, folder: Path) -> None:
         assert row["passed"] == (row["right"] >= GATE) and 0 < row["chance"] <= 0.5
 
 
-def judged(task: str) -> Judged:
+def judged(task: str) -> EditClip:
     rows = variants(1, "colour")[:2]
     clips = (draw(rows) * 255).round().to(torch.uint8)
     captions = {"input_caption": rows[0].caption, "output_caption": rows[1].caption}
-    return Judged(Pair("a", "a", task, Path("a"), Path("b"), **captions), clips[1], source=clips[0])
+    return EditClip(Pair("a", "a", task, Path("a"), Path("b"), **captions), clips[1], source=clips[0])
 
 
 def open_gates(folder: Path, right: float) -> None:
@@ -81,7 +81,7 @@ def test_only_what_is_told_apart_is_judged(name: str, folder: Path) -> None:
     clip = judged("local")
     closed = metric.score(clip)
     assert all(math.isnan(value) for column, value in closed.items() if column != "world_clip_frame")
-    assert any("kind is told apart in 89% of clips" in note for note in clip.notes)
+    assert any("the accuracy for kind is 89%" in note for note in clip.notes)
     unknown = judged("depth")
     metric.score(unknown)
     assert any("not tried on the task 'depth'" in note for note in unknown.notes)
@@ -96,7 +96,7 @@ def test_an_unchanged_clip_has_direction_zero_with_a_flag(folder: Path) -> None:
     clip.edited = clip.source
     found = metric.score(clip)
     assert found["world_viclip_dir"] == 0 and found["world_viclip_unchanged"] == 1
-    assert any("unchanged, which counts as 0" in note for note in clip.notes)
+    assert any("unchanged, so the value is 0" in note for note in clip.notes)
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)

@@ -1,4 +1,4 @@
-"""How edits are judged: the name of each metric and where it lives; `eve eval ls` shows their columns."""
+"""The metrics by name, imported when needed; `eve eval ls` lists their columns."""
 
 METRICS = {
     "preservation": "eve_cli.evaluation.metrics.preservation:Preservation",

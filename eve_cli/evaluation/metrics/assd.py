@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from eve_cli.evaluation.metrics.base import Column, Judged
+from eve_cli.evaluation.metrics.base import Column, EditClip
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.evaluation.metrics.similarity import all_pairs
 
 
 class Assd(WithClip):
-    """On frames as they are; the paper words its consistency as the mean cosine between frames."""
+    """On frames at their own size; consistency is the mean cosine between all pairs of frames."""
 
     square = None
     needs = frozenset({"weights", "captions"})
@@ -19,11 +19,11 @@ class Assd(WithClip):
         Column("assd_consistency", "assd/l14-allpairs", "cos", 1, "-1-1", "mean cosine between frames"),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
-        seen, caption = self.look(clip, clip.edited), self.read(clip, clip.pair.output_caption)
-        if len(seen) < 2:
-            clip.note("assd_consistency: one frame has no pair")
+    def score(self, clip: EditClip) -> dict[str, float]:
+        features, caption = self.encode_frames(clip, clip.edited), self.encode_text(clip, clip.pair.output_caption)
+        if len(features) < 2:
+            clip.note("assd_consistency: a single frame has no pair")
         return {
-            "assd_text": float((seen @ caption.T).double().mean()),
-            "assd_consistency": all_pairs(seen) if len(seen) > 1 else torch.nan,
+            "assd_text": float((features @ caption.T).double().mean()),
+            "assd_consistency": all_pairs(features) if len(features) > 1 else torch.nan,
         }

@@ -1,4 +1,4 @@
-"""What a metric is: its columns, what it needs, and the clip that it is given."""
+"""The protocol of a metric: its columns, its inputs, and the clip that it scores."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NEEDS = ("source", "captions", "mask", "truth", "weights")
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of an edit: its name, the recipe that makes it comparable, and how to read it.
+    """One figure of an edit: its name, its recipe, and how to read it.
 
-    `recipe` names formula, network and preprocessing; figures of two recipes are never compared. `better` is 1 where
-    higher is better, -1 where lower is, 0 where neither. `anchors` are published values, data set -> method -> value:
-    to be shown only beside the same recipe on the same data with nothing missing.
+    `recipe` names formula, network and preprocessing; figures of different recipes are never compared. `better` is 1
+    where higher is better, -1 where lower is, 0 where neither. `anchors` are published values by data set and
+    method, shown only beside the same recipe on the same complete data.
     """
 
     name: str
@@ -40,28 +40,28 @@ class Column:
 
 
 class Cache:
-    """What networks saw in frames, kept in a folder, or in memory without one."""
+    """Features of frames, cached in a folder, or in memory without one."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self.held: dict[str, Tensor] = {}
+        self.memory: dict[str, Tensor] = {}
 
     def get(self, key: str, recipe: str, make: Callable[[], Tensor]) -> Tensor:
-        """The tensor of a key under a recipe, made if it is not there; a file that cannot be read is made again."""
+        """The tensor of a key under a recipe, computed if absent; an unreadable file is computed again."""
         name = hashlib.sha256(f"{recipe}\n{key}".encode()).hexdigest()[:32]
         if self.folder is None:
-            if name not in self.held:
-                self.held[name] = make()
-            return self.held[name]
+            if name not in self.memory:
+                self.memory[name] = make()
+            return self.memory[name]
         return cached(self.folder / f"{name}.safetensors", lambda: {"features": make()})["features"]
 
 
 @dataclass
-class Judged:
-    """An edit as the metrics see it: frames (n, 3, height, width) uint8, all of the same number and size.
+class EditClip:
+    """An edit as metrics receive it: frames (n, 3, height, width) uint8, all of the same number and size.
 
-    `mask` (n, height, width) is 1 where the edit was asked to act, `reference` is the true edit. `world` holds what
-    only the world knows: `flow` (n - 1, 2, height, width) of the true edit in pixels from a frame to the next, and
+    `mask` (n, height, width) is 1 in the region of the requested edit, `reference` is the true edit. `world` has the
+    renderer's data: `flow` (n - 1, 2, height, width) of the true edit in pixels from a frame to the next, and
     `visible` (n - 1, height, width).
     """
 
@@ -76,20 +76,20 @@ class Judged:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Keeps a sentence that belongs beside the values, once."""
+        """Adds a note to the values, once."""
         if text not in self.notes:
             self.notes.append(text)
 
-    def seen(self, frames: Tensor, recipe: str, look: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `look` makes of frames, from the cache if the same recipe has seen the same frames before."""
-        return self.cache.get(fingerprint(frames), recipe, lambda: look(frames))
+    def features(self, frames: Tensor, recipe: str, encode: Callable[[Tensor], Tensor]) -> Tensor:
+        """The features of frames by `encode`, from the cache if the same recipe has encoded the same frames before."""
+        return self.cache.get(fingerprint(frames), recipe, lambda: encode(frames))
 
 
 class Metric(Protocol):
-    """A file here and a row of `METRICS`; made for a run, opened once, asked for every edit.
+    """A class in this package and a row of `METRICS`; constructed for a run, opened once, called for every edit.
 
-    `needs` are those of `NEEDS` that a pair must have (`weights`: the metric has a network). A value that is not
-    defined for an edit is NaN, with a note of the reason.
+    `needs` lists the inputs of `NEEDS` that a pair must have (`weights`: the metric has a network). A value that is
+    undefined for an edit is NaN, with a note of the reason.
     """
 
     columns: tuple[Column, ...]
@@ -98,20 +98,20 @@ class Metric(Protocol):
     def __init__(self, weights: Weights, device: str) -> None: ...
 
     def missing(self) -> str | None:
-        """None where the metric can run, else the one sentence that follows `not run:`; reads no more than headers."""
+        """None if the metric can run, else the reason in one sentence; reads file headers only."""
         ...
 
     def open(self) -> None:
-        """Loads what is needed; ModelError where that fails."""
+        """Loads the network; ModelError if that fails."""
         ...
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         """A value for each column, by name."""
         ...
 
 
-class Plain:
-    """What metrics without a network share: nothing is missing, nothing is opened."""
+class PixelMetric:
+    """Base of the metrics without a network."""
 
     needs: frozenset[str] = frozenset({"source"})
 
@@ -136,12 +136,7 @@ def unit(frames: Tensor) -> Tensor:
     return frames.float() / 255
 
 
-def value(found: Tensor) -> float:
-    """A tensor of one element as a number, to the precision that files keep."""
-    return float(found.detach().double().reshape(()))
-
-
-def undefined(clip: Judged, names: tuple[str, ...] | list[str], reason: str) -> dict[str, float]:
+def undefined(clip: EditClip, names: tuple[str, ...] | list[str], reason: str) -> dict[str, float]:
     """NaN for the named columns, and the reason as a note."""
     clip.note(f"{', '.join(names)}: {reason}")
     return dict.fromkeys(names, torch.nan)

@@ -1,10 +1,10 @@
-"""CLIPFrame: how alike the frames of an edit are (LOVEU-TGVE 2023; EVE, section 4)."""
+"""CLIPFrame: the similarity of the frames of an edit (LOVEU-TGVE 2023; EVE, section 4)."""
 
 from __future__ import annotations
 
 import torch
 
-from eve_cli.evaluation.metrics.base import Column, Judged
+from eve_cli.evaluation.metrics.base import Column, EditClip
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.evaluation.metrics.similarity import all_pairs
 
@@ -22,7 +22,7 @@ PLUS = {"Tune-A-Video": 0.933, "SDEdit": 0.899, "STDF": 0.933, "Fairy": 0.933, "
 
 
 class ClipFrame(WithClip):
-    """The mean cosine over all pairs of frames; a still picture has 1, so read it beside the text's alignment."""
+    """The mean cosine over all pairs of frames; 1 for a still clip, so compare it together with text alignment."""
 
     columns = (
         Column(
@@ -31,13 +31,13 @@ class ClipFrame(WithClip):
             "cos",
             1,
             "-1-1",
-            "CLIP likeness of all pairs of frames",
+            "CLIP similarity of all pairs of frames",
             {"tgve": TGVE, "tgve+": PLUS},
         ),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         if len(clip.edited) < 2:
-            clip.note("clip_frame: one frame has no pair")
+            clip.note("clip_frame: a single frame has no pair")
             return {"clip_frame": torch.nan}
-        return {"clip_frame": all_pairs(self.look(clip, clip.edited))}
+        return {"clip_frame": all_pairs(self.encode_frames(clip, clip.edited))}

@@ -1,4 +1,4 @@
-"""Likeness of frames by DINO: VBench's subject (DINO B/16, Caron et al. 2021) and EditVerse's (DINOv2 B/14)."""
+"""Similarity of frames by DINO: VBench's subject (DINO B/16, Caron et al. 2021) and EditVerse's (DINOv2 B/14)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import Dinov2Model, ViTModel
 
 from eve_cli.errors import ModelError
-from eve_cli.evaluation.metrics.base import Column, Judged, undefined
+from eve_cli.evaluation.metrics.base import Column, EditClip, undefined
 from eve_cli.evaluation.metrics.similarity import consecutive, with_first
 from eve_cli.evaluation.weights import Weights
 from eve_cli.perception.clip import first_line, load_quietly
@@ -21,12 +21,12 @@ AT_ONCE = 16
 
 
 class Subject:
-    """VBench's: shorter side 224 without antialiasing, nothing cut off."""
+    """VBench's: shorter side 224 without antialiasing, no crop."""
 
     checkpoint = "dino-b16"
     needs: frozenset[str] = frozenset({"weights"})
     columns: tuple[Column, ...] = (
-        Column("vbench_subject", "vbench/subject", "cos", 1, "0-1", "likeness of frames by DINO, VBench's way"),
+        Column("vbench_subject", "vbench/subject", "cos", 1, "0-1", "similarity of frames by DINO, as in VBench"),
     )
     network: Any = ViTModel
     options: Mapping[str, Any] = {"add_pooling_layer": False}
@@ -44,22 +44,22 @@ class Subject:
         try:
             model = load_quietly(self.network, folder, **self.options)
         except Exception as error:  # transformers raises anything from OSError to RuntimeError
-            raise ModelError(f"{folder} holds no usable DINO ({first_line(error)}).") from error
+            raise ModelError(f"{folder} contains no usable DINO ({first_line(error)}).") from error
         self.model = model.eval().to(self.device)
         self.stamp = self.weights.stamp(self.checkpoint)
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         name = self.columns[0].name
         if len(clip.edited) < 2:
-            return undefined(clip, [name], "one frame has no next")
-        return {name: self.formula(clip.seen(clip.edited, self.stamp, self.look))}
+            return undefined(clip, [name], "a single frame has no next")
+        return {name: self.formula(clip.features(clip.edited, self.stamp, self.encode))}
 
     @torch.inference_mode()
-    def look(self, frames: Tensor) -> Tensor:
-        """What the class token sees (n, dim) after the last norm."""
-        return torch.cat([self._look(piece) for piece in frames.split(AT_ONCE)])
+    def encode(self, frames: Tensor) -> Tensor:
+        """The class token (n, dim) after the last norm."""
+        return torch.cat([self._encode(piece) for piece in frames.split(AT_ONCE)])
 
-    def _look(self, frames: Tensor) -> Tensor:
+    def _encode(self, frames: Tensor) -> Tensor:
         height, width = frames.shape[-2:]
         least = min(height, width)
         size = [self.short * height // least, self.short * width // least]
@@ -69,9 +69,9 @@ class Subject:
             small = small[..., top : top + self.cut, left : left + self.cut]
         mean, std = (torch.tensor(row).view(3, 1, 1) for row in IMAGENET)
         pixels = ((small.round().clamp(0, 255) / 255 - mean) / std).to(self.device)
-        return self._see(pixels).last_hidden_state[:, 0].float().cpu()
+        return self._forward(pixels).last_hidden_state[:, 0].float().cpu()
 
-    def _see(self, pixels: Tensor) -> Any:
+    def _forward(self, pixels: Tensor) -> Any:
         return self.model(pixels, interpolate_pos_encoding=True)
 
 
@@ -86,7 +86,7 @@ class Consecutive(Subject):
             "cos",
             1,
             "0-1",
-            "likeness of each frame and the next by DINOv2",
+            "similarity of each frame and the next by DINOv2",
             {"editversebench": {"TokenFlow": 0.9809, "InsV2V": 0.9657, "Lucy Edit": 0.9838, "EditVerse": 0.9842}},
         ),
     )
@@ -95,5 +95,5 @@ class Consecutive(Subject):
     short, cut, antialias = 256, 224, True
     formula = staticmethod(lambda features: consecutive(features, least=0.0))
 
-    def _see(self, pixels: Tensor) -> Any:
+    def _forward(self, pixels: Tensor) -> Any:
         return self.model(pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eve_cli.evaluation.metrics.base import Column, Judged
+from eve_cli.evaluation.metrics.base import Column, EditClip
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.evaluation.metrics.similarity import consecutive
 
@@ -18,12 +18,12 @@ class Editverse(WithClip):
             "cos",
             1,
             "-1-1",
-            "CLIP likeness of each frame and the next, before the projection",
+            "CLIP similarity of each frame and the next, before the projection",
             {"editversebench": {"TokenFlow": 0.9836, "InsV2V": 0.9715, "Lucy Edit": 0.9849, "EditVerse": 0.9856}},
         ),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         if len(clip.edited) < 2:
-            clip.note("editverse_clip: one frame has no next")
-        return {"editverse_clip": consecutive(self.look(clip, clip.edited))}
+            clip.note("editverse_clip: a single frame has no next")
+        return {"editverse_clip": consecutive(self.encode_frames(clip, clip.edited))}

@@ -1,4 +1,4 @@
-"""Networks that several metrics share: each is loaded once, and what it saw in a clip is kept."""
+"""Networks shared by several metrics: each is loaded once, and its features of a clip are cached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.errors import ModelError
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.perception import viclip
 from eve_cli.perception.clip import Clip
 from eve_cli.perception.viclip_encoders import ViclipEyes, sizes_of
@@ -22,8 +22,8 @@ SIZES = {"viclip-l14": viclip.L14, "viclip-b16": viclip.B16}
 
 
 @cache
-def _clip(folder: Path, words: Path, device: str) -> Clip:
-    return Clip.load(folder, device, words)
+def _clip(folder: Path, tokenizer: Path, device: str) -> Clip:
+    return Clip.load(folder, device, tokenizer)
 
 
 @cache
@@ -34,12 +34,12 @@ def _viclip(path: Path, name: str, preparation: str, device: str) -> ViclipEyes:
     return ViclipEyes.load(path, sizes, preparation, device)
 
 
-class WithEyes:
-    """What metrics on a network that sees and reads share."""
+class WithEncoder:
+    """Base of the metrics on an encoder of frames and texts."""
 
     checkpoint: str
     caption = "the caption"
-    eyes: Any
+    encoder: Any
 
     def __init__(self, weights: Weights, device: str = "cpu") -> None:
         self.weights, self.device = weights, device
@@ -48,17 +48,17 @@ class WithEyes:
     def missing(self) -> str | None:
         return self.weights.trouble(self.checkpoint)
 
-    def read(self, clip: Judged, text: str) -> Tensor:
-        """Unit features (1, dim) of a text; a note where its end is lost."""
-        if self.eyes.cut(text):
-            clip.note(f"{self.checkpoint} reads {self.eyes.context} tokens: the end of {self.caption} is not read")
+    def encode_text(self, clip: EditClip, text: str) -> Tensor:
+        """Unit features (1, dim) of a text, with a note if it is truncated."""
+        if self.encoder.cut(text):
+            clip.note(f"{self.checkpoint} reads {self.encoder.context} tokens: {self.caption} is truncated")
         if text not in self.texts:
-            self.texts[text] = self.eyes.read([text])
+            self.texts[text] = self.encoder.read([text])
         return self.texts[text]
 
 
-class WithClip(WithEyes):
-    """What metrics on a CLIP share.
+class WithClip(WithEncoder):
+    """Base of the metrics on a CLIP.
 
     `square` first resizes frames to that side, as the TGVE script does; `longest` first shrinks them to that longer
     side.
@@ -71,19 +71,21 @@ class WithClip(WithEyes):
     needs: frozenset[str] = frozenset({"weights"})
 
     def open(self) -> None:
-        self.eyes = _clip(self.weights.find(self.checkpoint), self.weights.words(self.checkpoint), self.device)
+        self.encoder = _clip(
+            self.weights.find(self.checkpoint), self.weights.tokenizer_folder(self.checkpoint), self.device
+        )
         self.stamp = f"{self.weights.stamp(self.checkpoint)} {self.square} {self.longest} {self.projected}"
 
-    def look(self, clip: Judged, frames: Tensor) -> Tensor:
+    def encode_frames(self, clip: EditClip, frames: Tensor) -> Tensor:
         """Unit features (n, dim) of frames."""
-        return clip.seen(frames, self.stamp, self._look)
+        return clip.features(frames, self.stamp, self._encode)
 
-    def _look(self, frames: Tensor) -> Tensor:
-        return self.eyes.look(shrunk(frames, self.longest), self.square, self.projected)
+    def _encode(self, frames: Tensor) -> Tensor:
+        return self.encoder.look(shrunk(frames, self.longest), self.square, self.projected)
 
 
-class WithViclip(WithEyes):
-    """What metrics on a ViCLIP share."""
+class WithViclip(WithEncoder):
+    """Base of the metrics on a ViCLIP."""
 
     checkpoint = "viclip-l14"
     caption = "a caption"
@@ -91,12 +93,12 @@ class WithViclip(WithEyes):
     needs: frozenset[str] = frozenset({"weights", "source", "captions"})
 
     def open(self) -> None:
-        self.eyes = _viclip(self.weights.file(self.checkpoint), self.checkpoint, self.preparation, self.device)
+        self.encoder = _viclip(self.weights.file(self.checkpoint), self.checkpoint, self.preparation, self.device)
         self.stamp = f"{self.weights.stamp(self.checkpoint)} {self.preparation}"
 
-    def look(self, clip: Judged, frames: Tensor) -> Tensor:
+    def encode_frames(self, clip: EditClip, frames: Tensor) -> Tensor:
         """The unit feature (1, dim) of a clip."""
-        return clip.seen(frames, self.stamp, self.eyes.look)
+        return clip.features(frames, self.stamp, self.encoder.look)
 
 
 def shrunk(frames: Tensor, longest: int | None) -> Tensor:

@@ -1,8 +1,8 @@
-"""PickScore of an edit's frames (Kirstain et al. 2023), as the TGVE script and EditVerse have it."""
+"""PickScore of an edit's frames (Kirstain et al. 2023), as in the TGVE script and in EditVerse."""
 
 from __future__ import annotations
 
-from eve_cli.evaluation.metrics.base import Column, Judged
+from eve_cli.evaluation.metrics.base import Column, EditClip
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.perception import pickscore
 
@@ -20,7 +20,7 @@ PLUS = {"Tune-A-Video": 20.47, "SDEdit": 20.35, "STDF": 20.60, "Fairy": 19.81, "
 
 
 class PickScore(WithClip):
-    """What people would prefer for the output caption, the mean over frames; changes little between good editors."""
+    """Predicted human preference for the output caption, mean over frames; varies little between good editors."""
 
     checkpoint = "pick-h14"
     needs = frozenset({"weights", "captions"})
@@ -36,10 +36,10 @@ class PickScore(WithClip):
         ),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
-        caption = self.read(clip, clip.pair.output_caption)
-        seen = self.look(clip, clip.edited)
-        return {self.columns[0].name: pickscore.score(seen, caption, self.eyes.scale)}
+    def score(self, clip: EditClip) -> dict[str, float]:
+        caption = self.encode_text(clip, clip.pair.output_caption)
+        features = self.encode_frames(clip, clip.edited)
+        return {self.columns[0].name: pickscore.score(features, caption, self.encoder.scale)}
 
 
 class Pick672(PickScore):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.sample import changed_region
-from eve_cli.evaluation.metrics.base import Judged, unit
+from eve_cli.evaluation.metrics.base import EditClip, unit
 from eve_cli.evaluation.truth import ssim_map, to_decibels
 
 MARGIN = 3  # pixels around an edit that count neither as edited nor as preserved
@@ -18,7 +18,7 @@ MAX_PSNR = 60.0  # dB; higher values are below the error of codecs
 WINDOW, SIGMA = 11, 1.5  # of SSIM (Wang et al. 2004)
 
 
-def requested_region(clip: Judged) -> Tensor | None:
+def requested_region(clip: EditClip) -> Tensor | None:
     """The region of the requested edit (n, h, w): the mask, else where the true edit differs; None if unknown."""
     if clip.mask is not None:
         return (clip.mask > 0).float()

@@ -1,24 +1,26 @@
-"""What an edit leaves alone: outside the region it was asked for, and outside what it changes most."""
+"""Preservation of the source outside the requested region, and outside the region that the edit changes most."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.sample import changed_region
-from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined, unit
+from eve_cli.evaluation.metrics.base import Column, EditClip, PixelMetric, undefined, unit
 from eve_cli.evaluation.metrics.pixels import mean, outside, psnr, requested_region, ssim_windows, whole_windows
 
-REGION = 32 / 255  # smoothed difference above which the edit itself shows where it acts
+REGION = 32 / 255  # smoothed difference that defines the region of the edit itself
 SMOOTHING = 5
 
 
-class Preservation(Plain):
+class Preservation(PixelMetric):
     """PSNR, SSIM and leak against the source."""
 
     columns = (
-        Column("kept_psnr", "core/bg-psnr", "dB", 1, "0-60", "PSNR outside the region the edit was asked for"),
+        Column("kept_psnr", "core/bg-psnr", "dB", 1, "0-60", "PSNR outside the region of the requested edit"),
         Column("kept_ssim", "core/bg-ssim", "", 1, "-1-1", "SSIM outside that region"),
         Column("leak", "core/leak", "share", -1, "0-1", "pixels outside it that differ by more than 8 of 255"),
         Column(
@@ -27,28 +29,30 @@ class Preservation(Plain):
         Column("rest_ssim", "core/rest-ssim-by-difference", "", 1, "-1-1", "SSIM where the edit itself changes least"),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         assert clip.source is not None
         source, edited = unit(clip.source), unit(clip.edited)
-        rest, likeness = outside(own_region(source, edited)), ssim_windows(source, edited)
-        found = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": whole_windows(likeness, rest)}
-        if found["rest_psnr"] != found["rest_psnr"]:
+        rest, ssim = outside(own_region(source, edited)), ssim_windows(source, edited)
+        values = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": whole_windows(ssim, rest)}
+        if math.isnan(values["rest_psnr"]):
             clip.note("rest_psnr, rest_ssim: the edit changes nearly every pixel")
         region = requested_region(clip)
         if region is None:
-            return found | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "no mask of the edit is known")
+            return values | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "the mask of the edit is unknown")
         away = outside(region)
         if mean(away, away) != 1:
-            return found | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "the edit was asked for everywhere")
-        return found | {
+            return values | undefined(
+                clip, ["kept_psnr", "kept_ssim", "leak"], "the requested region covers everything"
+            )
+        return values | {
             "kept_psnr": psnr(source, edited, away),
-            "kept_ssim": whole_windows(likeness, away),
+            "kept_ssim": whole_windows(ssim, away),
             "leak": mean(changed_region(source, edited), away),
         }
 
 
 def own_region(source: Tensor, edited: Tensor) -> Tensor:
-    """Where an edit acts by its own showing (n, h, w): what differs much and not in single pixels."""
+    """The region of an edit estimated from its smoothed difference (n, h, w)."""
     difference = (edited - source).abs().amax(1, keepdim=True)
     smooth = F.avg_pool2d(difference, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)
     return (smooth.squeeze(1) > REGION).to(torch.float32)

@@ -1,19 +1,21 @@
-"""Sharpness: the fine detail of an edit beside the source's."""
+"""Sharpness: the fine detail of an edit relative to the source."""
 
 from __future__ import annotations
 
 from eve_cli.evaluation import truth
-from eve_cli.evaluation.metrics.base import Column, Judged, Plain, unit
+from eve_cli.evaluation.metrics.base import Column, EditClip, PixelMetric, unit
 
 
-class Sharpness(Plain):
-    """Root mean square of what differs from its surroundings, as a ratio; styles may well have more or less."""
+class Sharpness(PixelMetric):
+    """Ratio of the root mean square differences from the local mean; styles may legitimately change it."""
 
-    columns = (Column("sharpness", "core/detail-ratio", "x", 0, "0 up", "fine detail beside the source; 1: as much"),)
+    columns = (
+        Column("sharpness", "core/detail-ratio", "x", 0, "0 up", "fine detail relative to the source; 1: equal"),
+    )
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         assert clip.source is not None
-        found = float(truth.detail_ratio(unit(clip.source).unsqueeze(0), unit(clip.edited).unsqueeze(0)))
-        if found != found:
+        ratio = float(truth.detail_ratio(unit(clip.source).unsqueeze(0), unit(clip.edited).unsqueeze(0)))
+        if ratio != ratio:
             clip.note("sharpness: the source has no detail")
-        return {"sharpness": found}
+        return {"sharpness": ratio}

@@ -1,4 +1,4 @@
-"""The formulas over features, apart from any network. Features are (n, dim) and need not have unit length."""
+"""Similarity formulas over features (n, dim), which need not have unit length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STILL = 1e-4  # a difference of unit features shorter than this is none
+STILL = 1e-4  # shorter differences of unit features count as zero
 
 
 def all_pairs(features: Tensor) -> float:
@@ -19,7 +19,7 @@ def all_pairs(features: Tensor) -> float:
 
 
 def consecutive(features: Tensor, least: float = -1.0) -> float:
-    """The mean cosine of each frame and the next, none below ``least``; NaN for one frame. Drifts hardly count."""
+    """The mean cosine of each frame and the next, each at least ``least``; NaN for one frame. Ignores slow drift."""
     rows = F.normalize(features.double(), dim=-1)
     return float((rows[1:] * rows[:-1]).sum(-1).clamp_min(least).mean()) if len(rows) > 1 else torch.nan
 
@@ -39,13 +39,13 @@ def cosine(first: Tensor, second: Tensor) -> float:
 
 
 def direction(edited: Tensor, source: Tensor, caption: Tensor, source_caption: Tensor) -> tuple[float, bool]:
-    """cos(v(y) - v(x), t(c_out) - t(c_in)) of unit features, and whether there was a difference on both sides.
+    """cos(v(y) - v(x), t(c_out) - t(c_in)) of unit features, and whether both differences are nonzero.
 
     Where one is shorter than ``STILL`` the value is 0: the direction of nothing (Gal et al. 2021; EVE, section 4).
     """
-    seen, said = (
+    visual, textual = (
         F.normalize(a.double().flatten(), dim=0) - F.normalize(b.double().flatten(), dim=0)
         for a, b in ((edited, source), (caption, source_caption))
     )
-    differs = bool(seen.norm() >= STILL) and bool(said.norm() >= STILL)
-    return (cosine(seen, said) if differs else 0.0), differs
+    differs = bool(visual.norm() >= STILL) and bool(textual.norm() >= STILL)
+    return (cosine(visual, textual) if differs else 0.0), differs

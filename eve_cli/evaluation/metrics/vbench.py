@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from eve_cli.evaluation.metrics.base import Column, Judged, Plain, undefined
+from eve_cli.evaluation.metrics.base import Column, EditClip, PixelMetric, undefined
 from eve_cli.evaluation.metrics.networks import WithClip
 from eve_cli.evaluation.metrics.similarity import with_first
 
 
-class Flicker(Plain):
-    """(255 - mean |difference of consecutive frames|) / 255: meant for still scenes alone."""
+class Flicker(PixelMetric):
+    """(255 - mean |difference of consecutive frames|) / 255: meant for static scenes only."""
 
     needs = frozenset()
-    columns = (Column("vbench_flicker", "vbench/flicker", "", 1, "0-1", "sameness of consecutive frames; 1: frozen"),)
+    columns = (Column("vbench_flicker", "vbench/flicker", "", 1, "0-1", "similarity of consecutive frames; 1: frozen"),)
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         if len(clip.edited) < 2:
-            return undefined(clip, ["vbench_flicker"], "one frame has no next")
+            return undefined(clip, ["vbench_flicker"], "a single frame has no next")
         frames = clip.edited.double()
         return {"vbench_flicker": 1 - float((frames[1:] - frames[:-1]).abs().mean()) / 255}
 
 
 class Background(WithClip):
-    """Half the likeness to the frame before, half to the first, by CLIP B/32."""
+    """The mean of the similarities to the previous and to the first frame, by CLIP B/32."""
 
     checkpoint, square = "clip-b32", None
     columns = (
-        Column("vbench_background", "vbench/background", "cos", 1, "0-1", "likeness of frames by CLIP, VBench's way"),
+        Column("vbench_background", "vbench/background", "cos", 1, "0-1", "similarity of frames by CLIP, as in VBench"),
     )
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         if len(clip.edited) < 2:
-            clip.note("vbench_background: one frame has no next")
-        return {"vbench_background": with_first(self.look(clip, clip.edited))}
+            clip.note("vbench_background: a single frame has no next")
+        return {"vbench_background": with_first(self.encode_frames(clip, clip.edited))}

@@ -1,16 +1,16 @@
-"""ViCLIP's figures by the world's own ViCLIP: comparable within the world alone."""
+"""The ViCLIP metrics with the ViCLIP trained on the world; comparable only within the world."""
 
 from __future__ import annotations
 
 import torch
 
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.gates import Gates
 from eve_cli.evaluation.metrics.viclip import Internvid, columns
 
 
 class WorldViclip(Internvid):
-    """dir and out, for tasks whose attributes it tells apart on clips that it has never seen."""
+    """dir and out, for tasks whose attributes it distinguishes on held-out clips."""
 
     name, checkpoint = "world_viclip", "world-viclip"
     columns = columns("world_viclip", "world/viclip")
@@ -19,7 +19,7 @@ class WorldViclip(Internvid):
         super().open()
         self.gates = Gates.read(self.weights.file(self.checkpoint).parent)
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         closed = self.gates.closed(clip.pair.task)
         if closed:
             clip.note(f"{self.name}: {closed}")

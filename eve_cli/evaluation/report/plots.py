@@ -21,12 +21,13 @@ NOT_INSTALLED = "Plots need matplotlib: pip install 'eve-cli[eval]'."
 BETTER = {1: "higher is better", -1: "lower is better", 0: ""}
 COLOURS = ("#3366aa", "#dd8833", "#449966", "#aa4466", "#8866bb", "#777777", "#bbaa22", "#33aabb")
 # The same bytes each time, text as text, and names of methods never read as formulas.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "eve",
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 8,
     "axes.titlesize": 9,
+    "legend.title_fontsize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -34,7 +35,7 @@ STYLE = {
     "grid.color": "#e2e2e2",
 }
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
-# Of each list, the first column that a run has is an axis: how much of the edit is made, and how much is preserved.
+# Of each list, the first column that a run has is an axis: amount of the edit, and preservation.
 EDIT = ("edit_acc", "viclip_dir", "world_viclip_dir", "clip_text", "change_in", "change_all")
 PRESERVATION = ("bg_psnr", "kept_psnr", "rest_psnr")
 KEY = (
@@ -97,7 +98,7 @@ def bars(summary: Mapping[str, Any], column: Mapping[str, Any]) -> Figure | None
         groups |= {task or "-": [summary["methods"][m][name]["tasks"][task] for m in methods] for task in tasks}
     if not any(_finite(cell["mean"]) for cells in groups.values() for cell in cells):
         return None
-    figure, axes = _figure(max(420, 90 + len(groups) * (len(methods) * max(9, 34 / len(methods)) + 18)), 260)
+    figure, axes = _figure(max(510, 90 + len(groups) * (len(methods) * max(9, 34 / len(methods)) + 18)), 260)
     width = 0.8 / len(methods)
     for i, method in enumerate(methods):
         cells = [cells[i] for cells in groups.values()]
@@ -168,8 +169,8 @@ def _style() -> Iterator[None]:
 
 
 def _legend(axes: Axes, title: str, methods: int) -> None:
-    axes.figure.suptitle(title, x=0.01, ha="left", fontsize=9)
-    axes.figure.legend(loc="outside upper left", ncols=min(methods, 4), frameon=False, fontsize=8)
+    columns, place = min(methods, 4), "outside upper left"
+    axes.figure.legend(title=title, alignment="left", loc=place, ncols=columns, frameon=False)
 
 
 def _colour(number: int) -> str:

@@ -12,7 +12,7 @@ from eve_cli.errors import InputError, OutputError, UsageError
 from eve_cli.media.decode import probe
 from eve_cli.rating import create, study
 from eve_cli.rating.settings import CreateSettings
-from tests.evaluation.rating.studies import make_study, manifests
+from tests.rating.studies import make_study, manifests
 
 SYSTEMS = {"pairwise": ("ours", "theirs"), "scores": ("ours", "theirs"), "best": ("ours", "theirs", "third")}
 fast = pytest.mark.usefixtures("no_videos")
@@ -87,8 +87,8 @@ def test_videos_are_h264_of_even_size_without_names(tmp_path: Path, capsys: pyte
     words = manifests(tmp_path, SYSTEMS["pairwise"], 2, real=True)
     out = tmp_path / "study"
     assert run(["rate", "create", *words, "--out", str(out), "--size", "33", "--limit", "2"]) == 0
-    told = capsys.readouterr()
-    assert told.out.strip() == str(out) and "power 2 items x 3 raters" in told.err
+    output = capsys.readouterr()
+    assert output.out.strip() == str(out) and "power 2 items x 3 raters" in output.err
     videos = sorted((out / study.MEDIA).iterdir())
     assert {path.stat().st_mtime for path in videos} == {0.0}
     for path in videos:
@@ -138,7 +138,7 @@ def test_answers_are_never_written_over(tmp_path: Path) -> None:
         ({"systems": ["a=x.csv"], "mode": "scores", "ties": True}, "scores have no ties"),
     ],
 )
-def test_wrong_settings_are_told_at_once(settings: dict, reason: str) -> None:
+def test_wrong_settings_are_reported_at_once(settings: dict, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         CreateSettings(**settings)
 
@@ -152,7 +152,7 @@ def test_wrong_settings_are_told_at_once(settings: dict, reason: str) -> None:
         (["x={folder}/gone.csv"], "no such file"),
     ],
 )
-def test_systems_that_cannot_be_compared_are_told(words: list[str], reason: str, tmp_path: Path) -> None:
+def test_systems_that_cannot_be_compared_are_reported(words: list[str], reason: str, tmp_path: Path) -> None:
     found = manifests(tmp_path, ("ours",), 1)
     given = [word.format(*found, folder=tmp_path) for word in words]
     with pytest.raises((UsageError, InputError), match=reason):

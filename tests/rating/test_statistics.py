@@ -22,7 +22,7 @@ def test_votes_needed_for_80_percent(share: float, votes: int) -> None:
     assert power.smallest_share(power.votes_needed(share)) == pytest.approx(share, abs=6e-3)
 
 
-def test_more_is_needed_away_from_nothing_and_less_is_told() -> None:
+def test_more_is_needed_away_from_nothing_and_less_is_reported() -> None:
     assert math.isnan(power.smallest_share(1)) and "too few" in power.describe("pairwise", 1, 1, 2)
     assert power.effective_votes(100, 5) == pytest.approx(500 / 2.2)
     assert "304 votes per question: a true share of 58 %" in power.describe("pairwise", 304, 1, 2)
@@ -37,7 +37,7 @@ def test_krippendorff_of_the_published_example() -> None:
 
 
 @pytest.mark.parametrize("units", [[], [["a"], ["b"]], [["a", "a"], ["a"]]])
-def test_no_agreement_is_told_where_none_can_be(units: list[list[str]]) -> None:
+def test_no_agreement_is_reported_where_none_can_be(units: list[list[str]]) -> None:
     assert math.isnan(krippendorff_alpha(units))
 
 

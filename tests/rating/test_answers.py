@@ -11,7 +11,7 @@ from eve_cli.rating import answers, study
 from eve_cli.rating.session import Conflict, RatingSession
 from eve_cli.rating.settings import AnalyzeSettings
 from eve_cli.rating.votes import read_votes
-from tests.evaluation.rating.studies import make_study
+from tests.rating.studies import make_study
 
 pytestmark = pytest.mark.usefixtures("no_videos")
 
@@ -168,7 +168,7 @@ def test_names_are_of_any_script(session: RatingSession) -> None:
     assert session.start({"rater": "李雷"})["rater"] == "李雷"
 
 
-def test_a_study_without_answers_or_a_damaged_plan_is_told(session: RatingSession, tmp_path: Path) -> None:
+def test_a_study_without_answers_or_a_damaged_plan_is_reported(session: RatingSession, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no answers yet"):
         read_votes(AnalyzeSettings(session.folder))
     with pytest.raises(InputError, match=r"has no plan\.json"):

@@ -9,11 +9,11 @@ import torch
 from eve_cli.cli.app import run
 from eve_cli.data.world.edits import render_edit
 from eve_cli.errors import InputError, UsageError
-from eve_cli.evaluation import alignment, strips
+from eve_cli.evaluation import alignment_table, strips
 from eve_cli.evaluation.settings import AlignmentBenchSettings
 from tests.tiny import tiny_bundle
 
-TEST = alignment.Test(tasks=("remove", "global"), each=2, frames=3, side=32)
+TEST = alignment_table.HeldOutEdits(tasks=("remove", "global"), each=2, frames=3, side=32)
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_truth_is_perfect_and_a_copy_is_nothing() -> None:
     drawn = render_edit(TEST.edits(), 3, 32, truth=True)
-    true, copied = alignment.measure(drawn, drawn.edited), alignment.measure(drawn, drawn.source)
+    true, copied = alignment_table.measure(drawn, drawn.edited), alignment_table.measure(drawn, drawn.source)
     assert (true["edit_acc"] == 1).all() and (true["ssim"] > 0.999).all() and (true["success"] == 1).all()
     assert (copied["edit_acc"] == 0).all() and (copied["success"] == 0).all()
-    assert true.keys() == {column.name for column in alignment.COLUMNS}
+    assert true.keys() == {column.name for column in alignment_table.COLUMNS}
 
 
 def test_held_out_edits_are_the_same_each_time() -> None:
@@ -36,35 +36,35 @@ def test_held_out_edits_are_the_same_each_time() -> None:
 
 def test_blurs_keep_what_does_not_change() -> None:
     flat = torch.full((1, 4, 3, 8, 8), 0.3)
-    for smooth in (alignment.blurred, alignment.blurred_in_time):
+    for smooth in (alignment_table.blurred, alignment_table.blurred_in_time):
         torch.testing.assert_close(smooth(flat), flat)
     noisy = torch.rand(1, 4, 3, 16, 16)
-    for smooth in (alignment.blurred, alignment.blurred_in_time):
+    for smooth in (alignment_table.blurred, alignment_table.blurred_in_time):
         assert smooth(noisy).var() < 0.6 * noisy.var()
 
 
 def test_a_difference_counts_where_its_interval_is_clear_of_zero() -> None:
-    base = {c.name: [0.5 + 0.01 * i for i in range(20)] for c in alignment.COLUMNS}
+    base = {c.name: [0.5 + 0.01 * i for i in range(20)] for c in alignment_table.COLUMNS}
     more = {name: [v + 0.1 for v in values] for name, values in base.items()}
     noise = {name: [v + (-1) ** i for i, v in enumerate(values)] for name, values in base.items()}
     values = {"base": base, "more": more, "noise": noise}
-    against = alignment.compare(values, "more", "base")
+    against = alignment_table.compare(values, "more", "base")
     assert against["edit_acc"].verdict == "better" and against["flicker"].verdict == "worse"
-    assert alignment.compare(values, "noise", "base")["ssim"].verdict == "tie"
-    told = alignment.markdown(values, "base")
-    assert "▲" in told and "▼" in told and told.count("\n") == 4
+    assert alignment_table.compare(values, "noise", "base")["ssim"].verdict == "tie"
+    table = alignment_table.markdown(values, "base")
+    assert "▲" in table and "▼" in table and table.count("\n") == 4
 
 
 def test_lines_that_are_there_are_not_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = alignment.rows(str(model), "unaligned", {})
-    first = alignment.table(lines, TEST, 2, tmp_path)
-    monkeypatch.setattr(alignment, "opened", None)
-    assert alignment.table(lines, TEST, 2, tmp_path) == first
+    lines = alignment_table.rows(str(model), "unaligned", {})
+    first = alignment_table.table(lines, TEST, 2, tmp_path)
+    monkeypatch.setattr(alignment_table, "load_editor", None)
+    assert alignment_table.table(lines, TEST, 2, tmp_path) == first
     assert all(len(v) == 4 for row in first.values() for v in row.values())
     assert first["input copied"]["edit_acc"] == [0.0] * 4
     assert first["per frame"] != first["per frame, one noise"]
     with pytest.raises(InputError, match="another test"):
-        alignment.table(lines, alignment.Test(each=3, frames=3, side=32), 2, tmp_path)
+        alignment_table.table(lines, alignment_table.HeldOutEdits(each=3, frames=3, side=32), 2, tmp_path)
 
 
 def test_strips_show_source_lines_and_truth(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from eve_cli.rating import study
 from eve_cli.rating.analyze import analyze
 from eve_cli.rating.settings import AnalyzeSettings
 from eve_cli.rating.votes import read_votes
-from tests.evaluation.rating.studies import RaterModel, make_study, simulate
+from tests.rating.studies import RaterModel, make_study, simulate
 
 pytestmark = pytest.mark.usefixtures("no_videos")
 GOOD = {"text": 0.9, "structure": 0.4, "quality": 0.0}  # how much better ours is, as a log strength
@@ -123,7 +123,7 @@ def test_the_best_of_four(tmp_path: Path) -> None:
         assert rows[0]["cluster"][1] < share < rows[0]["cluster"][2]
 
 
-def test_ties_count_half_and_are_told_apart(tmp_path: Path) -> None:
+def test_ties_count_half_and_are_reported_apart(tmp_path: Path) -> None:
     folder = make_study(tmp_path, ("ours", "theirs"), 10, ties=True, catch=0.0)
     simulate(folder, 2, lambda rng, shown, q, v: 0 if q == "quality" else shown.index("ours") + 1)
     text, structure, quality, _ = analyzed(folder)["pairs"]

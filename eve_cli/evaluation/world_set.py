@@ -1,4 +1,4 @@
-"""Edits of the world as files to be edited and judged: the source, the true edit, and all that the renderer knows."""
+"""World edits as files for a benchmark: the source, the true edit, and the renderer's mask, flow and visibility."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.data.world.export import pictures, truth
-from eve_cli.evaluation.alignment import Test
+from eve_cli.evaluation.alignment_table import HeldOutEdits
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.sets import EvalSet
 from eve_cli.media.pictures import PictureFolder
@@ -18,13 +18,13 @@ from eve_cli.storage.atomic import atomic_file
 TRUTH, MANIFEST = "truth.safetensors", "pairs.jsonl"
 
 
-def draw(folder: Path, test: Test) -> EvalSet:
-    """The held-out edits of a test below a folder, as lossless pictures; what is there already is not drawn again.
+def write_world_set(folder: Path, held_out: HeldOutEdits) -> EvalSet:
+    """Writes held-out edits below a folder as lossless images; existing ones are not rendered again.
 
-    A manifest beside them lets edits made elsewhere be judged against the same truth.
+    A manifest beside them lets edits of other tools be scored against the same truth.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = [_one(folder, number, edit, test) for number, edit in enumerate(test.edits())]
+    pairs = [_write(folder, number, edit, held_out) for number, edit in enumerate(held_out.edits())]
     lines = []
     for pair in pairs:
         texts = {name: getattr(pair, name) for name in ("id", "task", "instruction", "input_caption", "output_caption")}
@@ -35,19 +35,19 @@ def draw(folder: Path, test: Test) -> EvalSet:
     return EvalSet("world", {"edits": pairs}, files=[folder / MANIFEST])
 
 
-def _one(folder: Path, number: int, edit: WorldEdit, test: Test) -> Pair:
+def _write(folder: Path, number: int, edit: WorldEdit, held_out: HeldOutEdits) -> Pair:
     name = f"{number:04d}.{edit.task}"
     home = folder / name
     if not (home / TRUTH).is_file():
         home.mkdir(exist_ok=True)
-        drawn = render_edit([edit], test.frames, test.side, truth=True)
-        for part, frames in (("source", drawn.source[0]), ("reference", drawn.edited[0])):
-            written = PictureFolder(str(home / part))
+        rendered = render_edit([edit], held_out.frames, held_out.side, truth=True)
+        for part, frames in (("source", rendered.source[0]), ("reference", rendered.edited[0])):
+            images = PictureFolder(str(home / part))
             for picture in pictures(frames):
-                written.write(picture)
-            written.commit()
+                images.write(picture)
+            images.commit()
         with atomic_file(home / TRUTH) as file:
-            save_file(truth(edit, drawn), file)
+            save_file(truth(edit, rendered), file)
     return Pair(
         id=name,
         video=name,  # every edit has a scene of its own

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from eve_cli.errors import InputError
-from eve_cli.evaluation.metrics.base import Column, Judged, Plain
+from eve_cli.evaluation.metrics.base import Column, EditClip, PixelMetric
 
 
-class Light(Plain):
+class Light(PixelMetric):
     """The mean light of an edit, and how much lighter it is than its source; edits named `bad` cannot be judged."""
 
     columns = (
@@ -23,7 +23,7 @@ class Light(Plain):
     )
     scored: ClassVar[list[str]] = []
 
-    def score(self, clip: Judged) -> dict[str, float]:
+    def score(self, clip: EditClip) -> dict[str, float]:
         assert clip.source is not None
         self.scored.append(clip.pair.id)
         if clip.pair.id == "bad":
@@ -37,7 +37,7 @@ class Light(Plain):
         }
 
 
-class Missing(Plain):
+class Missing(PixelMetric):
     """A metric whose network is not here."""
 
     columns = (Column("far", "test/far", "", 1, "", ""),)

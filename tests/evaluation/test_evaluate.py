@@ -13,22 +13,22 @@ import torch
 
 from eve_cli.cli import app
 from eve_cli.errors import OutputError, UsageError
-from eve_cli.evaluation import compare, evaluate, judging, results, run, sets
-from eve_cli.evaluation.evaluate import Outcome
+from eve_cli.evaluation import clip_loader, compare, evaluate, results, scorer, sets
+from eve_cli.evaluation.evaluate import Evaluation
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.settings import EvalSettings
 from eve_cli.evaluation.weights import Weights
-from tests.evaluation.judged import Light, grey, manifest
+from tests.evaluation.clips import Light, grey, manifest
 
 
 @pytest.fixture(autouse=True)
 def _light(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = {"light": "tests.evaluation.judged:Light", "far": "tests.evaluation.judged:Missing"}
-    monkeypatch.setattr(run, "METRICS", rows)
+    rows = {"light": "tests.evaluation.clips:Light", "far": "tests.evaluation.clips:Missing"}
+    monkeypatch.setattr(scorer, "METRICS", rows)
     monkeypatch.setattr(Light, "scored", [])
 
 
-def judge(file: Path, out: Path, resume: bool = False, **more: object) -> Outcome:
+def judge(file: Path, out: Path, resume: bool = False, **more: object) -> Evaluation:
     settings = EvalSettings(manifest=file, out=out, resume=resume, videos=False, **more)  # pyright: ignore
     evaluate.prepare(out, resume, False)
     return evaluate.evaluate(sets.from_manifest(file).with_copy(), settings)
@@ -46,29 +46,32 @@ def test_the_same_input_gives_the_same_csv(tmp_path: Path) -> None:
         ("edits", "c", "130.000000", "30.000000"),
         *(("input copied", name, "100.000000", "0.000000") for name in "abc"),
     ]
-    told = outcomes[0].told
-    assert told["methods"]["edits"]["lighter"]["mean"] == 20 and told["data"]["videos"] == 2
-    assert told["methods"]["edits"]["lighter"]["tasks"]["style"]["mean"] == 20
-    assert told["against"]["input copied"]["lighter"]["verdict"] == "worse"
-    assert told["not_run"] == {"far": "weights missing. Put them there."}
+    values = outcomes[0].summary
+    assert values["methods"]["edits"]["lighter"]["mean"] == 20 and values["data"]["videos"] == 2
+    assert values["methods"]["edits"]["lighter"]["tasks"]["style"]["mean"] == 20
+    assert values["against"]["input copied"]["lighter"]["verdict"] == "worse"
+    assert values["not_run"] == {"far": "weights missing. Put them there."}
     assert "not run: far: weights missing" in (tmp_path / "x/summary.md").read_text()
     read = results.read(tmp_path / "x")
     assert read.values("edits", "lighter") == [10, 20, 30] and read.columns[0].recipe == "test/light"
 
 
 def test_groups_are_metrics_and_no_metric_comes_twice() -> None:
-    assert run.named("core,light") == ["light", "far"] and run.named("tgve,clip_text, far")[-1] == "far"
-    assert run.named("all") == ["light", "far"]
+    assert (
+        scorer.expand_groups("core,light") == ["light", "far"]
+        and scorer.expand_groups("tgve,clip_text, far")[-1] == "far"
+    )
+    assert scorer.expand_groups("all") == ["light", "far"]
 
 
 def test_without_sources_what_needs_none_is_judged(tmp_path: Path) -> None:
     pair = replace(sets.from_manifest(manifest(tmp_path, "a")).pairs[0], source=tmp_path / "gone")
     asked = sets.EvalSet("x", {"edits": [pair]}).with_copy()
     assert list(asked.methods) == ["edits"]
-    loaded = judging.Loader().load("edits", pair)
-    assert loaded.clip is not None and loaded.clip.source is None and "is not there" in loaded.clip.notes[0]
-    found = run.judges("light", Weights(), "cpu", asked.pairs)
-    assert found.not_run == {"light": "no source is there"} and not found.ready
+    loaded = clip_loader.ClipLoader().load("edits", pair)
+    assert loaded.clip is not None and loaded.clip.source is None and "does not exist" in loaded.clip.notes[0]
+    found = scorer.select_metrics("light", Weights(), "cpu", asked.pairs)
+    assert found.not_run == {"light": "the source does not exist"} and not found.ready
 
 
 def test_what_fails_is_nan_with_a_reason(tmp_path: Path) -> None:
@@ -80,11 +83,11 @@ def test_what_fails_is_nan_with_a_reason(tmp_path: Path) -> None:
     assert found["bad"].error == "light: too dark to see." and math.isnan(found["bad"].values["light"])
     assert "no images found" in found["gone"].error
     assert found["odd"].notes == ["it has no source light"] and not found["odd"].error
-    assert outcome.told["methods"]["edits"]["light"] == {
-        **outcome.told["methods"]["edits"]["light"], "n": 2, "of": 4, "mean": 120.0
+    assert outcome.summary["methods"]["edits"]["light"] == {
+        **outcome.summary["methods"]["edits"]["light"], "n": 2, "of": 4, "mean": 120.0
     }  # fmt: skip
-    assert any("2 of 4 edits" in line for line in outcome.told["warnings"])
-    assert [row["id"] for row in outcome.told["failed"]] == ["bad", "gone", "bad"]
+    assert any("2 of 4 edits" in line for line in outcome.summary["warnings"])
+    assert [row["id"] for row in outcome.summary["failed"]] == ["bad", "gone", "bad"]
 
 
 def test_going_on_judges_only_what_is_missing(tmp_path: Path) -> None:
@@ -108,20 +111,20 @@ def test_going_on_judges_only_what_is_missing(tmp_path: Path) -> None:
 def test_clips_of_different_length_and_size_meet_by_a_rule(tmp_path: Path) -> None:
     pair = sets.from_manifest(manifest(tmp_path, "a")).pairs[0]
     long = replace(pair, edited=grey(tmp_path / "long", 0, 50, 100, 150, size=(32, 24)))
-    clip = judging.Loader(judging.Rule("first")).load("edits", long).clip
+    clip = clip_loader.ClipLoader(clip_loader.FrameSelection("first")).load("edits", long).clip
     assert clip is not None and clip.source is not None and clip.edited.shape == clip.source.shape == (2, 3, 12, 16)
     assert clip.edited[:, 0, 0, 0].tolist() == [0, 50]
-    assert any("2 are judged, first" in note for note in clip.notes) and "from 32x24" in clip.notes[-1]
-    spread = judging.Loader(judging.Rule("spread")).load("edits", long).clip
+    assert any("2 are compared, first" in note for note in clip.notes) and "from 32x24" in clip.notes[-1]
+    spread = clip_loader.ClipLoader(clip_loader.FrameSelection("spread")).load("edits", long).clip
     assert spread is not None and spread.edited[:, 0, 0, 0].tolist() == [0, 150]
-    one = judging.Loader(judging.Rule(max_frames=1)).load("edits", long).clip
+    one = clip_loader.ClipLoader(clip_loader.FrameSelection(max_frames=1)).load("edits", long).clip
     assert one is not None and len(one.edited) == 1
 
 
 def test_a_mask_is_white_of_one_picture_or_of_each_frame() -> None:
     mask = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
     mask[..., :2] = 255
-    found = judging.as_mask(mask, 3, (8, 8))
+    found = clip_loader.as_mask(mask, 3, (8, 8))
     assert found.shape == (3, 8, 8) and found[:, :, :4].min() == 1 and found[:, :, 4:].max() == 0
 
 
@@ -159,11 +162,11 @@ def test_missing_edits_fail_the_check(
 
 def test_two_runs_are_compared_edit_by_edit(tmp_path: Path) -> None:
     judge(manifest(tmp_path, "a", "b", "c", "d", methods=("one", "two")), tmp_path / "x")
-    told = compare.compare(f"{tmp_path}/x:two", f"{tmp_path}/x:one")
-    found = told["columns"]["light"]
+    values = compare.compare(f"{tmp_path}/x:two", f"{tmp_path}/x:one")
+    found = values["columns"]["light"]
     assert found["difference"] == [5, 5, 5] and found["wins"] == 4 and found["verdict"] == "better"
     assert found["p"] == 0.5 and found["tasks"]["add"]["n"] == 2  # two videos, both won
-    compare.write(tmp_path / "c", told, f"{tmp_path}/x:two", f"{tmp_path}/x:one")
+    compare.write(tmp_path / "c", values, f"{tmp_path}/x:two", f"{tmp_path}/x:one")
     assert (tmp_path / "c/light.svg").is_file() and "x:two minus x:one" in (tmp_path / "c/compare.md").read_text()
     with pytest.raises(UsageError, match="no method 'three'"):
         compare.compare(f"{tmp_path}/x:three", f"{tmp_path}/x")
@@ -175,8 +178,8 @@ def test_columns_of_other_recipes_are_not_compared(tmp_path: Path) -> None:
     kept = results.read_json(tmp_path / "y/run.json")
     kept["columns"][0]["recipe"] = "test/other"
     results.write_json(tmp_path / "y/run.json", kept)
-    told = compare.compare(str(tmp_path / "x"), str(tmp_path / "y"))
-    assert list(told["columns"]) == ["lighter"] and "another recipe" in told["skipped"][0]
+    values = compare.compare(str(tmp_path / "x"), str(tmp_path / "y"))
+    assert list(values["columns"]) == ["lighter"] and "another recipe" in values["skipped"][0]
 
 
 def test_the_record_says_how_and_keeps_no_secret(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from eve_cli.cli.app import run
 from eve_cli.rating import answers
 from eve_cli.rating.server import Server
-from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, make_study
+from tests.rating.studies import CAPTION, INSTRUCTION, make_study
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -14,7 +14,7 @@ import pytest
 
 from eve_cli.rating import study
 from eve_cli.rating.server import Server, page
-from tests.evaluation.rating.studies import CAPTION, INSTRUCTION, make_study
+from tests.rating.studies import CAPTION, INSTRUCTION, make_study
 
 pytest.importorskip("uvicorn", reason="the extra `rate` is not installed")
 pytest.importorskip("starlette", reason="the extra `rate` is not installed")
@@ -88,8 +88,8 @@ def a_video(visitor: Visitor) -> tuple[str, bytes]:
 )
 def test_what_is_not_for_raters_is_not_there(path: str, status: int, visitor: Visitor) -> None:
     video = a_video(visitor)[0].split("/")[1]
-    told, _, body = visitor.ask(path.format(token=visitor.token, video=video))
-    assert told == status and b"ours" not in body and b"{" not in body
+    code, _, body = visitor.ask(path.format(token=visitor.token, video=video))
+    assert code == status and b"ours" not in body and b"{" not in body
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_another_site_cannot_speak_for_a_rater(origin: str, visitor: Visitor) ->
     ],
 )
 def test_bad_sayings_are_refused_in_words(body: bytes, status: int, visitor: Visitor) -> None:
-    told, _, reply = visitor.ask("answer", "POST", body)
-    assert told == status and b"Traceback" not in reply and str(visitor.folder).encode() not in reply
+    code, _, reply = visitor.ask("answer", "POST", body)
+    assert code == status and b"Traceback" not in reply and str(visitor.folder).encode() not in reply
 
 
 def test_every_reply_has_the_safe_headers(visitor: Visitor) -> None:
@@ -188,6 +188,6 @@ def test_the_command_serves_until_ctrl_c_and_says_what_came_in(visitor: Visitor)
         assert own.host.startswith("127.0.0.1:") and len(own.token) >= 32 and own.token != visitor.token
         assert json.loads(own.ask("start", "POST", {"rater": "command"})[2])["rater"] == "command"
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=60)[1]
-    assert process.returncode == 0 and "Traceback" not in told
-    assert f"eve rate analyze {visitor.folder}" in told.splitlines()[-1]
+        output = process.communicate(timeout=60)[1]
+    assert process.returncode == 0 and "Traceback" not in output
+    assert f"eve rate analyze {visitor.folder}" in output.splitlines()[-1]

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor
 
-from eve_cli.evaluation.metrics.base import Judged
+from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.media.encode import VideoWriter
 
 FOLDER = "media"
-LONGEST = 320  # pixels of the longer side
-FPS = 8.0  # of clips that are folders of pictures
+MAX_SIDE = 320  # pixels
+FPS = 8.0  # of clips that are folders of images
 
 
-def show(clip: Judged, files: Mapping[str, Path]) -> None:
-    """Writes the clips of an edit (source, edited, reference) that are not there yet."""
+def write_missing(clip: EditClip, files: Mapping[str, Path]) -> None:
+    """Writes the videos of an edit (source, edited, reference) that do not exist yet."""
     for name, path in files.items():
         frames = getattr(clip, name)
         if frames is not None and not path.is_file():
@@ -26,7 +26,7 @@ def show(clip: Judged, files: Mapping[str, Path]) -> None:
 
 
 def write(path: Path, frames: Tensor, fps: float) -> None:
-    """uint8 frames (n, 3, height, width) as H.264 with even sides, at most LONGEST pixels long."""
+    """uint8 frames (n, 3, height, width) as H.264 with even sides, at most MAX_SIDE pixels long."""
     height, width = (_even(side, max(frames.shape[-2:])) for side in frames.shape[-2:])
     if (height, width) != tuple(frames.shape[-2:]):
         frames = F.interpolate(frames.float(), (height, width), mode="bilinear", antialias=True).round().byte()
@@ -36,4 +36,4 @@ def write(path: Path, frames: Tensor, fps: float) -> None:
 
 
 def _even(side: int, longest: int) -> int:
-    return max(2, round(side * min(1.0, LONGEST / longest) / 2) * 2)
+    return max(2, round(side * min(1.0, MAX_SIDE / longest) / 2) * 2)
