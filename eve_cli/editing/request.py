@@ -13,10 +13,10 @@ from eve_cli.media import codecs, input_resolver, stills
 from eve_cli.methods.option_fields import carries_options, options_of, owners
 from eve_cli.methods.options.base import MethodOptions
 from eve_cli.methods.registry import METHODS
+from eve_cli.models.config import TASKS
 from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import setting, to_mapping
 
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 ADAPTER_METHODS = ("eve", "per_frame", "fairy", "rave")
 LONG_METHODS = ("eve", "sdedit")  # those with a view of time
 # Settings that do not change a pixel of the result.

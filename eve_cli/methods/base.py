@@ -19,8 +19,8 @@ from eve_cli.diffusion.noise import frame_noise
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError
 from eve_cli.methods.options.base import MethodOptions
+from eve_cli.models.config import TASKS
 from eve_cli.models.inference.sampling import ProcessGroup, Sampling, Windows
-from eve_cli.models.parts import TASKS
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Condition, Editor

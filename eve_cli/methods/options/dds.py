@@ -9,7 +9,7 @@ from eve_cli.methods.options.captions import Captioned
 from eve_cli.settings import setting
 
 if TYPE_CHECKING:
-    from eve_cli.models.parts import BundleSettings
+    from eve_cli.models.config import BundleSettings
 
 PATH = 20.0
 """Learning rate times updates: 0.1 times 200 in the paper of ASSD and in DDS's own code."""
