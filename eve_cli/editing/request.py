@@ -13,7 +13,8 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.media import codecs, input_resolver, stills
 from eve_cli.methods.options import MethodOptions
 from eve_cli.methods.registry import METHODS, option_methods, options_from
-from eve_cli.models.spec import TASKS, ModelSpec
+from eve_cli.models.config import TASKS
+from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import from_mapping, setting, to_mapping
 
 NOT_RECORDED = (

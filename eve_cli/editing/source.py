@@ -16,7 +16,7 @@ from eve_cli.editing.run_dir import BLOCK, RunDir
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
 from eve_cli.models.canvas import model_size, to_floats
-from eve_cli.models.parts import BundleSettings
+from eve_cli.models.config import BundleSettings
 from eve_cli.runtime.oom import FallbackRunner
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]

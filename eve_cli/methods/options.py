@@ -11,7 +11,7 @@ from eve_cli.settings import setting
 if TYPE_CHECKING:
     from typing import Self
 
-    from eve_cli.models.parts import BundleSettings
+    from eve_cli.models.config import BundleSettings
 
 
 @dataclass(frozen=True)

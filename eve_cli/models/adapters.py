@@ -10,13 +10,13 @@ import torch
 from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel
 from torch import Tensor, nn
 
-from eve_cli.models.parts import UNKNOWN_TASK, ControlImage, FirstFrameForm
+from eve_cli.models.config import UNKNOWN_TASK, ControlImage, FirstFrameForm
 
-PIXEL_HINT_CHANNELS = (16, 32, 96, 256)
+PIXEL_CHANNELS = (16, 32, 96, 256)
 
 
 class VideoAdapter(nn.Module):
-    """Temporal layers for a frozen backbone, and the way in for a first frame.
+    """Temporal layers for a frozen backbone, and an input layer for a first frame.
 
     `motion` is diffusers' MotionAdapter. `first` is a bias-free convolution beside the backbone's `conv_in` that reads
     a clean frame's latents and a mask (Emu Video, section 3.1); None in the `sparse` form, where `Parts.sparse` does.
@@ -33,23 +33,23 @@ class VideoAdapter(nn.Module):
             nn.init.zeros_(self.first.weight)
 
     def known(self, first: Tensor, frames: int, keys: Sequence[int] = (0,)) -> Tensor:
-        """What is known of each frame, (b, frames, c + 1, h, w): latents, and a mask that is 1 where they are its own.
+        """The condition of each frame, (b, frames, c + 1, h, w): latents, and a mask that is 1 if they are its own.
 
         `first` holds clean latents of frame 0 (b, c, h, w), or of the frames `keys` (b, k, c, h, w). In the `repeat`
-        form every frame sees those of the last key up to it, in the others only the keys see their own.
+        form a frame has those of the last key up to it, in the others only the keys have theirs.
         """
-        given = first if first.ndim == 5 else first[:, None]
+        key_latents = first if first.ndim == 5 else first[:, None]
         place = [sum(key <= frame for key in keys) - 1 for frame in range(frames)]
-        mask = given.new_zeros(len(given), frames, 1, *given.shape[-2:])
+        mask = key_latents.new_zeros(len(key_latents), frames, 1, *key_latents.shape[-2:])
         mask[:, list(keys)] = 1
-        latents = given[:, place]
+        latents = key_latents[:, place]
         return torch.cat([latents if self.form == "repeat" else latents * mask, mask], dim=2)
 
 
 class ConditionedConv(nn.Conv2d):
-    """A backbone's `conv_in` that adds what `extra` makes of any channels beyond its own.
+    """A backbone's `conv_in` that adds the output of `extra` for the channels beyond its own.
 
-    Holds the given convolution's own Parameters, under the same names; stateless, so safe under checkpointing.
+    Holds the same Parameters as the given convolution, under the same names.
     """
 
     def __init__(self, conv: nn.Conv2d, extra: nn.Module) -> None:
@@ -76,7 +76,7 @@ def fresh_edit(
     config: dict[str, Any] = {key: value for key, value in backbone.config.items() if key in known}
     config["conditioning_channels"] = backbone.config["in_channels"] if control_image == "latents" else 3
     config["conditioning_embedding_out_channels"] = (
-        (backbone.config["block_out_channels"][0],) if control_image == "latents" else PIXEL_HINT_CHANNELS
+        (backbone.config["block_out_channels"][0],) if control_image == "latents" else PIXEL_CHANNELS
     )
     config["num_class_embeds"] = tasks or None
     adapter = ControlNetModel(**config)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from eve_cli.models.parts import BundleSettings
+from eve_cli.models.config import BundleSettings
 
 
 def model_size(settings: BundleSettings) -> tuple[int, int]:

@@ -274,7 +274,8 @@ class Editor:
     ) -> Tensor:
         """Backbone + edit adapter on single frames.
 
-        `source` is latents or frames, as the bundle's `control_image` says; `task` holds label numbers (n,); None is the label for "unknown".
+        `source` is latents or frames, as the bundle's `control_image` says; `task` holds label numbers (n,), and None
+        is the label for "unknown".
         """
         run = run or Sampling()
         unet = self.lora_unet if with_lora else self.backbone

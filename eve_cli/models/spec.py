@@ -1,12 +1,9 @@
-"""Which model is loaded, and how; the tasks that it has labels for. Imports no torch."""
+"""Which model is loaded, and how. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
-
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-"""Names of the edit adapter's task labels; a label's number is its place here."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def test_a_change_of_basis_changes_latents_and_no_picture() -> None:
         vae.change_basis(own, matrix)
         after = vae.encode(own, images)
         torch.testing.assert_close(after, torch.einsum("ij,njhw->nihw", matrix, before), rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(vae.decode(vae, after), shown, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(vae.decode(own, after), shown, rtol=1e-3, atol=1e-3)
 
 
 def test_the_size_of_mini() -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.models.adapters import PIXEL_HINT_CHANNELS, VideoAdapter
+from eve_cli.models.adapters import PIXEL_CHANNELS, VideoAdapter
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.models.presets import LINEAR, SCALED_LINEAR, SD15, Preset
 from eve_cli.models.tokenizer import word_tokenizer
@@ -28,7 +28,7 @@ class Sizes:
 
     channels: tuple[int, ...] = (320, 640, 1280, 1280)
     codec_channels: tuple[int, ...] = (128, 256, 512, 512)
-    hint_channels: tuple[int, ...] = PIXEL_HINT_CHANNELS
+    hint_channels: tuple[int, ...] = PIXEL_CHANNELS
     text_width: int = 768
     text_inner: int = 3072
     text_layers: int = 12

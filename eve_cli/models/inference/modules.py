@@ -59,6 +59,9 @@ class OneDNNLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self.train(linear.training)
 
+    def reset_parameters(self) -> None:
+        """Nothing: the weights are those of the other layer."""
+
     def forward(self, input: Tensor) -> Tensor:
         return onednn_linear(input, self.weight, self.bias) if self.by_onednn(input) else super().forward(input)
 
