@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -80,32 +82,55 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     words = list(sys.argv[1:] if args is None else args)
     debug = _take_debug(words)
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(words or ["--help"], debug=debug))
+    with reported(debug) as status:
+        status.outcome = typer.main.get_command(app).main(words or ["--help"], prog_name="eve", standalone_mode=False)
+    sys.exit(status.code)
 
 
 def run(words: list[str], *, debug: bool = False) -> int:
-    """Run one command; an error becomes a one-line message and the exit code, or a traceback with `debug`."""
+    """Run one command and return its exit code."""
+    with reported(debug) as status:
+        status.outcome = typer.main.get_command(app).main(words, prog_name="eve", standalone_mode=False)
+    return status.code
+
+
+@dataclass
+class Status:
+    """How a command ended."""
+
+    outcome: Any = None
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return self.outcome if isinstance(self.outcome, int) else 0
+
+
+@contextmanager
+def reported(debug: bool = False) -> Iterator[Status]:
+    """Turns an error into a one-line message and an exit code, or with `debug` into a traceback."""
+    status = Status()
     try:
-        outcome = typer.main.get_command(app).main(words, prog_name="eve", standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
+        yield status
     except KeyboardInterrupt:
-        return 130
+        status.outcome = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        status.outcome = 1
     except (EveError, TyperException) as error:
         if debug:
             raise
         console.error(error.format_message() if isinstance(error, TyperException) else str(error))
-        return error.exit_code
+        status.outcome = error.exit_code
     except Exception as error:
         if debug:
             raise
         if is_out_of_memory(error):
-            console.error("Out of memory: use a shorter --window or a smaller --size.")
-            return 5
-        console.error(f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.")
-        return 1
+            console.error("Out of memory: use a shorter --window or a smaller model.")
+            status.outcome = 5
+        else:
+            console.error(f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.")
+            status.outcome = 1
     finally:
         console.end_progress()
 

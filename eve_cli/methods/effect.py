@@ -23,29 +23,32 @@ if TYPE_CHECKING:
 def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
     """Without and with the instruction: (2, frames, 3, height, width) in [0, 1] at the model's size.
 
-    Frames know nothing of each other here, so they go in blocks, and each process does its own.
+    Frames are independent of each other here, so they are computed in blocks, and each process computes its own.
     """
     group = ProcessGroup.of(len(clip.source), 1) if guidance.shared else None
     frames = range(len(clip.source)) if group is None else group.own
     starts, step = range(frames.start, frames.stop, editor.settings.frames), editor.settings.frames
-    seen = torch.cat([_seen(editor, clip, guidance, slice(i, min(i + step, frames.stop))) for i in starts], 1)
-    return seen if group is None else group.gathered(seen)
+    blocks = []
+    for start in starts:
+        blocks.append(_block_effect(editor, clip, guidance, slice(start, min(start + step, frames.stop))))
+    result = torch.cat(blocks, 1)
+    return result if group is None else group.gathered(result)
 
 
-def _seen(editor: Editor, clip: Clip, guidance: Guidance, part: slice) -> Tensor:
-    """The same of some frames, both at once."""
-    schedule, both = editor.image_schedule, (guidance.idle(), guidance)
+def _block_effect(editor: Editor, clip: Clip, guidance: Guidance, part: slice) -> Tensor:
+    """The effect on some frames, without and with the instruction in one batch."""
+    schedule, settings = editor.image_schedule, (guidance.idle(), guidance)
     noise = clip.noise(guidance.seed)[part]
     t = schedule.trailing(guidance.steps)[:1].to(editor.device).expand(2 * len(noise))
     noisy = schedule.add_noise(clip.source[part], noise, t[: len(noise)])
-    conditions = [told.condition(editor) for told in both]
+    conditions = [each.condition(editor) for each in settings]
     clean = editor.clean_edit(
         torch.cat([noisy] * 2),
         t,
         torch.cat([condition.text for condition in conditions]),
         torch.cat([condition.instruction for condition in conditions]),
         torch.cat([clip.control_image[part]] * 2),
-        task_labels([told.task for told in both]).to(editor.device).repeat_interleave(len(noise)),
+        task_labels([each.task for each in settings]).to(editor.device).repeat_interleave(len(noise)),
         with_lora=True,
     )
     return editor.decode(clean).unflatten(0, (2, -1))

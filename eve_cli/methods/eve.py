@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,15 +21,14 @@ class Eve:
     """Edits a shot's first frame alone, then window by window conditioned on what is edited already."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a shot's first frame is the edit adapter's, later windows hold to their overlap.
+        """The edited latents; the edit adapter alone edits a shot's first frame, later windows keep their overlap.
 
-        Where a clip is longer than the temporal layers see at once, more frames are the edit adapter's.
-
-        A lone frame, or a picture, is the edit adapter's alone.
+        Where a clip is longer than the window of the temporal layers, it edits all keyframes alone. A single frame, or
+        a picture, is edited by the edit adapter alone.
         """
         run = guidance.run(len(clip.source))
         keys = run.keyframes[1:] if len(clip.reference) else run.keyframes
-        known = torch.cat([clip.reference[:1], *([self.edit_alone(editor, clip, guidance, keys)] if keys else [])])
+        known = torch.cat([clip.reference[:1], *([self.as_pictures(editor, clip, guidance, keys)()] if keys else [])])
         if len(clip.source) == 1:
             return known
         condition = guidance.condition(editor)
@@ -51,8 +51,8 @@ class Eve:
             progress=clip.progress,
         )[0]
 
-    def edit_alone(self, editor: Editor, clip: Clip, guidance: Guidance, keys: Sequence[int] = (0,)) -> Tensor:
-        """Frames (keys, channels, height, width), each edited as a picture."""
+    def as_pictures(self, editor: Editor, clip: Clip, guidance: Guidance, keys: Sequence[int]) -> Callable[[], Tensor]:
+        """Edits frames, each as a picture, when called: latents (keys, channels, height, width)."""
         condition, frames = guidance.condition(editor), list(keys)
         denoise = editor.guided_edit(
             condition.text,
@@ -65,4 +65,4 @@ class Eve:
         )
         noise = clip.noise(guidance.seed)[frames]
         steps = editor.settings.image_steps or guidance.steps
-        return ddim(denoise, editor.image_schedule, noise, editor.image_schedule.trailing(steps))
+        return partial(ddim, denoise, editor.image_schedule, noise, editor.image_schedule.trailing(steps))

@@ -254,3 +254,29 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() or not any(path.iterdir())
     }
+
+
+def test_the_path_from_the_command_line_to_the_networks_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most 10 frames of this package's own on the stack from `main` to the call of a UNet, in every stage."""
+    import traceback
+
+    from eve_cli.cli import app
+    from eve_cli.models.inference.fast import Fast
+
+    unet, depths = Fast.unet, []
+
+    def counted(self: Fast, *args: object, **settings: object) -> object:
+        files = [frame.filename.replace("\\", "/") for frame in traceback.extract_stack()[:-1]]
+        own = [file for file in files if "/eve_cli/" in file]
+        if not any("/estimate/" in file for file in own):  # an edit does not need its estimate
+            depths.append(len(own))
+        return unet(self, *args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Fast, "unet", counted)
+    clip = make_clip(tmp_path / "clip.mkv", 3)
+    with pytest.raises(SystemExit) as done:
+        app.main(["edit", str(clip), "make it snowy", "--seed", "1", "-q", "-o", str(tmp_path / "out.mp4")])
+    assert done.value.code == 0 and len(set(depths)) >= 1
+    assert max(depths) <= 10
