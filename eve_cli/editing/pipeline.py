@@ -64,6 +64,7 @@ def edit(
     if request.seed is None:
         request = request.changed(seed=secrets.randbelow(2**31))
     request = request.changed(output=request.output or default_output(request))
+    assert request.output is not None
     check_output(request)
     info = provenance.check_input(request.input, request.start, request.end)
     with timings.measure("load"):
@@ -80,7 +81,7 @@ def edit(
             callbacks.on_note(f"{reused} of {len(plan.windows)} windows are reused from eve preview")
         run = Run.start(plan, model, run_dir, callbacks, timings)
         edit_windows(run)
-        return write(run)
+        return replace(write(run), output=request.output, record=beside(request.output, ".run.json"))
     except BaseException:
         if not run_dir.has_window(0):
             run_dir.remove()

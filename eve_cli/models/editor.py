@@ -30,7 +30,7 @@ from eve_cli.models.tokenizer import WORD
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"
 CPU_VAE_BATCH = 8
-"""The number of images of 64x64 that a vae on a CPU computes fastest in one batch (docs/engine.md)."""
+"""The number of images of 64x64 that a vae on a CPU computes fastest in one batch (docs/explanation/inference.md)."""
 
 
 @dataclass(frozen=True)

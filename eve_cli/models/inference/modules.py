@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ONEDNN_ROWS = 128
-"""Rows from which on oneDNN's matrix product is the faster one (docs/engine.md)."""
+"""Rows from which on oneDNN's matrix product is the faster one (docs/explanation/inference.md)."""
 
 
 def optimize_for_inference(root: nn.Module, kernels: dict[nn.Parameter, nn.Parameter]) -> None:
@@ -88,7 +88,7 @@ def onednn_linear(
 ) -> Tensor:
     """`x weight^T + bias` by oneDNN, then its GELU, or its product with `times`; (..., in) to (..., out).
 
-    The operators are private to PyTorch and used for their speed (docs/engine.md); without them PyTorch's public ones
+    The operators are private to PyTorch and used for their speed (docs/explanation/inference.md); without them PyTorch's public ones
     compute the same but for rounding.
     """
     if has_onednn():
