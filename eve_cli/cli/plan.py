@@ -51,7 +51,7 @@ def _lines(report: PlanReport) -> list[str]:
         ("time", describe.times(estimate)),
         ("needs", _fit(report)),
         ("disk", _disk(report)),
-        ("out", f"{report.plan.edit.output.name}, and its .run.json"),
+        ("out", f"{report.output}, and its .run.json"),
     ]
     return [f"{name:<5} {text}" for name, text in rows]
 
@@ -73,7 +73,7 @@ def _as_json(report: PlanReport) -> dict[str, Any]:
     estimate, plan = report.estimate, report.plan
     return {
         "input": report.info.name,
-        "output": str(report.plan.edit.output),
+        "output": str(report.output),
         "settings": dict(plan.provenance.settings),
         "frames": plan.frames,
         "shots": [[shot.start, shot.stop] for shot in plan.shots],

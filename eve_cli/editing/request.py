@@ -208,9 +208,7 @@ class EditRequest:
         of_methods = option_methods()
         own = {name: value for name, value in values.items() if name in of_methods and value is not None}
         rest = {name: value for name, value in values.items() if name not in of_methods}
-        method = str(rest.get("method", "eve"))
-        options = options_from(method, own) if method in METHODS else None
-        return from_mapping(cls, rest | {"options": options}, origin)
+        return from_mapping(cls, rest | {"options": options_from(str(rest.get("method", "eve")), own)}, origin)
 
     def changed(self, **values: Any) -> "EditRequest":
         """The same request with other values, also of the method's options."""

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -36,6 +37,7 @@ class PlanReport:
     plan: EditPlan
     info: VideoInfo
     estimate: Estimate
+    output: Path
     fallbacks: tuple[str, ...]
     """The out-of-memory fallbacks with which it fits; all there are if it does not fit even so."""
     fits: bool
@@ -50,6 +52,7 @@ def plan_report(request: EditRequest, *, load: Load = load_model) -> PlanReport:
     spec(request.method)
     request = request.changed(seed=secrets.randbelow(2**31) if request.seed is None else request.seed)
     request = request.changed(output=request.output or default_output(request))
+    assert request.output is not None
     check_output(request)
     info = provenance.check_input(request.input, request.start, request.end)
     model = load_for(request, load)
@@ -67,6 +70,7 @@ def plan_report(request: EditRequest, *, load: Load = load_model) -> PlanReport:
         plan=plan,
         info=info,
         estimate=estimate,
+        output=request.output,
         fallbacks=tuple(fallback.name for fallback in fallbacks),
         fits=fitting.fits,
         disk=disk_bytes(plan, model),

@@ -188,8 +188,8 @@ def _methods(pairs: Sequence[Pair], edits: Mapping[str, Path], find: Find) -> di
         methods[name] = [replace(pair, edited=find(folder, pair)) for pair in pairs]
         if not any(pair.edited for pair in methods[name]):
             raise InputError(
-                f"{folder}: no edit was found (the first expected one is {pairs[0].id}). See docs/reference/manifests.md for "
-                "the supported file names."
+                f"{folder}: no edit was found (the first expected one is {pairs[0].id}). "
+                "See docs/reference/manifests.md for the supported file names."
             )
     return methods
 

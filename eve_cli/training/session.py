@@ -85,7 +85,7 @@ def load_parts(part: str, settings: TrainSettings, meta_copy: bool = False) -> t
     A `meta_copy` has no weights.
     """
     if settings.model == "new":
-        from eve_cli.data.world.language import vocabulary
+        from eve_cli.data.world.vocabulary import vocabulary
 
         edit, video = part in ("edit", "joint"), part == "video"
         parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)

@@ -50,7 +50,7 @@ def test_after_an_edit_the_forecast_is_held_against_it(desk: Path, capsys: pytes
     for basis in ("no past run here", "1 past run here"):
         assert run(["edit", "clip.mkv", "night", "-o", "out.mp4", "--overwrite", *SHORT]) == 0
         lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().err.splitlines())
-        assert basis in lines["needs"] and lines["time"].startswith("foretold") and ", took" in lines["time"]
+        assert basis in lines["needs"] and lines["time"].startswith("estimated") and ", actual" in lines["time"]
 
 
 def test_a_plan_that_cannot_be_is_the_edit_s_own_mistake(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

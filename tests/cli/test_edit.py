@@ -176,7 +176,7 @@ MISTAKES: list[tuple[str, Callable[[Path], None], str, int, str]] = [
     ("output exists", existing, "edit clip.mkv x -o there.mp4", 2, "there.mp4: exists already"),
     ("no config", nothing, "edit clip.mkv x --config gone.toml", 2, "gone.toml: cannot read"),
     ("unknown setting", bad_toml, "edit clip.mkv x --config bad.toml", 2, "did you mean steps?"),
-    ("nothing to resume", empty_folder, "resume shots", 2, "no run to go on with"),
+    ("nothing to resume", empty_folder, "resume shots", 2, "no run to resume"),
     ("rerun of nothing", nothing, "rerun gone.json", 2, "gone.json: cannot read"),
     ("rerun of something else", other_json, "rerun other.json", 2, "not a run.json"),
 ]

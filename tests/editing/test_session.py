@@ -23,6 +23,7 @@ from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.parts import TASKS, BundleSettings
+from eve_cli.models.spec import ModelSpec
 from tests.clips import decibels, make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
 
@@ -130,7 +131,7 @@ def test_eve_holds_to_what_was_edited_before_and_not_to_its_own_first_frame() ->
 def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "cut.mkv", np.concatenate([pictures(12, seed=1), pictures(11, seed=2)]))
     result = edit(source, tmp_path / "out.mkv", codec="ffv1")
-    assert result.plan.shots == [[0, 12], [12, 23]]
+    assert result.plan.shots == (range(12), range(12, 23))
     assert [w["start"] for w in result.plan.windows if not w["overlap"]] == [0, 12]
     whole = edit(source, tmp_path / "off.mkv", codec="ffv1", scene_cuts="off")
     assert whole.plan.shots == [[0, 23]]
@@ -153,8 +154,8 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
 def test_eve_edits_a_picture_once_a_shot(clip: Path, tmp_path: Path) -> None:
     editors: list[FakeEditor] = []
 
-    def keep(request: EditRequest):
-        model = fake_load()(request.model_spec)
+    def keep(spec: ModelSpec):
+        model = fake_load()(spec)
         editors.append(model.editor)  # type: ignore[arg-type]
         return model
 
@@ -185,8 +186,8 @@ def test_rerun_says_what_is_no_longer_the_same(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mkv", 3)
     result = edit(source, tmp_path / "out.mp4")
 
-    def other(request: EditRequest):
-        model = fake_load()(request.model_spec)
+    def other(spec: ModelSpec):
+        model = fake_load()(spec)
         model.hashes["weights"] = "1"
         return model
 

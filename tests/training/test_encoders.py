@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eve_cli.data.world.language import vocabulary
 from eve_cli.data.world.variants import ATTRIBUTES, TASK_ATTRIBUTES, draw, retrieval, variants
+from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.gates import GATE, GATES_FILE, Gates

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eve_cli.cli import app
 from eve_cli.data import folders
-from eve_cli.data.world.language import vocabulary
+from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.errors import InputError, UsageError
 from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.editor import Editor

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from eve_cli.cli import app
-from eve_cli.data.world.language import vocabulary
+from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.families import mini

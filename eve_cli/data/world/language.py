@@ -324,31 +324,3 @@ def caption(
         text = f"{', '.join(w for w in (place, time, weather) if w)}: {things}"
     camera = CAMERA_PHRASES[view] if motion and rng.random() < 0.5 and view else ""
     return tidied(f"{text}, {camera}")
-
-
-def vocabulary() -> list[str]:
-    """Every word that the world's grammars and the looks can say: the world's own sorted, then the looks' as they come.
-
-    The order numbers the tokens of a new model, so words are only ever added at the end.
-    """
-    from eve_cli.data.looks import LOOKS
-    from eve_cli.data.world import actions, scene
-
-    own = _words(*(value for module in (globals(), vars(scene)) for name, value in module.items() if name.isupper()))
-    own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
-    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
-    moved = _words(actions.ASKED, actions.VERBS)
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved]))
-
-
-def _words(*values: object) -> list[str]:
-    """The words in nested tables of text, without the names of what is filled in."""
-    found: list[str] = []
-    for value in values:
-        if isinstance(value, str):
-            found += re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", value.lower()))
-        elif isinstance(value, dict):
-            found += _words(*value.keys(), *value.values())
-        elif isinstance(value, (tuple, frozenset)):
-            found += _words(*value)
-    return found

@@ -88,8 +88,8 @@ def onednn_linear(
 ) -> Tensor:
     """`x weight^T + bias` by oneDNN, then its GELU, or its product with `times`; (..., in) to (..., out).
 
-    The operators are private to PyTorch and used for their speed (docs/explanation/inference.md); without them PyTorch's public ones
-    compute the same but for rounding.
+    The operators are private to PyTorch and used for their speed (docs/explanation/inference.md); without them
+    PyTorch's public ones compute the same but for rounding.
     """
     if has_onednn():
         if times is not None:

@@ -9,7 +9,7 @@ from PIL import Image
 from eve_cli.cli import app
 from eve_cli.data import folders
 from eve_cli.data.world import novel
-from eve_cli.data.world.language import vocabulary
+from eve_cli.data.world.vocabulary import vocabulary
 
 
 @pytest.mark.parametrize("kind", novel.SETS)
