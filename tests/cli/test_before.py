@@ -14,6 +14,7 @@ from eve_cli.cli import checks
 from eve_cli.cli.app import run
 from eve_cli.cli.checks import CHECKS
 from eve_cli.cli.doctor import shortened
+from eve_cli.cli.flags import flags_of
 from eve_cli.cli.options import command_line
 from eve_cli.editing.request import EditRequest
 from tests.clips import make_clip
@@ -86,7 +87,7 @@ def test_a_preview_is_a_sheet_and_lists_make_a_page(desk: Path, capsys: pytest.C
     words = shlex.split(found["cells"][1]["command"])
     assert words[:4] == ["eve", "edit", "clip.mkv", "a <b>red</b> car"]
     assert run([*words[1:], "-o", "full.mp4"]) == 0
-    assert "1 of 2 windows are there already" in capsys.readouterr().err
+    assert "1 of 2 windows are reused from eve preview" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_env_names_no_folder_of_the_user(desk: Path, capsys: pytest.CaptureFixtu
 
 def test_a_command_line_gives_its_settings_back() -> None:
     asked = EditRequest(input="-a b.mp4", instruction='say "hi" & go', seed=0, guidance_scale=2.0, side_by_side=True)
-    words = shlex.split(command_line("edit", asked.changed(reuse_preview=False)))
+    words = shlex.split(command_line("edit", flags_of(asked.changed(reuse_preview=False))))
     assert words[:2] == ["eve", "edit"] and words[-3:] == ["--", "-a b.mp4", 'say "hi" & go']
     assert {"--seed", "--guidance-scale", "--side-by-side", "--no-reuse-preview"} == {
         w for w in words[2:-3] if w[0] == "-"

@@ -37,7 +37,7 @@ def test_rows_fail_alone_and_are_tried_again(desk: Path) -> None:
         {"input": "one.mkv", "instruction": "darker", "id": "a"},
         {"input": "gone.mkv", "instruction": "darker"},
         {"input": "one.mkv", "instruction": "night", "stepps": 3},
-        {"input": "two.mkv", "instruction": "snowy", "seed": 7, "text-cfg": 3},
+        {"input": "two.mkv", "instruction": "snowy", "seed": 7, "guidance-scale": 3},
     )
     lines = run(desk, asked)
     assert [line["status"] for line in lines] == ["done", "failed", "failed", "done"]

@@ -269,7 +269,7 @@ def test_idle_parts_leave_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None
 LIMITED = """
 import resource, torch
 torch.set_num_threads(1)
-from eve_cli.editing import machine
+from eve_cli.runtime import machine
 from eve_cli.runtime.oom import FallbackRunner
 from eve_cli.models.editor import Editor
 from tests.tiny import tiny_parts

@@ -84,7 +84,7 @@ def test_only_what_is_told_apart_is_judged(name: str, folder: Path) -> None:
     assert any("the accuracy for kind is 89%" in note for note in clip.notes)
     unknown = judged("depth")
     metric.score(unknown)
-    assert any("not tried on the task 'depth'" in note for note in unknown.notes)
+    assert any("not tested on the task 'depth'" in note for note in unknown.notes)
 
 
 def test_an_unchanged_clip_has_direction_zero_with_a_flag(folder: Path) -> None:
