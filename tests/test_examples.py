@@ -15,7 +15,7 @@ from tests.tiny import tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((REPOSITORY / "examples").glob("*.sh"))
-PARTS = ("codec", "backbone", "edit", "joint", "video", "decoder")
+PARTS = ("vae", "backbone", "edit", "joint", "video", "decoder")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_careful_edit(tmp_path: Path, tiny: dict[str, object]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path}/out/result.mp4\n" and len(read_clip(Path(done.stdout.strip()))) == 6
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"preview.png", "preview.html"}
-    assert "network calls" in done.stderr and "windows are there already, from eve preview" in done.stderr
+    assert "network calls" in done.stderr and "windows are reused from eve preview" in done.stderr
 
 
 def test_a_folder_and_a_loop(tmp_path: Path, tiny: dict[str, object]) -> None:

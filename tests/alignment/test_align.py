@@ -224,7 +224,7 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
     options = {k.replace("_", "-"): v for k, v in SHORT.items() if k not in ("batch", "preview_every")}
     flags = [f"--{name}={v}" if v is not False else f"--no-{name}" for name, v in options.items()]
     flags += ["--batch=1", "--sample-every=0", "--quiet"]
-    places = ["--model", str(home / "tiny"), "--out", str(home / "two"), "--cache", str(home / "points")]
+    places = ["--model", str(home / "tiny"), "--out", str(home / "processes"), "--cache", str(home / "points")]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
@@ -236,7 +236,7 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     for name, value in trained_weights(run).items():
-        torch.testing.assert_close(trained_weights(home / "two")[name], value, rtol=2e-2, atol=2e-4)
+        torch.testing.assert_close(trained_weights(home / "processes")[name], value, rtol=2e-2, atol=2e-4)
 
 
 @pytest.mark.parametrize(

@@ -68,5 +68,5 @@ def test_the_model_says_whether_and_the_run_keeps_it(clip: Path, tmp_path: Path)
     with pytest.raises(UsageError, match="--preserve on goes with"):
         request(clip, tmp_path / "no.mkv", method="sdedit", preserve="on")
     keeped = pipeline.edit(request(clip, tmp_path / "on.mp4", preserve="on"), load=fake_load(noisy=0.05))
-    again = pipeline.rerun(keeped.run, tmp_path / "again.mp4", False, load=fake_load(noisy=0.05))
+    again = pipeline.rerun(keeped.record, tmp_path / "again.mp4", False, load=fake_load(noisy=0.05))
     assert again.output.read_bytes() == keeped.output.read_bytes()

@@ -79,5 +79,5 @@ def test_captions_are_told_where_they_can_be_and_one_step_is_refused() -> None:
     assert captions(source_caption="a red car in a city") == ("a red car in a city", "a blue car in a city")
     assert captions(source_caption="a dog") == ("a dog", "make the car blue")
     assert captions(caption="a cat") == ("", "a cat")
-    with pytest.raises(UsageError, match=r"^--method pnp goes back to noise step by step; give --steps 2 or more\.$"):
+    with pytest.raises(UsageError, match=r"^--method pnp inverts the source step by step; give --steps 2 or more\.$"):
         request(steps=1)
