@@ -283,6 +283,7 @@ def test_code_blocks_are_well_formed(page: Path) -> None:
 RUN = [(page, block) for page in PAGES for block in blocks(page) if block.run]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), RUN, ids=[f"{name(page)}:{block.line}" for page, block in RUN])
 def test_marked_code_runs(page: Path, block: Block, tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -369,6 +370,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(site: Path) -> None:
     assert (site / "index.html").is_file()
 

@@ -220,6 +220,7 @@ pipeline.edit(request, load=fake_load(noisy=0.1))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long", ["sequential", "joint"])
 def test_a_killed_edit_goes_on_to_the_same_bytes(long: str, clip: Path, tmp_path: Path) -> None:
     unbroken = edit(clip, tmp_path / "unbroken.mp4", {"noisy": 0.1}, long=long, span=16)
