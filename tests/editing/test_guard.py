@@ -146,9 +146,10 @@ def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(fallback: F
     while fallback.apply(editor) and taken < 9:
         taken += 1
     assert 0 < taken < 9
-    # an untrained vae's norms differ from tile to tile, so much that only nonsense is told apart
-    for one, other in zip(before, made(), strict=True):
-        assert (one - other).abs().mean() < (0.9 if fallback.name == "vae-tiles" else 1e-5) * one.abs().mean()
+    # the group norms of an untrained vae differ from tile to tile: .25 in decoding and .72 in encoding were measured
+    bounds = (0.28, 0.76, 1e-5) if fallback.name == "vae-tiles" else (1e-5,) * 3
+    for one, other, bound in zip(before, made(), bounds, strict=True):
+        assert (one - other).abs().mean() < bound * one.abs().mean()
 
 
 @pytest.mark.slow
