@@ -319,7 +319,8 @@ def test_pages_that_the_code_names_are_there() -> None:
 
 def test_the_page_of_the_bundle_names_every_part_and_setting() -> None:
     from eve_cli.models.bundle_manifest import FOLDERS
-    from eve_cli.models.parts import TASKS, BundleSettings
+    from eve_cli.models.parts import BundleSettings
+    from eve_cli.tasks import TASKS
 
     text = (DOCS / "reference" / "bundle.md").read_text(encoding="utf-8")
     settings = [item.name for item in dataclasses.fields(BundleSettings)]

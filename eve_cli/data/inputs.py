@@ -15,11 +15,11 @@ from eve_cli.data import frames as pixels
 from eve_cli.data.folders import parse, unreadable
 from eve_cli.data.looks import LOOKS
 from eve_cli.data.sample import kind_of
-from eve_cli.data.triplets import TASKS
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
+from eve_cli.tasks import TASKS
 
 NEEDED = ("video", "instruction", "output_caption")
 ALLOWED = (*NEEDED, "task", "input_caption")

@@ -11,10 +11,10 @@ from typing import Any
 from eve_cli.data.folders import parse, unreadable
 from eve_cli.data.sample import Dropped, Listing, Triplet, kind_of
 from eve_cli.errors import InputError
+from eve_cli.tasks import TASKS
 
 NEEDED = ("input", "instruction", "output_caption", "output")
 ALLOWED = (*NEEDED, "input_caption", "task")
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 
 
 def read(file: Path) -> list[Triplet]:

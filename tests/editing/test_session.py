@@ -22,8 +22,9 @@ from eve_cli.errors import EveError, InputError, ModelError, OutputError
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
-from eve_cli.models.parts import TASKS, BundleSettings
+from eve_cli.models.parts import BundleSettings
 from eve_cli.models.spec import ModelSpec
+from eve_cli.tasks import TASKS
 from tests.clips import decibels, make_clip, pictures, read_clip
 from tests.fakes import FakeEditor, fake_load
 

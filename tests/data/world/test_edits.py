@@ -11,7 +11,7 @@ from eve_cli.data.world import feed, language
 from eve_cli.data.world.edits import ALIGNED_TASKS, UNSEEN_CAPTIONS, UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import KINDS, Scene, is_held_out, sample_scene
-from eve_cli.models.parts import TASKS
+from eve_cli.tasks import TASKS
 
 EVERY = (*ALIGNED_TASKS, *UNSEEN_TASKS)
 TABLES = {
