@@ -133,9 +133,9 @@ def test_windows_follow_cuts_and_a_method_starts_anew_behind_each(tmp_path: Path
     source = make_clip(tmp_path / "cut.mkv", np.concatenate([pictures(12, seed=1), pictures(11, seed=2)]))
     result = edit(source, tmp_path / "out.mkv", codec="ffv1")
     assert result.plan.shots == (range(12), range(12, 23))
-    assert [w["start"] for w in result.plan.windows if not w["overlap"]] == [0, 12]
+    assert [w.start for w in result.plan.windows if not w.overlap] == [0, 12]
     whole = edit(source, tmp_path / "off.mkv", codec="ffv1", scene_cuts="off")
-    assert whole.plan.shots == [[0, 23]]
+    assert whole.plan.shots == (range(23),)
 
 
 def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
