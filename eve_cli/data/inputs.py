@@ -111,7 +111,7 @@ class FileInputs:
     def open(cls, file: Path) -> FileInputs:
         """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read: {error}.") from None
         rows = [_row(line, f"{file.name}:{n}", file.parent) for n, line in enumerate(lines, 1) if line.strip()]

@@ -32,7 +32,7 @@ def read(file: Path) -> list[Triplet]:
 def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
     """The rows that can be used and those that cannot; with `deep` the first frames are read too."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}.") from None
     kept: list[Triplet] = []
