@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eve_cli.data import folders, frames, triplets
-from eve_cli.data.looks import LOOKS
+from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import Item, Triplet, changed_region
 from eve_cli.data.world import feed
 from eve_cli.data.world.feed import Clips, Pairs, Pictures
@@ -87,9 +87,9 @@ class Folder:
             item = rng.choice(self.items)
             frame, text = self._clip(item, 1, side, rng), item.caption
             if rng.random() < LOOK_SHARE:
-                look = rng.choice(list(LOOKS.values()))
+                look = draw_look(rng)
                 frame = look.function(frame, rng.randrange(2**31), rng.randrange(LONG))
-                text = rng.choice((f"{text}, {rng.choice(look.captions)}", rng.choice(look.instructions)))
+                text = rng.choice((f"{text}, {rng.choice(look.captions)}", look.instruction(rng)))
             made.append(frame)
             texts.append(text)
         return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
@@ -99,11 +99,11 @@ class Folder:
         rng = random.Random(f"pairs {seed}")
         source, edited, rows = [], [], []
         for _ in range(count):
-            item, look = rng.choice(self.items), rng.choice(list(LOOKS.values()))
+            item, look = rng.choice(self.items), draw_look(rng)
             frame = self._clip(item, 1, side, rng)
             source.append(frame)
             edited.append(look.function(frame, rng.randrange(2**31), rng.randrange(LONG)))
-            rows.append((rng.choice(look.instructions), f"{item.caption}, {rng.choice(look.captions)}", look.task))
+            rows.append((look.instruction(rng), f"{item.caption}, {rng.choice(look.captions)}", look.task))
         return _pairs(source, edited, rows)
 
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
@@ -116,7 +116,7 @@ class Folder:
             item = rng.choice(self.videos)
             clip, text = self._clip(item, length, side, rng), item.caption
             if rng.random() < LOOK_SHARE:
-                look = rng.choice(list(LOOKS.values()))
+                look = draw_look(rng)
                 clip = look.function(clip, rng.randrange(2**31), rng.randrange(LONG))
                 text = f"{text}, {rng.choice(look.captions)}"
             made.append(clip)

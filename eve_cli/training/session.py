@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from eve_cli import registry
 from eve_cli.data import batches, photos
+from eve_cli.data.world.language import vocabulary
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.models import bundle, folder
 from eve_cli.models.adapters import fresh_edit, fresh_video
@@ -88,14 +89,16 @@ def start(part: str, settings: TrainSettings, ghost: bool = False) -> tuple[Part
     As a `ghost` they have no weights.
     """
     if settings.model == "new":
-        from eve_cli.data.world.language import vocabulary
-
         edit, video = part in ("edit", "joint"), part == "video"
         parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)
         return parts, None
     origin = None if ghost else bundle.resolve(settings.model)
     parts = bundle.load(origin) if origin is not None else bundle.ghost(settings.model)
     torch.manual_seed(settings.seed)
+    if settings.pixels:
+        parts.settings = dataclasses.replace(parts.settings, pixels=settings.pixels)
+    if part == "joint" and settings.data == "world" and not ghost:
+        mini.teach(parts, vocabulary(), settings.seed)
     if part in ("edit", "joint") and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.hint)
         parts.instruction_encoder = copy.deepcopy(parts.text_encoder)  # which has read few instructions, and is frozen

@@ -66,6 +66,7 @@ class TrainSettings(LoopSettings):
     data: str = setting("world", "world, a folder with captions, or a .jsonl file of triplets.")
     photos: Path | None = setting(None, "Folder of photographs to mix into the world.", metavar="DIR")
     photo_share: float = setting(0.2, "Share of photographs, where there are some.", min=0.0, max=1.0)
+    pixels: int = setting(0, "Side of the training frames, kept by the model (default: the model's).", min=0)
     resume: bool = setting(False, "Go on with the run in --out; settings that are not given stay as they were.")
     threads: int = setting(0, "CPU threads; 0 takes all.", min=0)
     quiet: bool = setting(False, "Print nothing but the result and errors.", flags=("--quiet", "-q"))
@@ -112,6 +113,13 @@ class EditSettings(TrainSettings):
 @dataclass(frozen=True)
 class JointSettings(TrainSettings):
     """Train the backbone and the edit adapter together. A video adapter must be trained again after it."""
+
+    text_share: float = setting(
+        1.0, "Pictures with captions in a batch, as a share of its edits.", panel=MORE, min=0.05, max=1.0
+    )
+
+    def options(self) -> dict[str, Any]:
+        return {"text_share": self.text_share}
 
 
 @dataclass(frozen=True)

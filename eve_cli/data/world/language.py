@@ -338,7 +338,8 @@ def vocabulary() -> list[str]:
     own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
     looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
     moved = _words(actions.ASKED, actions.VERBS)
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved]))
+    typed = _words(*(row.synonyms for row in LOOKS.values()))
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved, *typed]))
 
 
 def _words(*values: object) -> list[str]:

@@ -135,6 +135,37 @@ def backbone(sizes: MiniSizes) -> UNet2DConditionModel:
     )
 
 
+def teach(parts: Parts, words: Sequence[str], seed: int = 0) -> Parts:
+    """Gives the tokenizer and the text encoders a token for each word that they lack; all other tokens mean as before.
+
+    Nothing changes where the model was taught a whole language, or lacks no word.
+    """
+    known = parts.settings.words
+    new = tuple(word for word in dict.fromkeys(words) if word not in known)
+    if not known or not new:
+        return parts
+    then = parts.tokenizer
+    now = word_tokenizer((*known, *new), parts.settings.text_tokens)
+    places, rows = then.get_vocab(), now.get_vocab()
+    old = torch.tensor([places.get(token, -1) for token in sorted(rows, key=lambda token: rows[token])])
+    generator = torch.Generator().manual_seed(seed)
+    for encoder in (parts.text_encoder, parts.instruction_encoder):
+        if encoder is None:
+            continue
+        table = encoder.get_input_embeddings().weight.detach()
+        fresh = table.mean(0) + table.std(0) * torch.randn(len(old), table.shape[1], generator=generator)
+        encoder.resize_token_embeddings(len(old), mean_resizing=False)
+        rows_now = torch.where((old >= 0).unsqueeze(1), table[old.clamp_min(0)], fresh)
+        encoder.get_input_embeddings().weight.data.copy_(rows_now)
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(encoder.config, name, getattr(now, name))
+            if hasattr(encoder, name):
+                setattr(encoder, name, getattr(now, name))
+    parts.tokenizer = now
+    parts.settings = replace(parts.settings, words=(*known, *new))
+    return parts
+
+
 def build(
     words: Sequence[str],
     sizes: MiniSizes | None = None,
