@@ -32,10 +32,12 @@ class Source(Protocol):
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips: ...
 
 
-def open_source(data: str, photos: Tensor | None = None, photo_share: float = 0.0) -> Source:
+def open_source(
+    data: str, photos: Tensor | None = None, photo_share: float = 0.0, wide: Tensor | None = None
+) -> Source:
     """The source that `--data` names: `world`, a folder, or a .jsonl file; photographs are mixed into the world."""
     if data == "world":
-        return World(photos, photo_share)
+        return World(photos, photo_share, wide)
     path = Path(data).expanduser()
     if path.is_dir():
         return Folder.open(path)
@@ -46,10 +48,11 @@ def open_source(data: str, photos: Tensor | None = None, photo_share: float = 0.
 
 @dataclass(frozen=True)
 class World:
-    """The procedural world, with a share of photographs."""
+    """The procedural world, with a share of photographs, and photographs of another shape (`wide`) on their own."""
 
     photos: Tensor | None = None
     photo_share: float = 0.0
+    wide: Tensor | None = None
 
     def pictures(self, seed: int, count: int, side: int) -> Pictures:
         return feed.pictures(seed, count, side, self.photos, self.photo_share)
@@ -57,6 +60,11 @@ class World:
     def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
         shares = dict(tasks) if tasks else None
         return feed.pairs(seed, count, side, self.photos, self.photo_share, tasks=shares)
+
+    def wide_pairs(self, seed: int, count: int) -> Pairs:
+        """Edits of wide photographs alone: the world is drawn in squares."""
+        assert self.wide is not None
+        return feed.pairs(seed, count, self.wide.shape[-2], self.wide, photo_share=1.0)
 
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
         return feed.clips(seed, count, length, side, self.photos, self.photo_share)

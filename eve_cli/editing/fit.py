@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from eve_cli.models.parts import BundleSettings
+from eve_cli.models.editor import Editor
 
 
-def model_size(settings: BundleSettings) -> tuple[int, int]:
-    """(width, height) that the model works at; the source is stretched to it, so nothing of it is cut off."""
-    return settings.pixels, settings.pixels
+def model_size(editor: Editor, width: int, height: int) -> tuple[int, int]:
+    """(width, height) that the model works at for a source of a size; nothing of the source is cut off."""
+    return editor.settings.frame_size(width, height, editor.unit)
 
 
 def to_bytes(frames: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def outlook(request: EditRequest, *, load: Callable[[EditRequest], LoadedModel] 
     check_output(request)
     registry.pick(METHODS, request.method, "method")
     info, model = record.check_input(request), load(request)
-    plan = draft(request, model, find_shots(request, pictures(request, model.editor.settings)))
+    plan = draft(request, model, find_shots(request, pictures(request, model.editor)))
     rates = {} if knows(plan, model, "window") else trial(plan, model)
     forecast = forecast_of(plan, model, info, rates=rates)
     rungs: list[Rung] = []
@@ -106,10 +106,10 @@ def _timed(work: Callable[[], torch.Tensor]) -> float:
 def disk_bytes(plan: Mapping[str, Any], model: LoadedModel) -> int:
     """What the run's folder holds at the end: the small source, its latents, and all windows."""
     editor = model.editor
-    side = editor.settings.pixels
-    height, width = editor.latent_size(side, side)
+    wide, high = plan["size"]
+    height, width = editor.latent_size(high, wide)
     channels: Any = editor.parts.codec.config["latent_channels"]
-    latent, picture = 4 * channels * height * width, 3 * side * side
+    latent, picture = 4 * channels * height * width, 3 * high * wide
     done = sum(window["stop"] - window["start"] for window in plan["windows"])
     effects = 2 * picture * done if plan["request"]["keep"] == "on" else 0
     return plan["record"]["frames"] * (latent + picture) + done * latent + effects

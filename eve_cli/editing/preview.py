@@ -147,7 +147,7 @@ def survey(
     make(shelf.path / "source")
     times: list[Fraction] = []
     folder = RunFolder(shelf.path, shelf.path / "source")
-    shots = find_shots(request, stored(pictures(request, model.editor.settings, times), folder), find_cuts)
+    shots = find_shots(request, stored(pictures(request, model.editor, times), folder), find_cuts)
     known = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
     write_atomically(file, json.dumps(known).encode())
     return shots, times

@@ -48,6 +48,7 @@ class Prices:
     def __init__(self, model: LoadedModel, plan: Mapping[str, Any], rungs: Sequence[Rung] = ()) -> None:
         self.model, self.rungs = model, rungs
         self.request = from_mapping(EditRequest, plan["request"], "plan.json")
+        self.size = plan["size"]
         self.guidance = Guidance.of(self.request)
         self.once = replace(self.guidance, steps=1)
         self.method: EditMethod = registry.pick(METHODS, self.request.method, "method")()
@@ -58,6 +59,7 @@ class Prices:
             torch.__version__,
             model.hashes,
             settings,
+            list(self.size),
             {name: value for name, value in to_mapping(self.request.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
             [r.name for r in rungs],
@@ -157,15 +159,14 @@ class Prices:
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
         """A window without content, or one of zeros on a device; of a shot without content, which is not learned."""
         editor, device, length = self.model.editor, device or self.ghost.device, self.length(window)
-        height, width = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
+        height, width = editor.latent_size(self.size[1], self.size[0])
         channels: Any = editor.parts.codec.config["latent_channels"]
         source = torch.zeros(length, channels, height, width, device=device)
         hint = self._pixels(length, device) if editor.settings.hint == "pixels" else source
         return Clip(source, hint, range(length), source[: window.overlap], shot=lambda: source.to(META))
 
     def _pixels(self, frames: int, device: torch.device | None = None) -> Tensor:
-        side = self.model.editor.settings.pixels
-        return torch.zeros(frames, 3, side, side, device=device or self.ghost.device)
+        return torch.zeros(frames, 3, self.size[1], self.size[0], device=device or self.ghost.device)
 
     def _write(self, width: int, height: int, frames: int) -> Tensor:
         small = self._pixels(frames)

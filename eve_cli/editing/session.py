@@ -33,7 +33,7 @@ from eve_cli.editing.methods import METHODS
 from eve_cli.editing.render import render
 from eve_cli.editing.request import ADAPTER_METHODS, LONG_METHODS, EditRequest, check_output, default_output
 from eve_cli.editing.shelf import Shelf
-from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, stored
+from eve_cli.editing.source import FindCuts, encode, find_shots, pictures, size_of, stored
 from eve_cli.editing.watcher import Watcher
 from eve_cli.editing.windows import Window, plan_spans, plan_windows
 from eve_cli.errors import Unforeseen
@@ -75,7 +75,7 @@ def edit(
     folder = RunFolder.create(run_folder(request), request.overwrite)
     try:
         with spent.on("scan"):
-            shots = find_shots(request, stored(pictures(request, model.editor.settings), folder), find_cuts)
+            shots = find_shots(request, stored(pictures(request, model.editor), folder), find_cuts)
         plan = draft(request, model, shots)
         folder.save_plan(plan)
         watcher.found(info, plan, unknown_words(request, model), folder.path)
@@ -174,7 +174,12 @@ def draft(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> d
         lora=absolute_loras(request.lora),
         backbone=absolute_backbone(request.backbone),
     )
-    return {"request": to_mapping(request), "record": kept, "windows": [asdict(each) for each in planned]}
+    return {
+        "request": to_mapping(request),
+        "record": kept,
+        "size": size_of(request, model.editor),
+        "windows": [asdict(each) for each in planned],
+    }
 
 
 def edit_windows(plan: dict[str, Any], guard: Guard, folder: RunFolder, watcher: Watcher) -> None:

@@ -18,19 +18,29 @@ from eve_cli.editing.request import EditRequest
 from eve_cli.editing.windows import shots_between
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
-from eve_cli.models.parts import BundleSettings
+from eve_cli.models.editor import Editor
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
-def pictures(request: EditRequest, settings: BundleSettings, times: list[Fraction] | None = None) -> Iterator[Picture]:
+def size_of(request: EditRequest, editor: Editor) -> tuple[int, int]:
+    """(width, height) at which the model sees the source."""
+    from eve_cli.media.decode import VideoReader
+
+    if editor.settings.canvas == "square":
+        return editor.settings.pixels, editor.settings.pixels
+    with VideoReader(request.input) as reader:
+        return model_size(editor, reader.info.width, reader.info.height)
+
+
+def pictures(request: EditRequest, editor: Editor, times: list[Fraction] | None = None) -> Iterator[Picture]:
     """The frames between --start and --end at the model's size, each uint8 (3, height, width).
 
     `times` gets the time of each, in seconds.
     """
     from eve_cli.media.decode import VideoReader
 
-    with VideoReader(request.input, request.start, request.end, size=model_size(settings)) as reader:
+    with VideoReader(request.input, request.start, request.end, size=size_of(request, editor)) as reader:
         for frame in reader:
             if times is not None:
                 times.append(frame.pts)

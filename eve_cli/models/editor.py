@@ -152,6 +152,11 @@ class Editor(Guided):
         """How many pixels wide a latent is."""
         return codecs.factor(self.parts.codec)
 
+    @property
+    def unit(self) -> int:
+        """What the sides of a frame must divide by, so that every level of the networks has whole places."""
+        return self.factor * 2 ** (len(self.backbone.config["block_out_channels"]) - 1)
+
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents of a frame; ValueError unless both are multiples of `factor`."""
         if height % self.factor or width % self.factor:

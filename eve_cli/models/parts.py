@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -32,6 +33,8 @@ EditText = Literal["split", "instruction", "caption"]
 Hint = Literal["latents", "pixels"]
 Long = Literal["chain", "together"]
 FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
+Canvas = Literal["square", "aspect"]
+MOST_ASPECT = 2.5  # wider sources are squeezed
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class BundleSettings:
     name: str = "mini"
     pixels: int = 64
     """Height and width of the frames that the model was trained on."""
+    canvas: Canvas = "square"
+    """Whether frames of other shapes are squeezed into a square, or keep their aspect at about as many pixels."""
     frames: int = 8
     """Frames in the windows that the video adapter was trained on."""
     latent_mean: tuple[float, ...] = ()
@@ -74,9 +79,29 @@ class BundleSettings:
     """The words the model was taught; empty if it was taught a whole language."""
 
     def __post_init__(self) -> None:
-        for name, choices in (("hint", Hint), ("edit_text", EditText), ("first_frame", FirstFrameForm), ("long", Long)):
+        for name, choices in (
+            ("hint", Hint),
+            ("edit_text", EditText),
+            ("first_frame", FirstFrameForm),
+            ("long", Long),
+            ("canvas", Canvas),
+        ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
+
+    def frame_size(self, width: int, height: int, unit: int) -> tuple[int, int]:
+        """(width, height) at which frames of a size go through the model, multiples of `unit` where they keep their
+        aspect; the distortion that this leaves is a few percent."""
+        if self.canvas == "square":
+            return self.pixels, self.pixels
+        aspect = min(max(width / height, 1 / MOST_ASPECT), MOST_ASPECT)
+
+        def cost(size: tuple[int, int]) -> float:
+            area = size[0] * size[1] / self.pixels**2
+            return abs(math.log(size[0] / size[1] / aspect)) + 0.05 * abs(math.log(area))
+
+        sides, least, most = range(unit, 2 * self.pixels + 1, unit), 0.95 * self.pixels**2, 1.35 * self.pixels**2
+        return min(((w, h) for w in sides for h in sides if least <= w * h <= most), key=cost)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from eve_cli.data.world.language import vocabulary
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.models import bundle, folder
 from eve_cli.models.adapters import fresh_edit, fresh_video
+from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini
 from eve_cli.models.meter import META
 from eve_cli.models.parts import Parts
@@ -29,7 +30,7 @@ from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipe import Concluding, Recipe, Saving
 from eve_cli.training.recipes import RECIPES
-from eve_cli.training.settings import TrainSettings
+from eve_cli.training.settings import JointSettings, TrainSettings
 
 Settings = TypeVar("Settings", bound=TrainSettings)
 KEPT_SETTINGS = "settings.json"
@@ -95,6 +96,8 @@ def start(part: str, settings: TrainSettings, ghost: bool = False) -> tuple[Part
     origin = None if ghost else bundle.resolve(settings.model)
     parts = bundle.load(origin) if origin is not None else bundle.ghost(settings.model)
     torch.manual_seed(settings.seed)
+    if isinstance(settings, JointSettings) and settings.wide:
+        parts.settings = dataclasses.replace(parts.settings, canvas="aspect")
     if settings.pixels:
         parts.settings = dataclasses.replace(parts.settings, pixels=settings.pixels)
     if part == "joint" and settings.data == "world" and not ghost:
@@ -113,7 +116,11 @@ def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
     if settings.photos and settings.data != "world":
         raise UsageError("--photos are mixed into `--data world` only; put them into the folder instead.")
     pictures = photos.load(settings.photos, parts.settings.pixels) if settings.photos else None
-    source = batches.open_source(settings.data, pictures, settings.photo_share)
+    wide = None
+    if isinstance(settings, JointSettings) and settings.wide and settings.photos:
+        width, height = parts.settings.frame_size(16, 9, Editor(parts, parts.device).unit)
+        wide = photos.load(settings.photos, (height, width), cuts=2)
+    source = batches.open_source(settings.data, pictures, settings.photo_share, wide)
     return recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
 
 

@@ -117,6 +117,9 @@ class JointSettings(TrainSettings):
     text_share: float = setting(
         1.0, "Pictures with captions in a batch, as a share of its edits.", panel=MORE, min=0.05, max=1.0
     )
+    wide: bool = setting(
+        False, "Take a third of the edits from photographs in 16:9; the model then keeps a source's aspect.", panel=MORE
+    )
 
     def options(self) -> dict[str, Any]:
         return {"text_share": self.text_share}

@@ -110,8 +110,10 @@ def pairs(
         else:
             task = rng.choices(list(tasks), list(tasks.values()))[0] if tasks else None
         edits.append(sample_edit(rng.randrange(2**40), task, frames=numbers))
-    drawn = render_edit(edits, numbers, side)
-    source, edited = [drawn.source], [drawn.edited]
+    source, edited = [], []
+    if edits:
+        drawn = render_edit(edits, numbers, side)
+        source, edited = [drawn.source], [drawn.edited]
     instructions, captions, labels = [e.instruction for e in edits], [e.caption for e in edits], [e.task for e in edits]
     for _ in range(wanted):
         assert photos is not None

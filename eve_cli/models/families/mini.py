@@ -152,11 +152,12 @@ def teach(parts: Parts, words: Sequence[str], seed: int = 0) -> Parts:
     for encoder in (parts.text_encoder, parts.instruction_encoder):
         if encoder is None:
             continue
-        table = encoder.get_input_embeddings().weight.detach()
+        embeddings: Any = encoder.get_input_embeddings
+        table = embeddings().weight.detach()
         fresh = table.mean(0) + table.std(0) * torch.randn(len(old), table.shape[1], generator=generator)
         encoder.resize_token_embeddings(len(old), mean_resizing=False)
         rows_now = torch.where((old >= 0).unsqueeze(1), table[old.clamp_min(0)], fresh)
-        encoder.get_input_embeddings().weight.data.copy_(rows_now)
+        embeddings().weight.data.copy_(rows_now)
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             setattr(encoder.config, name, getattr(now, name))
             if hasattr(encoder, name):

@@ -47,7 +47,7 @@ class BackboneRecipe(common.LatentRecipe):
         return {
             "latents": latents,
             "ids": self.parts.tokens(drawn.texts),
-            "weight": common.shrink(drawn.weight, latents.shape[-1]),
+            "weight": common.shrink(drawn.weight, latents.shape[-2:]),
         }
 
     def batch(self, step: int, rank: int) -> Batch:

@@ -51,9 +51,9 @@ def encode(editor: Editor, frames: Tensor) -> Tensor:
         return torch.cat([editor.encode(piece).float().cpu() for piece in codecs.pieces(frames)])
 
 
-def shrink(weight: Tensor, side: int) -> Tensor:
-    """A map over pixels (n, height, width) to one over latents (n, side, side), keeping what is marked anywhere."""
-    return F.adaptive_avg_pool2d(weight.unsqueeze(1), side).squeeze(1).mul(2).clamp(0, 1)
+def shrink(weight: Tensor, size: Sequence[int]) -> Tensor:
+    """A map over pixels (n, height, width) to one over latents (n, *size), keeping what is marked anywhere."""
+    return F.adaptive_avg_pool2d(weight.unsqueeze(1), (size[0], size[1])).squeeze(1).mul(2).clamp(0, 1)
 
 
 def noisy_times(count: int, steps: int, generator: torch.Generator, bias: float = 1.0) -> Tensor:
