@@ -47,6 +47,9 @@ class FakeEditor:
     def embed(self, texts: Sequence[str]) -> Tensor:
         return torch.zeros(len(texts), 1, 1)
 
+    def reworded(self, text: str) -> dict[str, str]:
+        return {}
+
     def unknown_words(self, text: str) -> list[str]:
         return [word for word in text.split() if word == "snowy"]
 

@@ -40,6 +40,12 @@ class LoadedModel:
             text = style.words(text)
         return self.editor.unknown_words(text)
 
+    def reworded(self, text: str) -> dict[str, str]:
+        """Words that the model was never taught, and those that it reads in their place."""
+        for style in self.loras:
+            text = style.words(text)
+        return self.editor.reworded(text)
+
 
 def load_model(request: EditRequest) -> LoadedModel:
     """Loads the model and the LoRAs that a request names, on its device; ModelError if one is missing or damaged."""

@@ -79,6 +79,8 @@ def edit(
         plan = draft(request, model, shots)
         folder.save_plan(plan)
         watcher.found(info, plan, unknown_words(request, model), folder.path)
+        for word, phrase in model.reworded(request.options.read(request)).items():
+            watcher.note(f'"{word}" is read as "{phrase}"')
         if request.reuse_preview and (lent := Shelf(request, model).lend(plan, folder)):
             watcher.note(f"{lent} of {len(plan['windows'])} windows are there already, from eve preview")
         if watcher.foresees:

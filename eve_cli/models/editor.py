@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from eve_cli.errors import ModelError
-from eve_cli.models import align, bundle, lora, low_rank
+from eve_cli.models import align, bundle, lora, low_rank, wording
 from eve_cli.models import codec as codecs
 from eve_cli.models.forward.dense import dense
 from eve_cli.models.forward.doubling import doubled
@@ -201,6 +201,7 @@ class Editor(Guided):
             return torch.cat([self.decode(piece) for piece in codecs.pieces(latents, self.factor)])
 
     def _read(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
+        texts = [wording.read(text, self._taught)[0] for text in texts]
         if self._texts is None:
             return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
         rows = []
@@ -230,10 +231,19 @@ class Editor(Guided):
         )
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that the model was never taught, in order; none if it was taught a whole language."""
-        known = set(self.settings.words)
-        words = dict.fromkeys(word.lower() for word in WORD.findall(text))
+        """The words of a text that the model was not taught, nor a synonym of, in order; none if it was taught a whole
+        language."""
+        known = self._taught
+        words = dict.fromkeys(word.lower() for word in WORD.findall(wording.read(text, known)[0]))
         return [word for word in words if word not in known] if known else []
+
+    def reworded(self, text: str) -> dict[str, str]:
+        """Words of a text that the model was never taught, and the words that it reads in their place."""
+        return wording.read(text, self._taught)[1]
+
+    @property
+    def _taught(self) -> frozenset[str]:
+        return frozenset(self.settings.words)
 
     def fits(self, text: str) -> bool:
         """Whether the model reads all of a text; what goes beyond its `text_tokens` is cut off."""
