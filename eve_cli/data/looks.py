@@ -435,7 +435,7 @@ LOOKS: dict[str, Look] = {
             "turn it into a video game",
             "make it blocky",
         ),
-        share=1.5,
+        share=2.5,
     ),
     "watercolor": Look(
         effects.watercolor,
@@ -489,7 +489,7 @@ LOOKS: dict[str, Look] = {
             "make it an illustration",
             "make it animated",
         ),
-        share=1.5,
+        share=2.5,
     ),
     "neon": Look(
         effects.neon,
@@ -515,6 +515,7 @@ LOOKS: dict[str, Look] = {
             "neon glow",
             "make the outlines glow",
         ),
+        share=1.5,
     ),
     "vintage": Look(
         effects.vintage,
@@ -587,6 +588,7 @@ LOOKS: dict[str, Look] = {
             "thick paint on canvas",
         ),
         in_world=False,
+        share=1.5,
     ),
     "vaporwave": Look(
         effects.vaporwave,

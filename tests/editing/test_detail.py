@@ -53,3 +53,20 @@ def test_a_frame_does_not_depend_on_those_beside_it() -> None:
     source = torch.cat([scene(), scene().flip(-1)])
     edited = source * torch.tensor([0.5, 0.9]).view(2, 1, 1, 1)
     torch.testing.assert_close(transfer(source, edited)[1:], transfer(source[1:], edited[1:]))
+
+
+def test_fine_detail_stays_under_a_colour_map_and_goes_in_blocks() -> None:
+    left = functional.interpolate(scene(), (128, 128), mode="area")
+    toned = left * torch.tensor([0.9, 0.7, 0.4]).view(3, 1, 1) + 0.05
+    blocks = functional.interpolate(functional.avg_pool2d(left, 8), scale_factor=8, mode="nearest")
+    assert detail.fine_gain(left, toned, toned).mean() > 0.95
+    assert detail.fine_gain(left, blocks, left).mean() < 0.5
+    smooth = left.new_full(left.shape, 0.5)
+    assert detail.fine_gain(smooth, smooth * 0.5, smooth * 0.5).min() > 0.99
+
+
+def test_a_look_for_most_of_a_picture_is_for_all_of_it_and_a_local_edit_stays_local() -> None:
+    share = torch.zeros(2, 1, 16, 16)
+    share[0, ..., :13, :], share[1, ..., :6, :6] = 1.0, 1.0
+    opened = detail.everywhere(share)
+    assert opened[0].min() > 0.9 and torch.equal(opened[1], share[1])
