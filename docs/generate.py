@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from the command line's own help: python -m docs.generate (or `make docs`)."""
+"""Writes docs/cli.md from the command line's own help and docs/looks.md from the tables of looks and words:
+python -m docs.generate (or `make docs`)."""
 
 from __future__ import annotations
 
@@ -9,9 +10,30 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 
 from eve_cli.cli.app import COMMANDS, app
+from eve_cli.data.looks import LOOKS
+from eve_cli.models.wording import SYNONYMS
 from eve_cli.registry import load
 
 TARGET = Path(__file__).resolve().parent / "cli.md"
+LOOKS_TARGET = TARGET.with_name("looks.md")
+LOOKS_HEAD = """# Looks and words
+
+<!-- Written by `make docs`; do not edit. -->
+
+A look is an edit of a whole picture that a program can make on any frames; `mini` is trained on photographs under
+looks. `eve data show` draws the targets. Weather moves with the frame number: flakes, streaks and fog drift steadily.
+
+| look | task | what the target shows | ask for it with, for example |
+|---|---|---|---|"""
+WORDS_HEAD = """
+## Synonyms and spelling
+
+Capitals do not matter. A word that the model was not taught is read as the synonym below if the model knows that, and
+a word for a look that is one letter off is read as that word; `eve edit` prints a note that says so. All other unknown
+words are named and left as they are. Names of things are never replaced.
+
+| typed | read as |
+|---|---|"""
 NAMES = {str: "TEXT", int: "NUMBER", float: "NUMBER", Path: "PATH"}
 HEAD = """# Commands
 
@@ -48,6 +70,17 @@ def page() -> str:
         described = list(_command(f"eve {name}", command))
         sections += described if described[0].strip() else [line, *described[1:]]
     return "\n".join([*sections, TAIL])
+
+
+def looks_page() -> str:
+    """The page of looks and words."""
+    rows = []
+    for name, look in LOOKS.items():
+        shown = " ".join((look.function.__doc__ or "").split()).split(". ")[0].rstrip(".")
+        asked = ", ".join(f"`{text}`" for text in (*look.instructions[:3], *look.synonyms[:3]))
+        rows.append(f"| {name} | {look.task} | {shown} | {asked} |")
+    words = [f"| {word} | {phrase} |" for word, phrase in SYNONYMS.items()]
+    return "\n".join([LOOKS_HEAD, *rows, WORDS_HEAD, *words, ""])
 
 
 def _command(words: str, command: Any) -> Iterator[str]:
@@ -142,6 +175,7 @@ def _default(parameter: Any) -> str:
 
 def main() -> None:
     TARGET.write_text(page(), encoding="utf-8")
+    LOOKS_TARGET.write_text(looks_page(), encoding="utf-8")
     print(TARGET)
 
 

@@ -17,6 +17,10 @@ def test_the_page_of_commands_is_up_to_date() -> None:
     assert generate.TARGET.read_text(encoding="utf-8") == generate.page(), "run `make docs`"
 
 
+def test_the_page_of_looks_is_up_to_date() -> None:
+    assert generate.LOOKS_TARGET.read_text(encoding="utf-8") == generate.looks_page(), "run `make docs`"
+
+
 def test_the_page_of_the_bundle_names_every_part_and_setting() -> None:
     from eve_cli.models.parts import TASKS, BundleSettings
 
