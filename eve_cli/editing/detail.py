@@ -24,7 +24,7 @@ ASKED, DOUBT, SHARPNESS = 0.1, 0.5, 4
 ERROR_SCALE = 3.0
 ERROR_LIMIT = 0.12
 GAIN_LIMIT = 1.2
-FINE, FINE_RADIUS, FINE_ENERGY = 1, 4, 2e-4
+FINE, FINE_RADIUS, FINE_ENERGY, FINE_SIDE = 1, 4, 2e-4, 80
 LOST_HERE, LOST_IN_ALL = (0.78, 0.90), (0.68, 0.80)
 MOST_FROM, MOST_TO = 0.45, 0.75
 
@@ -90,8 +90,12 @@ def fine_gain(left: Tensor, right: Tensor, mapped: Tensor) -> tuple[Tensor, Tens
 
     Near 0 for blocks, 1 for light. `left` are the frames that the local map was fitted on. A map fitted over several
     pixels cannot tell that an effect smooths away what is finer, and what is lost at the model's pixels is lost at the
-    source's all the more. Where there is nothing fine to compare, a place counts as kept.
+    source's all the more. Where there is nothing fine to compare, a place counts as kept; and so does all of a frame of
+    fewer than `FINE_SIDE` rows, whose pixels are as large as eyes and lips.
     """
+    if min(left.shape[-2:]) < FINE_SIDE:
+        ones = left.new_ones(len(left), 1, *left.shape[-2:])
+        return ones, ones[..., :1, :1]
     before, after, expected = (_fine(frames) for frames in (left, right, mapped))
     found, wanted = _box(before * after, FINE_RADIUS), _box(before * expected, FINE_RADIUS)
     sure = (wanted.abs() / (FINE_ENERGY + _box(before.square(), FINE_RADIUS))).clamp(0, 1)
