@@ -336,10 +336,11 @@ def vocabulary() -> list[str]:
 
     own = _words(*(value for module in (globals(), vars(scene)) for name, value in module.items() if name.isupper()))
     own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
-    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
+    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values() if row.in_world))
     moved = _words(actions.ASKED, actions.VERBS)
+    later = _words(*((row.instructions, row.captions) for row in LOOKS.values() if not row.in_world))
     typed = _words(*(row.synonyms for row in LOOKS.values()))
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved, *typed]))
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved, *later, *typed]))
 
 
 def _words(*values: object) -> list[str]:
