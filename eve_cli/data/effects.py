@@ -419,7 +419,7 @@ def flakes(frames: Tensor, seed: int, first: int) -> Tensor:
     """How much of each pixel falling flakes cover (frames, 1, height, width), in layers by distance."""
 
     def cover(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
-        clear = torch.ones(y.shape[-2], x.shape[-1])
+        clear = torch.ones(y.shape[-2], x.shape[-1], device="cpu")
         for layer, (count, least, most, speed, opacity) in enumerate(FLAKES):
             chance = _chance(seed + layer, round(count * size[0] * size[1]), 5)
             near = chance[:, 2]
@@ -440,7 +440,7 @@ def streaks(frames: Tensor, seed: int, first: int) -> Tensor:
     """How much of each pixel rain covers (frames, 1, height, width), in layers by distance."""
 
     def cover(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
-        clear = torch.ones(y.shape[-2], x.shape[-1])
+        clear = torch.ones(y.shape[-2], x.shape[-1], device="cpu")
         for layer, (count, half, thick, speed, opacity) in enumerate(STREAKS):
             chance = _chance(seed + layer, round(count * size[0] * size[1]), 3)
             fall = number * speed * (0.85 + 0.3 * chance[:, 2])
