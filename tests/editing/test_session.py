@@ -249,7 +249,7 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
     model = fake_load()(request.model_spec)
     model.editor.settings = BundleSettings(pixels=64, frames=8)
-    plan = resolve(request, model, [range(21)])
+    plan = resolve(request, model, [range(21)], (64, 64))
     assert plan.edit.long == found and plan.edit.keyframes == 0
     assert [each.overlap for each in plan.windows] == ([0] if found == "joint" else [0, 2, 2, 7])
 
