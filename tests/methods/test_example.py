@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ class Fade:
 
 @pytest.fixture
 def fade(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "fade", MethodSpec(f"{__name__}:Fade", options=FadeOptions))
     for name in ("flags", "edit"):  # flags are made of the rows when these modules are imported
-        monkeypatch.delitem(sys.modules, f"eve_cli.cli.{name}", raising=False)
+        import_module(f"eve_cli.cli.{name}")  # so that they are put back afterwards
+        monkeypatch.delitem(sys.modules, f"eve_cli.cli.{name}")
+    monkeypatch.setitem(METHODS, "fade", MethodSpec(f"{__name__}:Fade", options=FadeOptions))
 
 
 def test_a_row_is_all_that_a_method_needs(fade: None, tmp_path: Path) -> None:
