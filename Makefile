@@ -4,7 +4,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin
 CLIP ?= examples/car.mp4
 
-.PHONY: demo test check docs docs-serve gallery wheel clean
+.PHONY: demo test test-slow check docs docs-serve gallery wheel clean
 
 $(RUN)/eve: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,7 +25,10 @@ demo: $(RUN)/eve
 	@echo "The result is $(CURDIR)/demo.mp4"
 
 test: $(VENV)/.dev
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(RUN)/python -m pytest -n auto --dist load -m slow
 
 check: $(VENV)/.dev
 	$(RUN)/python -m ruff check .

@@ -118,14 +118,14 @@ def generate(
     With `output` it is also written there.
     """
     from eve_cli.generation.generate import generate as run
-    from eve_cli.generation.request import Generating
+    from eve_cli.generation.request import GenerateRequest
 
     with tempfile.TemporaryDirectory() as folder:
         target = Path(output) if output is not None else Path(folder) / "result.mkv"
         if output is None:
             settings = {"codec": "ffv1", **settings}
         values = {"prompt": prompt, "seed": seed, "output": target, **settings}
-        return _read(run(from_mapping(Generating, values, "generate")))
+        return _read(run(from_mapping(GenerateRequest, values, "generate")))
 
 
 def evaluate(

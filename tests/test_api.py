@@ -79,6 +79,7 @@ def test_an_unknown_setting_is_named() -> None:
         eve.edit("clip.mp4", "darker", stepps=3)
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("EVE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["python_api.py", str(tmp_path)])

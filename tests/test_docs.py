@@ -283,6 +283,7 @@ def test_code_blocks_are_well_formed(page: Path) -> None:
 RUN = [(page, block) for page in PAGES for block in blocks(page) if block.run]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "block"), RUN, ids=[f"{name(page)}:{block.line}" for page, block in RUN])
 def test_marked_code_runs(page: Path, block: Block, tmp_path: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -318,7 +319,8 @@ def test_pages_that_the_code_names_are_there() -> None:
 
 def test_the_page_of_the_bundle_names_every_part_and_setting() -> None:
     from eve_cli.models.bundle_manifest import FOLDERS
-    from eve_cli.models.parts import TASKS, BundleSettings
+    from eve_cli.models.parts import BundleSettings
+    from eve_cli.tasks import TASKS
 
     text = (DOCS / "reference" / "bundle.md").read_text(encoding="utf-8")
     settings = [item.name for item in dataclasses.fields(BundleSettings)]
@@ -369,6 +371,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(site: Path) -> None:
     assert (site / "index.html").is_file()
 

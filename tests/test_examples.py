@@ -42,6 +42,7 @@ def test_scripts_can_be_run_and_say_what_they_do(script: Path) -> None:
     assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {"QUICK": 1, "OUT": tmp_path / "runs", "TARGET": tmp_path / "weights" / "mini"}
     made = run("train_mini.sh", **settings)
@@ -67,6 +68,7 @@ def test_mini_is_made_from_nothing_and_edits(tmp_path: Path, capsys: pytest.Capt
     assert bundle_manifest.read(tmp_path / "aligned").training["align"]["steps"] == 2
 
 
+@pytest.mark.slow
 def test_a_careful_edit(tmp_path: Path, tiny: dict[str, object]) -> None:
     clip = make_clip(tmp_path / "clip.mkv", 6)
     done = run("careful.sh", CLIP=clip, OUT=tmp_path / "out", STRENGTHS="1,2", CHOICE="2", **tiny)
@@ -76,6 +78,7 @@ def test_a_careful_edit(tmp_path: Path, tiny: dict[str, object]) -> None:
     assert "network calls" in done.stderr and "windows are reused from eve preview" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_loop(tmp_path: Path, tiny: dict[str, object]) -> None:
     clips, out = tmp_path / "clips", tmp_path / "out"
     clips.mkdir()

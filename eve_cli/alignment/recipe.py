@@ -15,8 +15,8 @@ from eve_cli.alignment.features import Features, open_features
 from eve_cli.alignment.settings import AlignSettings
 from eve_cli.alignment.student import Student
 from eve_cli.alignment.teachers.base import Teacher
-from eve_cli.models.parts import UNKNOWN_TASK
 from eve_cli.runtime import distributed
+from eve_cli.tasks import UNKNOWN_TASK
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
 

@@ -11,6 +11,7 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.errors import CheckFailed, UsageError
+from eve_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     from eve_cli.data.sample import Dropped, Listing
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, show and generate training data.")
 EXAMPLES = 5
 DRAWS = ("pictures", "pairs", "clips")
-TASKS = "add, remove, background, texture, local, style, global, segment, sketch, depth, mark or motion"
+TASK_NAMES = f"{', '.join(TASKS)} or motion"
 
 Format = Literal["text", "json"]
 Kind = Literal["subject", "ball", "style"]
@@ -79,7 +80,7 @@ def world(
     size: Annotated[str, typer.Option("--size", help="Pixels: a side, or WIDTHxHEIGHT; even numbers.")] = "64",
     frames: Annotated[int, typer.Option("--frames", help="Frames per clip.", min=1)] = 8,
     fps: Annotated[float, typer.Option("--fps", help="Frames per second.", min=0.1)] = 8.0,
-    task: Annotated[list[str] | None, typer.Option("--task", help=f"Only this task: {TASKS}. Repeatable.")] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help=f"Only this task: {TASK_NAMES}. Repeatable.")] = None,
     held_out: Annotated[bool, typer.Option("--held-out", help="Only edits that training never uses.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Random seed.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,

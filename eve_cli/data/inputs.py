@@ -15,11 +15,11 @@ from eve_cli.data import frames as pixels
 from eve_cli.data.folders import parse, unreadable
 from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import kind_of
-from eve_cli.data.triplets import TASKS
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
+from eve_cli.tasks import TASKS
 
 NEEDED = ("video", "instruction", "output_caption")
 ALLOWED = (*NEEDED, "task", "input_caption")
@@ -109,7 +109,7 @@ class FileInputs:
     def open(cls, file: Path) -> FileInputs:
         """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read: {error}.") from None
         rows = [_row(line, f"{file.name}:{n}", file.parent) for n, line in enumerate(lines, 1) if line.strip()]

@@ -74,7 +74,7 @@ def _separated(file: Path) -> list[dict[str, Any]]:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    lines = enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1)
+    lines = enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1)
     return [parse(line, f"{file.name}:{number}") for number, line in lines if line.strip()]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from eve_cli.data.folders import parse, unreadable
 from eve_cli.data.sample import Dropped, Listing, Triplet, kind_of
 from eve_cli.errors import InputError
+from eve_cli.tasks import TASKS
 
 NEEDED = ("input", "instruction", "output_caption", "output")
 ALLOWED = (*NEEDED, "input_caption", "task")
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
 
 
 def read(file: Path) -> list[Triplet]:
@@ -32,7 +32,7 @@ def read(file: Path) -> list[Triplet]:
 def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
     """The rows that can be used and those that cannot; with `deep` the first frames are read too."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}.") from None
     kept: list[Triplet] = []

@@ -13,9 +13,9 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.media import codecs, input_resolver, stills
 from eve_cli.methods.options import MethodOptions
 from eve_cli.methods.registry import METHODS, option_methods, options_from
-from eve_cli.models.config import TASKS
 from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import from_mapping, setting, to_mapping
+from eve_cli.tasks import TASKS
 
 NOT_RECORDED = (
     *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),

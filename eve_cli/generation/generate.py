@@ -22,7 +22,7 @@ from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.generation import camera
-from eve_cli.generation.request import Animating, Generating, Making, Subject
+from eve_cli.generation.request import AnimateRequest, GenerateRequest, GenerationSettings, SubjectRequest
 from eve_cli.media.encode import VideoWriter
 from eve_cli.methods.finetune import Tuning, finetuned
 from eve_cli.models.canvas import to_bytes, to_floats
@@ -34,10 +34,10 @@ from eve_cli.settings import to_mapping
 from eve_cli.training.crops import crops
 
 OVERLAP = 2
-TEXT_CFG = 3.0
+DEFAULT_GUIDANCE = 3.0
 """Guidance on the prompt for a model whose own setting is for edits, and turns it off."""
-FEW, MANY = 3, 10
-Asked = TypeVar("Asked", Generating, Subject, Animating)
+MIN_PICTURES, MAX_PICTURES = 3, 10
+Request = TypeVar("Request", GenerateRequest, SubjectRequest, AnimateRequest)
 
 
 @torch.no_grad()
@@ -51,11 +51,11 @@ def text_to_video(
     guidance_scale: float,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Tensor:
-    """Clean latents (count, c, h, w): the backbone makes the first frame, the video adapter goes on from it.
+    """Clean latents (count, c, h, w): the backbone makes the first frame, the video adapter continues from it.
 
-    As Emu Video does; longer clips go on window by window, each held to the last frames of the one before.
+    As in Emu Video; longer clips continue window by window, each conditioned on the last frames of the one before.
     """
-    text, schedule, lone = editor.embed([prompt]), editor.schedule, editor.image_schedule
+    text, schedule, image_schedule = editor.embed([prompt]), editor.schedule, editor.image_schedule
     times = schedule.trailing(steps)
     size = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
     windows = list(split(count, min(editor.settings.frames, count), OVERLAP))
@@ -63,104 +63,115 @@ def text_to_video(
     def noise(indices: Sequence[int]) -> Tensor:
         return frame_noise(seed, indices, (editor.parts.backbone.config["in_channels"], *size)).to(editor.device)
 
-    made = ddim(editor.guided_image(text, guidance_scale, with_lora=True), lone, noise(range(1)), lone.trailing(steps))
+    latents = ddim(
+        editor.guided_image(text, guidance_scale, with_lora=True),
+        image_schedule,
+        noise(range(1)),
+        image_schedule.trailing(steps),
+    )
     for number, (start, stop, shared) in enumerate(windows):
-        held = made[start : start + shared]
-        denoise = editor.guided_video(text, made[start : start + 1], guidance_scale=guidance_scale)
-        correct = hold_to(held[None], steps) if shared else None
+        denoise = editor.guided_video(text, latents[start : start + 1], guidance_scale=guidance_scale)
+        correct = hold_to(latents[None, start : start + shared], steps) if shared else None
         clip = ddim(denoise, schedule, noise(range(start, stop))[None], times, correct=correct)[0]
-        made = torch.cat([made[: start + shared], clip[shared:]])
+        latents = torch.cat([latents[: start + shared], clip[shared:]])
         progress(number + 1, len(windows))
-    return made
+    return latents
 
 
-def generate(asked: Generating, callbacks: EditCallbacks | None = None) -> Path:
-    """Writes a video of a text; gives its path."""
-    asked, target = _settled(asked)
-    model = _load(asked)
-    return _write(asked, target, model, model.editor, {}, callbacks or EditCallbacks())
+def generate(request: GenerateRequest, callbacks: EditCallbacks | None = None) -> Path:
+    """Generates a video from a prompt; returns the path of the file."""
+    request, target = _with_seed(request)
+    model = _load(request)
+    return _write(request, target, model, model.editor, {}, callbacks or EditCallbacks())
 
 
-def subject(asked: Subject, callbacks: EditCallbacks | None = None) -> Path:
-    """Learns a subject from pictures, frame by frame (Dreamix, section 5: alpha = 0), and writes a video of it."""
+def subject(request: SubjectRequest, callbacks: EditCallbacks | None = None) -> Path:
+    """Fine-tunes on pictures of a subject (Dreamix, section 5: alpha = 0), then generates a video of it."""
     callbacks = callbacks or EditCallbacks()
-    asked, target = _settled(asked)
-    items = folders.pictures(asked.images, f"{FEW} to {MANY}")
-    if not FEW <= len(items) <= MANY:
-        callbacks.on_note(f"{len(items)} picture{'s' * (len(items) > 1)}: {FEW} to {MANY} work best")
-    model = _load(asked)
-    shown, captions = crops(items, asked.token, "subject", model.editor.settings.pixels)
+    request, target = _with_seed(request)
+    items = folders.pictures(request.images, f"{MIN_PICTURES} to {MAX_PICTURES}")
+    if not MIN_PICTURES <= len(items) <= MAX_PICTURES:
+        callbacks.on_note(f"{len(items)} picture{'s' * (len(items) > 1)}: {MIN_PICTURES} to {MAX_PICTURES} work best")
+    model = _load(request)
+    pictures, captions = crops(items, request.token, "subject", model.editor.settings.pixels)
     with torch.no_grad():
-        latents = model.editor.encode(shown.to(model.editor.device))
-    tuning = Tuning(asked.tune_steps, 0.0, asked.tune_lr)
+        latents = model.editor.encode(pictures.to(model.editor.device))
+    tuning = Tuning(request.tune_steps, 0.0, request.tune_lr)
     editor = finetuned(
         model.editor, latents, tuning, captions, lambda done, of: callbacks.on_progress("finetune", done, of)
     )
-    kept = {"images": [provenance.describe_input(str(item.path)) for item in items]}
-    return _write(asked, target, model, editor, kept, callbacks)
+    facts = {"images": [provenance.describe_input(str(item.path)) for item in items]}
+    return _write(request, target, model, editor, facts, callbacks)
 
 
-def animate(asked: Animating, callbacks: EditCallbacks | None = None) -> pipeline.EditResult:
-    """Lets the camera move over a picture, keeps that beside the result, and edits it by Dreamix."""
-    asked, target = _settled(asked)
-    views = camera.path(asked.camera)
-    picture = to_floats(frames.read(Path(asked.image), 1))[0]
+def animate(request: AnimateRequest, callbacks: EditCallbacks | None = None) -> pipeline.EditResult:
+    """Renders a camera path over a picture to a file beside the result, and edits that by Dreamix."""
+    request, target = _with_seed(request)
+    views = camera.path(request.camera)
+    picture = to_floats(frames.read(Path(request.image), 1))[0]
     coarse = target.with_name(f"{target.stem}.coarse.mkv")
-    with VideoWriter(coarse, codec="ffv1", fps=asked.fps, audio="none") as writer:
-        for frame in camera.shot(picture, views, asked.frames):
+    with VideoWriter(coarse, codec="ffv1", fps=request.fps, audio="none") as writer:
+        for frame in camera.shot(picture, views, request.frames):
             writer.write(np.ascontiguousarray(to_bytes(frame).numpy()))
-    own = {"tune_steps": asked.tune_steps, "strength": asked.strength, "preset": "frames", "method": "dreamix"}
-    shared = {item.name: getattr(asked, item.name) for item in fields(EditRequest) if hasattr(asked, item.name)}
-    texts = {"instruction": asked.prompt, "caption": asked.prompt}
+    own = {"tune_steps": request.tune_steps, "strength": request.strength, "preset": "frames", "method": "dreamix"}
+    shared = {item.name: getattr(request, item.name) for item in fields(EditRequest) if hasattr(request, item.name)}
+    texts = {"instruction": request.prompt, "caption": request.prompt}
     files = {"input": str(coarse), "output": target}
-    request = EditRequest.of(shared | texts | files | own | {"scene_cuts": "off"}, "eve animate")
+    edit_request = EditRequest.of(shared | texts | files | own | {"scene_cuts": "off"}, "eve animate")
     try:
-        return pipeline.edit(request, callbacks)
+        return pipeline.edit(edit_request, callbacks)
     except BaseException:
         if not target.with_name(f"{target.stem}.eve-run").is_dir():  # else eve resume reads it
             coarse.unlink(missing_ok=True)
         raise
 
 
-def _load(asked: Making) -> LoadedModel:
-    return load_model(ModelSpec(asked.model, device=asked.device, dtype=asked.dtype))
+def _load(request: GenerationSettings) -> LoadedModel:
+    return load_model(ModelSpec(request.model, device=request.device, dtype=request.dtype))
 
 
-def _settled(asked: Asked) -> tuple[Asked, Path]:
+def _with_seed(request: Request) -> tuple[Request, Path]:
     """With a seed, and where the result goes."""
-    if asked.seed is None:
-        asked = replace(asked, seed=secrets.randbelow(2**31))
-    return asked, asked.target(asked.prompt)
+    if request.seed is None:
+        request = replace(request, seed=secrets.randbelow(2**31))
+    return request, request.target(request.prompt)
 
 
 def _write(
-    asked: Generating | Subject, target: Path, model: LoadedModel, editor: Editor, kept: dict, callbacks: EditCallbacks
+    request: GenerateRequest | SubjectRequest,
+    target: Path,
+    model: LoadedModel,
+    editor: Editor,
+    facts: dict,
+    callbacks: EditCallbacks,
 ) -> Path:
-    """Makes the video and writes it, with what it was made of inside."""
+    """Generates the video and writes it, with its settings and sources as metadata."""
     own = editor.settings
-    if unknown := editor.unknown_words(" ".join(asked.prompt.replace(getattr(asked, "token", ""), " ").split())):
-        callbacks.on_note(f"the model {asked.model} never learned {', '.join(unknown)} and will guess")
-    guidance_scale = asked.guidance_scale if asked.guidance_scale is not None else max(own.guidance_scale, TEXT_CFG)
-    assert asked.seed is not None
-    count = asked.frames or own.frames
+    if unknown := editor.unknown_words(" ".join(request.prompt.replace(getattr(request, "token", ""), " ").split())):
+        callbacks.on_note(f"the model {request.model} was never trained on {', '.join(unknown)} and will guess")
+    guidance_scale = (
+        request.guidance_scale if request.guidance_scale is not None else max(own.guidance_scale, DEFAULT_GUIDANCE)
+    )
+    assert request.seed is not None
+    count = request.frames or own.frames
     latents = text_to_video(
         editor,
-        asked.prompt,
+        request.prompt,
         count,
-        seed=asked.seed,
-        steps=asked.steps,
+        seed=request.seed,
+        steps=request.steps,
         guidance_scale=guidance_scale,
         progress=lambda done, of: callbacks.on_progress("edit", done, of),
     )
-    settings = {name: value for name, value in to_mapping(asked).items() if name not in ("output", "images")}
-    told = kept | {
+    settings = {name: value for name, value in to_mapping(request).items() if name not in ("output", "images")}
+    facts = facts | {
         "settings": settings | {"guidance_scale": guidance_scale},
         "model": plan_model(model),
         "versions": versions(),
     }
-    metadata = {METADATA_KEY: json.dumps(told, sort_keys=True)}
+    metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
     with VideoWriter(
-        target, codec=asked.codec, fps=asked.fps, audio="none", overwrite=asked.overwrite, metadata=metadata
+        target, codec=request.codec, fps=request.fps, audio="none", overwrite=request.overwrite, metadata=metadata
     ) as writer:
         for latent in latents:
             with torch.no_grad():

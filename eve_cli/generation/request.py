@@ -1,4 +1,4 @@
-"""What `eve generate`, `eve subject` and `eve animate` are asked: their options. Imports nothing heavy."""
+"""The options of `eve generate`, `eve subject` and `eve animate`. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TOKEN = re.compile(r"<[^<>\s]+>")
 
 
 @dataclass(frozen=True)
-class Making:
-    """What all three have: where the result goes, how it is made, and by what."""
+class GenerationSettings:
+    """Options that all three commands share."""
 
     output: Path | None = setting(
         None,
@@ -61,8 +61,8 @@ class Making:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generating(Making):
-    """Make a video of a text."""
+class GenerateRequest(GenerationSettings):
+    """Generate a video from a prompt."""
 
     prompt: str = setting(help='What the video shows, like "a red car in the desert".', argument=True, metavar="PROMPT")
     frames: int | None = setting(None, "How many (default: the model's).", metavar="N", min=2, panel="Video")
@@ -73,8 +73,8 @@ class Generating(Making):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(Making):
-    """Make a video of a subject that three to ten pictures show."""
+class SubjectRequest(GenerationSettings):
+    """Generate a video of a subject that three to ten pictures show."""
 
     images: list[Path] = setting(
         help="Pictures of the subject, or one folder of them.", argument=True, metavar="IMAGES..."
@@ -101,8 +101,8 @@ class Subject(Making):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Animating(Making):
-    """Make a video of a picture: the camera moves over it, and Dreamix makes of that what the prompt says."""
+class AnimateRequest(GenerationSettings):
+    """Generate a video from a picture: a camera path over it, edited by Dreamix to match the prompt."""
 
     image: str = setting(help="The picture.", argument=True, metavar="IMAGE")
     prompt: str = setting(help="What the video shows.", argument=True, metavar="PROMPT")

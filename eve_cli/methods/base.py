@@ -16,8 +16,8 @@ from torch import Tensor
 
 from eve_cli.diffusion.noise import frame_noise
 from eve_cli.methods.options import MethodOptions
-from eve_cli.models.config import TASKS
 from eve_cli.models.inference.sampling import ProcessGroup, Sampling, Windows
+from eve_cli.tasks import TASKS
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Condition, Editor

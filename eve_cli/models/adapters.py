@@ -10,7 +10,8 @@ import torch
 from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel
 from torch import Tensor, nn
 
-from eve_cli.models.config import UNKNOWN_TASK, ControlImage, FirstFrameForm
+from eve_cli.models.config import ControlImage, FirstFrameForm
+from eve_cli.tasks import UNKNOWN_TASK
 
 PIXEL_CHANNELS = (16, 32, 96, 256)
 

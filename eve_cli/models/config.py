@@ -6,10 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-TASKS = ("add", "remove", "background", "texture", "local", "style", "global", "segment", "sketch", "depth", "mark")
-"""Names of the edit adapter's task labels; a label's number is its place here."""
-UNKNOWN_TASK = len(TASKS)
-
 EditText = Literal["split", "instruction", "caption"]
 ControlImage = Literal["latents", "pixels"]
 Long = Literal["sequential", "joint"]

@@ -23,9 +23,10 @@ from eve_cli.models.inference.fast import Fast
 from eve_cli.models.inference.layers import branched, supports
 from eve_cli.models.inference.networks import Networks, Plain, Residuals, added, padded
 from eve_cli.models.inference.sampling import Sampling
-from eve_cli.models.parts import UNKNOWN_TASK, Parts
+from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_motion_unet, shared_unet
 from eve_cli.models.tokenizer import WORD
+from eve_cli.tasks import UNKNOWN_TASK
 
 M = TypeVar("M", bound=nn.Module)
 DOMAIN = "domain"

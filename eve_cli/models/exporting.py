@@ -13,8 +13,8 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.bundle_manifest import FOLDERS
-from eve_cli.models.config import TASKS, UNKNOWN_TASK
 from eve_cli.models.presets import CONFIG, NETWORK
+from eve_cli.tasks import TASKS, UNKNOWN_TASK
 
 AS_THEY_ARE = ("vae", "text_encoder", "tokenizer", "backbone", "video", "sparse", "domain", "align", "schedule")
 LORAS = {"align": "the alignment", "domain": "the domain LoRA"}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from eve_cli.diffusion.schedule import Schedule
-from eve_cli.models.config import TASKS, UNKNOWN_TASK, BundleSettings
+from eve_cli.models.config import BundleSettings
+from eve_cli.tasks import TASKS, UNKNOWN_TASK
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel, SparseControlNetModel, UNet2DConditionModel

@@ -73,6 +73,7 @@ def trained_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "align" / "pytorch_lora_weights.safetensors")
 
 
+@pytest.mark.slow
 def test_only_the_low_rank_layers_are_trained(home: Path, run: Path) -> None:
     before, after = bundle.read(home / "tiny"), bundle.read(run / "model")
     same = {n for n, v in before.files.items() if after.files[n]["sha256"] == v["sha256"]}
@@ -123,6 +124,7 @@ def test_diffusers_reads_the_alignment(run: Path) -> None:
     assert not torch.equal(before, after)
 
 
+@pytest.mark.slow
 def test_no_true_edit_can_be_reached(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("an edited clip was asked for")
@@ -169,6 +171,7 @@ def test_a_resumed_run_gives_what_an_uninterrupted_run_gives(home: Path, run: Pa
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_prepared_points_are_read_again(home: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_points", "_samples"):
         monkeypatch.setattr(PreparedPoints, name, None)
@@ -186,6 +189,7 @@ def prepared(folder: Path) -> int:
     return len(list(folder.glob("*.safetensors")))
 
 
+@pytest.mark.slow
 def test_a_run_prepares_the_points_of_its_batches_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
     prepare = PreparedPoints._points
@@ -202,6 +206,7 @@ def test_a_run_prepares_the_points_of_its_batches_alone(home: Path, monkeypatch:
     assert estimate.missing == dict.fromkeys(("points", "edit", "video"), sum(counts))
 
 
+@pytest.mark.slow
 def test_points_do_not_depend_on_when_they_are_prepared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "GROUP", 3)
     tables = []
@@ -220,6 +225,7 @@ def test_points_do_not_depend_on_when_they_are_prepared(home: Path, monkeypatch:
             assert all(torch.equal(value, table[number][name]) for name, value in point.items())
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
     options = {k.replace("_", "-"): v for k, v in SHORT.items() if k not in ("batch", "preview_every")}
     flags = [f"--{name}={v}" if v is not False else f"--no-{name}" for name, v in options.items()]
@@ -239,6 +245,7 @@ def test_two_processes_do_what_one_does(home: Path, run: Path) -> None:
         torch.testing.assert_close(trained_weights(home / "processes")[name], value, rtol=2e-2, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -299,6 +306,7 @@ def gradients(recipe: pipeline.AlignRecipe) -> list[torch.Tensor]:
     return [p.grad for p in recipe.parameters() if p.grad is not None]
 
 
+@pytest.mark.slow
 def test_the_on_policy_loss_uses_the_teachers_that_read_the_source(home: Path) -> None:
     off = {"distillation_weight": 0.0, "contrast_weight": 0.0, "adversarial_start": 1.0, "on_policy_weight": 1.0}
     assert any(g.any() for g in gradients(recipe_of(home, teachers=("edit",), **off)))
@@ -422,6 +430,7 @@ def toy(home: Path) -> Path:
     return lora.save(lora.Lora(weights, "<toy>", "subject", "tiny", base.backbone), home / "toy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["subject", "style"])
 def test_a_lora_is_aligned_with_the_edit_adapter(home: Path, toy: Path, kind: Any) -> None:
     teacher = lora.save(replace(lora.load(toy), kind=kind), home / f"toy-{kind}")

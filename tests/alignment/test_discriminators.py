@@ -40,6 +40,7 @@ def test_a_frame_discriminator_learns_what_is_real() -> None:
     assert result["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_a_clip_discriminator_sees_the_order_of_frames() -> None:
     torch.manual_seed(0)
     trainer = DiscriminatorTrainer(ClipDiscriminator(DIMS, TEXT), 3e-3)

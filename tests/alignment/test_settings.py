@@ -115,6 +115,7 @@ def test_every_recipe_gives_settings() -> None:
         assert AlignSettings(**align_recipe({"recipe": name})).recipe == name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_alignment_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = AlignSettings(
         model=str(tiny_bundle(tmp_path / "tiny")),

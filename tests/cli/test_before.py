@@ -34,6 +34,7 @@ def desk(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 SHORT = ["--steps", "1", "--window", "4"]
 
 
+@pytest.mark.slow
 def test_a_plan_is_told_and_writes_nothing(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plan", "clip.mkv", "night", "--seed", "7", *SHORT]) == 0
     out, err = capsys.readouterr()
@@ -61,6 +62,7 @@ def test_a_plan_that_cannot_be_is_the_edit_s_own_mistake(desk: Path, capsys: pyt
         assert codes == [code, code] and len(errors) == 2 and errors[0] == errors[1]
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_has_its_own_code(
     desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

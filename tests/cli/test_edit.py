@@ -31,6 +31,7 @@ def desk(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield tmp_path
 
 
+@pytest.mark.slow
 def test_the_result_is_on_stdout_and_the_story_on_stderr(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["edit", "clip.mkv", "make it sparkling snowy", "--seed", "7"]) == 0
     out, err = capsys.readouterr()
@@ -240,6 +241,7 @@ def test_a_stopped_edit_says_how_to_go_on(
     assert run(["resume", "out.eve-run", "-q"]) == 0
 
 
+@pytest.mark.slow
 def test_debug_shows_where_and_the_program_exits_with_the_code(desk: Path) -> None:
     words = [sys.executable, "-m", "eve_cli", "edit", "gone.mp4", "x"]
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
@@ -256,6 +258,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_the_path_from_the_command_line_to_the_networks_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_subject_is_learned_from_pictures_once(model: str, here: Path, capsys:
     assert len(list((here / "cache" / "learned").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_picture_is_animated_at_its_own_size_and_what_was_animated_is_kept(model: str, here: Path) -> None:
     words = ("--model", model, "--steps", "1", "--tune-steps", "1", "--frames", "6", "--codec", "ffv1")
     assert run("animate", "0.png", "a red car", "--camera", "zoom-in", *words, "-o", "out.mkv") == 0

@@ -42,6 +42,7 @@ def test_the_result_is_a_picture_beside_its_record(desk: Path, capsys: pytest.Ca
     assert len(list(desk.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_eve_and_per_frame_are_the_edit_adapter_alone(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from eve_cli.models.editor import Editor
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from eve_cli.cli.app import run
 from eve_cli.models import bundle
@@ -18,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_frames_of_one(tmp_path: Path) -> None:
     settings = BundleSettings(name="tiny", steps=2, frames=4, guidance_scale=2.0)
     bundle.save(awake(tiny_parts(settings=settings)), tmp_path / "model")

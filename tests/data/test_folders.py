@@ -11,7 +11,7 @@ from PIL import Image
 
 from eve_cli.data import batches, folders, frames, photos, triplets
 from eve_cli.errors import InputError, UsageError
-from eve_cli.models.parts import TASKS
+from eve_cli.tasks import TASKS
 
 
 def picture(path: Path, colour: tuple[int, int, int] = (200, 60, 30), size: tuple[int, int] = (40, 30)) -> Path:

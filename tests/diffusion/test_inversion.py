@@ -57,4 +57,7 @@ def test_the_path_is_the_sampler_s_own() -> None:
 def test_it_counts_its_steps_and_one_step_stays_finite() -> None:
     told: list[tuple[int, int]] = []
     invert(bent(ZERO), ZERO, torch.ones(1, 2), ZERO.trailing(3), progress=lambda *step: told.append(step))
-    assert told == [(1, 3), (2, 3), (3, 3)] and error(ZERO, 1, corrections=0) >= 0
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    # at zero signal a single step predicts the mean, which is zero here, whatever the noise is
+    largest = float(torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)).abs().max())
+    assert error(ZERO, 1, corrections=0) == pytest.approx(largest, abs=1e-5)

@@ -87,6 +87,7 @@ def test_frames_alone_leave_the_temporal_layers_as_they_are_and_teach_the_video_
     assert any(not torch.equal(value, motion[name]) for name, value in layers(tuned, True).items())
 
 
+@pytest.mark.slow
 def test_what_is_learned_is_the_clip(editor: Editor) -> None:
     clip, words, t = frames(1).expand(4, -1, -1, -1), editor.embed([finetune.RARE]), torch.tensor([800])
     noisy = editor.schedule.add_noise(clip, torch.randn(clip.shape, generator=torch.Generator().manual_seed(5)), t)
@@ -102,6 +103,7 @@ def test_what_is_learned_is_the_clip(editor: Editor) -> None:
         assert errors(tuned)[learned] < 0.9 * errors(editor)[learned], (alpha, learned)
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_read_again_unless_clip_model_or_settings_differ(
     editor: Editor, kept_here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_the_layers_of_the_two_trees_are_the_same(editor: Editor) -> None:
     assert shared < {id(value) for value in clip_layers(tuned)}
 
 
+@pytest.mark.slow
 def test_what_learning_costs_is_foretold_and_not_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def calls(**options: float) -> int:
         source = tmp_path / "clip.mkv"

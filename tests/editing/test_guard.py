@@ -146,11 +146,13 @@ def test_every_way_to_need_less_gives_nearly_the_same_and_has_an_end(fallback: F
     while fallback.apply(editor) and taken < 9:
         taken += 1
     assert 0 < taken < 9
-    # an untrained vae's norms differ from tile to tile, so much that only nonsense is told apart
-    for one, other in zip(before, made(), strict=True):
-        assert (one - other).abs().mean() < (0.9 if fallback.name == "vae-tiles" else 1e-5) * one.abs().mean()
+    # the group norms of an untrained vae differ from tile to tile: .25 in decoding and .72 in encoding were measured
+    bounds = (0.28, 0.76, 1e-5) if fallback.name == "vae-tiles" else (1e-5,) * 3
+    for one, other, bound in zip(before, made(), bounds, strict=True):
+        assert (one - other).abs().mean() < bound * one.abs().mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "error"), [*zip(PLACES, ERRORS, strict=False), ("window", "onednn")])
 def test_what_failed_is_done_again_with_less_and_nothing_else(
     stage: str, error: str, clip: Path, plain: Plain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -169,6 +171,7 @@ def test_what_failed_is_done_again_with_less_and_nothing_else(
     assert np.abs(read_clip(result.output).astype(int) - plain[torch.float32]).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_at_the_end_of_the_ladder_finished_windows_stay(clip: Path, tmp_path: Path) -> None:
     broken = load(failing("clean_student", ERRORS["torch"], range(1, 999)))
     with pytest.raises(OutOfMemory, match=r"Out of memory at window 2 with .*branches-in-turn"):
@@ -178,6 +181,7 @@ def test_at_the_end_of_the_ladder_finished_windows_stay(clip: Path, tmp_path: Pa
     assert pipeline.resume(folder.path, load=load()).output.exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_begins_with_what_was_taken(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(OutOfMemory):
         pipeline.edit(request(clip, tmp_path / "o.mkv"), load=load(failing("decode", ERRORS["cpu"], range(0, 99))))
@@ -290,6 +294,7 @@ assert torch.allclose(latents[:1], whole, atol=1e-5) and runner.applied == ["vae
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_real_limit_of_memory_is_met() -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}

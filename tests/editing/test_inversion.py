@@ -34,6 +34,7 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float((one - other).square().mean().sqrt())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("frames", [1, 4])
 @pytest.mark.parametrize("method", [Inversion(), PnP()])

@@ -34,6 +34,7 @@ def desk(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["eve", "per_frame"])
 def test_it_acts_and_its_token_is_known(method: str, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["edit", "clip.mkv", "add a <Toy>", "--seed", "3", "--method", method, "--steps", "2"]

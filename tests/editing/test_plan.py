@@ -122,6 +122,7 @@ def test_the_bytes_that_live_at_once_are_counted(model: LoadedModel) -> None:
     assert count(model.editor, work).bytes == 2 * 4000
 
 
+@pytest.mark.slow
 def test_less_memory_is_foretold_with_every_rung(clip: Path, places: Path, model: LoadedModel) -> None:
     found = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model)
     needed = [found.estimate.needs]

@@ -82,6 +82,7 @@ def test_all_windows_make_whole_edits(clip: Path) -> None:
     assert np.array_equal(np.stack(shown), read_clip(full.output))
 
 
+@pytest.mark.slow
 def test_a_sweep_reads_and_encodes_once(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int] = []
     encode = FakeEditor.encode
@@ -101,6 +102,7 @@ def test_a_sweep_reads_and_encodes_once(clip: Path, monkeypatch: pytest.MonkeyPa
         assert np.array_equal(np.concatenate(one.pieces), np.concatenate(other.pieces))
 
 
+@pytest.mark.slow
 def test_another_clip_another_model_or_other_settings_find_nothing(clip: Path) -> None:
     preview.preview(request(clip), {"seed": [3]}, load=fake_load(**FAKE))
     for values in ({"instruction": "brighter"}, {"seed": 4}, {"steps": 5}, {"window": 6}, {"end": 2.0}):

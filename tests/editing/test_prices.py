@@ -22,6 +22,7 @@ def model() -> LoadedModel:
     return LoadedModel(Editor(tiny_parts()).optimize_for_inference(), "tiny", {"weights": "1" * 64})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_foretold(
     method: str, model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -45,6 +45,7 @@ def desk(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield tmp_path
 
 
+@pytest.mark.slow
 def test_other_backbones_and_loras_of_other_tools(desk: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["edit", "clip.mkv", "make it snowy", "-m", "sd15", "--steps", "1", "--seed", "1", "--size", "model"]
     more = {

@@ -30,6 +30,7 @@ def asked(caption: str, **options: float) -> Guidance:
     return Guidance("", caption, None, steps=8, guidance_scale=1.0, image_guidance_scale=1.0, seed=1, options=told)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_source_s_own_caption_returns_the_source_learned_or_not(
     editor: Editor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -42,6 +43,7 @@ def test_the_source_s_own_caption_returns_the_source_learned_or_not(
     assert (other - tiny_clip().source).square().mean().sqrt() > 0.03
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_error_that_it_is_about(
     editor: Editor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

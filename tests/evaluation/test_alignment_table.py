@@ -55,6 +55,7 @@ def test_a_difference_counts_where_its_interval_is_clear_of_zero() -> None:
     assert "▲" in table and "▼" in table and table.count("\n") == 4
 
 
+@pytest.mark.slow
 def test_lines_that_are_there_are_not_made_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = alignment_table.rows(str(model), "unaligned", {})
     first = alignment_table.table(lines, TEST, 2, tmp_path)

@@ -44,6 +44,7 @@ def test_a_fault_hardly_ever_succeeds(fault: str, drawn: RenderedEdit, edits: li
     assert succeeds(drawn, output)[spoilt].float().mean() <= SELDOM.get(fault, 0.1)
 
 
+@pytest.mark.slow
 def test_the_true_edit_survives_the_codec(drawn: RenderedEdit) -> None:
     try:
         editor = Editor.load("mini")

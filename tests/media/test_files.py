@@ -22,6 +22,7 @@ ERRORS = {"truncated_no_moov.mp4": "index is missing", "zero_bytes.webm": "is em
 DEPTHS = {"yuv420p10le": 10, "yuv444p12le": 12, "yuva444p12le": 12}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROWS, reason="the shared test data is not here (set EVE_SHARED_DATA to its folder)")
 @pytest.mark.parametrize("row", ROWS, ids=[row["file"] for row in ROWS])
 def test_file(row: dict[str, Any]) -> None:

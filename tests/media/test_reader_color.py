@@ -92,6 +92,7 @@ RAMPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RAMPS)
 def test_hdr_is_tone_mapped(tmp_path: Path, kind: str) -> None:
     transfer, signal, white = RAMPS[kind]

@@ -13,7 +13,8 @@ from eve_cli.errors import ModelError
 from eve_cli.models import alignment_lora
 from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
-from eve_cli.models.parts import UNKNOWN_TASK, BundleSettings, Parts
+from eve_cli.models.parts import BundleSettings, Parts
+from eve_cli.tasks import UNKNOWN_TASK
 from tests.tiny import tiny_parts
 
 B, F, C, S = 2, 3, 4, 4

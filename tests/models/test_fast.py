@@ -70,6 +70,7 @@ def ways(
     }
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize(
     ("guidance_scale", "image_guidance_scale", "rows", "together"),

@@ -103,6 +103,7 @@ def test_what_a_scheduler_says_the_backbone_predicts_is_heard(other: Parts, tmp_
     assert loaded.schedule.prediction == "v" and loaded.image_schedule and loaded.image_schedule.prediction == "v"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["edit", "video", "sparse", "backbone"])
 @pytest.mark.parametrize("original", [True, False], ids=["by its authors' names", "by diffusers' names"])
 def test_parts_in_single_files(name: str, original: bool, other: Parts, tmp_path: Path) -> None:
@@ -265,6 +266,7 @@ def test_a_base_that_is_not_here_must_be_given_whole(
 # Out to diffusers
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_an_exported_model_is_a_pipeline_of_diffusers(parts: Parts, tmp_path: Path) -> None:
     made = exporting.export("sd15", tmp_path / "out")

@@ -95,6 +95,7 @@ PLAIN: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.slow
 @torch.no_grad()
 @pytest.mark.parametrize("part", PLAIN)
 @pytest.mark.parametrize("name", PULLED)

@@ -96,6 +96,7 @@ def answer(page: Any, key: str) -> None:
     settled(page)
 
 
+@pytest.mark.slow
 def test_a_rater_from_start_to_analysis(tmp_path: Path, new_page: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_study(tmp_path, MODES["pairwise"], 1, real=True)
     with served(folder) as url:

@@ -59,6 +59,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, weights(recipe)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path, unbroken: tuple) -> None:
     folder, expected = unbroken
     process = start(tmp_path, pause=0.02)
@@ -83,6 +84,7 @@ def test_batches_are_drawn_in_full_precision(tmp_path: Path, prefetch: int) -> N
     loop.run(Watching(), settings(steps=2, precision="bf16", prefetch=prefetch), tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_current_step(tmp_path: Path, unbroken: tuple) -> None:
     process = start(tmp_path, pause=0.02)
     wait_for(tmp_path / "checkpoints" / "step-00000010", process)
@@ -94,6 +96,7 @@ def test_ctrl_c_saves_the_current_step(tmp_path: Path, unbroken: tuple) -> None:
     assert losses(tmp_path) == losses(unbroken[0])
 
 
+@pytest.mark.slow
 def test_two_processes_hold_the_same_weights(tmp_path: Path) -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     process = start(tmp_path, launcher, steps=8, ema=0)

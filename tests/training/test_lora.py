@@ -105,6 +105,7 @@ def test_a_token_that_the_tokenizer_splits_is_warned_about(
     assert [token in text and "into pieces" in text for text in recipe.warnings({})] == [True] * warned
 
 
+@pytest.mark.slow
 def test_it_learns_its_pictures(model: Path, images: Path, tmp_path: Path) -> None:
     chosen = settings(model, images, tmp_path / "run", steps=60, batch=12, lr=2e-2, log_every=10, warmup=5)
     session.train("lora", chosen)

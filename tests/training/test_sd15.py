@@ -41,6 +41,7 @@ def same_file(one: Path, other: Path, name: str) -> bool:
     return (one / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_aligns(model: Path, tmp_path: Path) -> None:
     values = {
         **align_recipe({"recipe": "paper"}),
@@ -64,6 +65,7 @@ def test_the_papers_recipe_aligns(model: Path, tmp_path: Path) -> None:
         assert not torch.equal(editor.clean_student(*asked), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "moved"), [("edit", "controlnet"), ("video", "motion_adapter")])
 def test_an_adapter_trains(part: str, moved: str, model: Path, tmp_path: Path) -> None:
     trained = session.train(part, SETTINGS[part](**FEW, model=str(model), out=tmp_path / part))
@@ -74,6 +76,7 @@ def test_an_adapter_trains(part: str, moved: str, model: Path, tmp_path: Path) -
     assert same_file(model, trained.model, f"unet/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["edit", "video", "backbone", "joint", "vae", "decoder"])
 def test_a_steps_cost_is_counted_without_weights(part: str, model: Path) -> None:
     estimate = session.estimate_step(part, SETTINGS[part](**FEW, model=str(model)))
@@ -82,6 +85,7 @@ def test_a_steps_cost_is_counted_without_weights(part: str, model: Path) -> None
     assert estimate.flops > 0 and estimate.activations > 0 and 0 < estimate.trained * 4 <= estimate.weights
 
 
+@pytest.mark.slow
 def test_the_true_size_takes_what_the_shapes_say() -> None:
     """Forward passes of eight frames at 512x512: the numbers of an independent count (TFLOP)."""
     from eve_cli.runtime.meter import META, Meter, attention

@@ -83,6 +83,7 @@ def test_joint_training_at_another_size_takes_wide_photographs_and_new_words(mod
     assert (kept.pixels, kept.canvas) == (64, "aspect") and set(vocabulary()) <= set(kept.words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", WHOLE)
 def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> None:
     trained = session.train(part, settings(part, model, tmp_path / "run", preview_every=2))
@@ -96,6 +97,7 @@ def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> 
     bundle_manifest.verify(trained.model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [part for part in WHOLE if part != "vae"])  # the decoder's is the vae's
 def test_a_resumed_recipe_has_the_losses_of_an_unbroken_one(part: str, model: Path, tmp_path: Path) -> None:
     chosen = settings(part, model, tmp_path / "whole", steps=4, save_every=2, log_every=1)

@@ -8,7 +8,8 @@ from torch import Tensor
 from eve_cli.data.batches import Source, World
 from eve_cli.data.world.feed import Pairs
 from eve_cli.diffusion.samplers import ddim
-from eve_cli.models.parts import UNKNOWN_TASK, Parts, task_labels
+from eve_cli.models.parts import Parts, task_labels
+from eve_cli.tasks import UNKNOWN_TASK
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common

@@ -9,9 +9,11 @@ import torch
 
 from eve_cli.data.world.actions import ASKED, VERBS, moves, possible
 from eve_cli.data.world.edits import ALIGNED_TASKS, MOTION, UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
-from eve_cli.data.world.language import MOTION_PHRASES, vocabulary
+from eve_cli.data.world.language import MOTION_PHRASES
 from eve_cli.data.world.scene import KINDS, Scene
-from eve_cli.models.parts import UNKNOWN_TASK, task_labels
+from eve_cli.data.world.vocabulary import vocabulary
+from eve_cli.models.parts import task_labels
+from eve_cli.tasks import UNKNOWN_TASK
 
 FRAMES = range(8)
 

@@ -11,7 +11,8 @@ from eve_cli.data.world import feed, language
 from eve_cli.data.world.edits import ALIGNED_TASKS, UNSEEN_CAPTIONS, UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import KINDS, Scene, is_held_out, sample_scene
-from eve_cli.models.parts import TASKS
+from eve_cli.data.world.vocabulary import vocabulary
+from eve_cli.tasks import TASKS
 
 EVERY = (*ALIGNED_TASKS, *UNSEEN_TASKS)
 TABLES = {
@@ -158,8 +159,8 @@ def test_held_out_combinations_are_in_no_edit_unless_asked_for() -> None:
 
 
 def test_the_vocabulary_has_every_word_that_can_be_said() -> None:
-    known = set(language.vocabulary())
-    assert len(known) == len(language.vocabulary())
+    known = set(vocabulary())
+    assert len(known) == len(vocabulary())
     texts = [text for look in LOOKS.values() for text in (*look.instructions, *look.captions)]
     texts += [text.replace("{the}", "") for text in UNSEEN_CAPTIONS.values()]
     for seed in range(150):
