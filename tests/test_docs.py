@@ -35,7 +35,7 @@ WRITTEN = [page for page in PAGES if page not in generate.PAGES]
 OPERATORS = {";", "&&", "||", "|", "&", ";;", "do", "then", "(", ")", "{", "}", ">", ">>", "<", "2>"}
 OF_OTHERS = {  # options of mkdocs and of benchmarks that pages name by themselves
     "CONTRIBUTING.md": {"--strict"},
-    "docs/experiments.md": {"--hears", "--tasks", "--strips"},
+    "docs/experiments.md": {"--motion-words", "--tasks", "--strips"},
 }
 LANGUAGES = {"sh", "console", "python", "json", "toml", "text", "source", "modules"}
 

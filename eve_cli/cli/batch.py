@@ -22,8 +22,8 @@ HELP = """Edit many videos with one model, loaded once.
 
 MANIFEST is a .csv whose first line names the columns, or a .jsonl of objects: input, instruction, and any setting of
 eve edit, which win over the options here; inputs are named from the manifest's folder. DIR is a folder whose videos and
-pictures all get the one INSTRUCTION. Each row ends in one line of JSON on stdout and in results.jsonl. The same command
-again goes on where it stopped and tries again what failed. Exit code 6 if some rows failed."""
+pictures all get the one INSTRUCTION. Each row ends in one line of JSON on stdout and in results.jsonl. Running the
+same command again resumes it and retries failed rows. Exit code 6 if some rows failed."""
 
 BatchSettings = like(
     "BatchSettings",
