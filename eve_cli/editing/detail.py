@@ -79,8 +79,10 @@ def asked(difference: Tensor, error: Tensor) -> Tensor:
 
 
 def everywhere(share: Tensor) -> Tensor:
-    """The share opened for the whole picture where most of it changes, as a look does; parts that are like it already
-    then change too, without a border."""
+    """The share, raised to 1 everywhere in frames of which most changes, as under a look.
+
+    Parts that looked like the result before then change too, so that no border shows.
+    """
     most = ((share.mean((1, 2, 3), keepdim=True) - MOST_FROM) / (MOST_TO - MOST_FROM)).clamp(0, 1)
     return share + (1 - share) * most
 
@@ -88,21 +90,21 @@ def everywhere(share: Tensor) -> Tensor:
 def fine_gain(left: Tensor, right: Tensor, mapped: Tensor) -> tuple[Tensor, Tensor]:
     """Whether the finest detail of `mapped` is in `right`, 0 to 1: at each place (f, 1, h, w), and in all (f, 1, 1, 1).
 
-    Near 0 for blocks, 1 for light. `left` are the frames that the local map was fitted on. A map fitted over several
-    pixels cannot tell that an effect smooths away what is finer, and what is lost at the model's pixels is lost at the
-    source's all the more. Where there is nothing fine to compare, a place counts as kept; and so does all of a frame of
-    fewer than `FINE_SIDE` rows, whose pixels are as large as eyes and lips.
+    Near 0 for blocks, 1 for light. `left` are the frames to which the local map was fitted. The map is fitted over
+    several pixels, so it does not show that an effect smooths finer detail; detail that is lost at the model's size is
+    lost at the source's too. The result is 1 where there is no fine detail to compare, and in frames with fewer than
+    `FINE_SIDE` rows, whose pixels are as large as eyes and lips.
     """
     if min(left.shape[-2:]) < FINE_SIDE:
         ones = left.new_ones(len(left), 1, *left.shape[-2:])
         return ones, ones[..., :1, :1]
     before, after, expected = (_fine(frames) for frames in (left, right, mapped))
-    found, wanted = _box(before * after, FINE_RADIUS), _box(before * expected, FINE_RADIUS)
-    sure = (wanted.abs() / (FINE_ENERGY + _box(before.square(), FINE_RADIUS))).clamp(0, 1)
-    ratio = (found * wanted / (wanted.square() + 1e-9)).clamp(0, 1)
+    energy_after, energy_mapped = _box(before * after, FINE_RADIUS), _box(before * expected, FINE_RADIUS)
+    confidence = (energy_mapped.abs() / (FINE_ENERGY + _box(before.square(), FINE_RADIUS))).clamp(0, 1)
+    ratio = (energy_after * energy_mapped / (energy_mapped.square() + 1e-9)).clamp(0, 1)
     energy = (before * expected).mean((1, 2, 3), keepdim=True)
     whole = torch.where(energy.abs() > 1e-7, (before * after).mean((1, 2, 3), keepdim=True) / energy, 1.0)
-    return _above(_box(1 - sure * (1 - ratio), 2), LOST_HERE), _above(whole, LOST_IN_ALL)
+    return _above(_box(1 - confidence * (1 - ratio), 2), LOST_HERE), _above(whole, LOST_IN_ALL)
 
 
 def _above(gain: Tensor, limits: tuple[float, float]) -> Tensor:

@@ -251,9 +251,9 @@ class Editor:
         )
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text outside the model's vocabulary that `wording` does not replace either, in order.
+        """The words of a text that are neither in the model's vocabulary nor replaced by one of it, in order.
 
-        None if it was trained on free text.
+        There are none if it was trained on free text.
         """
         known = self._vocabulary
         words = dict.fromkeys(word.lower() for word in WORD.findall(wording.normalized(text, known)[0]))
