@@ -19,7 +19,7 @@ ends() { [ -n "${QUICK:-}" ] && echo "--steps 2" || awk "BEGIN { print \"--minut
 
 small() {
     [ -n "${QUICK:-}" ] || return 0
-    case $1 in align) echo "--points 4 --k 1 --teacher-steps 1 --batch 2" ;; *) echo "--batch 2 --prefetch 0" ;; esac
+    case $1 in align) echo "--points 4 --student-steps 1 --teacher-steps 1 --batch 2" ;; *) echo "--batch 2 --prefetch 0" ;; esac
     echo "--warmup 1 --ema 0 --preview-every 0 --keep 1"
 }
 
