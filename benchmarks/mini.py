@@ -3,7 +3,7 @@
     python benchmarks/mini.py [--model mini] [--edits 210] [--captions 200] [--clips 32] [--write] [--strips DIR]
 
 Prints a table with 95 % bootstrap intervals; ``--write`` puts the scores into the model's bundle.json. The probe that
-judges generated pictures is trained on true renderings the first time (a few minutes) and kept in ``--probe``.
+judges generated pictures at 64 pixels is trained on true renderings the first time and kept in ``--probe``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from eve_cli.data.world import language as say
@@ -32,12 +33,20 @@ HELD = 2**41  # seeds from here on are drawn by no training
 DRAW = 1_000_000
 FRAME = [5]
 
+PROBE_SIDE = 64  # side of the pictures that the probe classifies and that are compared, at any side of the model
+
 Row = tuple[str, float, float, float, str]
 
 
 def row(name: str, values: Tensor, note: str = "") -> Row:
     """A line of the table: mean with its interval."""
     return (name, *bootstrap(values), note)
+
+
+def at_probe_size(frames: Tensor) -> Tensor:
+    """Frames (..., side, side), averaged down to (..., PROBE_SIDE, PROBE_SIDE)."""
+    times = frames.shape[-1] // PROBE_SIDE
+    return frames if times == 1 else F.avg_pool2d(frames.flatten(0, -4), times).unflatten(0, frames.shape[:-3])
 
 
 def probe_at(path: Path) -> Probe:
@@ -51,7 +60,7 @@ def probe_at(path: Path) -> Probe:
 def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
     """Round trips of held-out frames."""
     scenes = [sample_scene(held + i, held_out=None) for i in range(256)]
-    drawn = render(scenes, FRAME)
+    drawn = render(scenes, FRAME, editor.settings.pixels)
     frames = drawn.frames[:, 0]
     back = torch.cat([editor.decode(editor.encode(f)) for f in frames.split(64)])
     things = drawn.masks[:, :, 0].sum(1).clamp(0, 1).unsqueeze(1)
@@ -60,7 +69,7 @@ def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
     )
     rows = [row("vae PSNR, dB", truth.psnr(back, frames), "bar 30"), row("vae PSNR on things, dB", on_things)]
     for name, pictures in (("true frames", frames), ("through the vae", back)):
-        share = accuracies(probe.predict(pictures), scenes)["thing in its colour"]
+        share = accuracies(probe.predict(at_probe_size(pictures)), scenes)["thing in its colour"]
         rows.append((f"probe right on {name}", share, float("nan"), float("nan"), "bar .97"))
     return rows
 
@@ -75,7 +84,7 @@ def image_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: float, 
             [generate(editor, captions[i : i + 50], cfg, 20, i) for i in range(0, n, 50)],
         )
         keep[f"image {name}"] = made[:16]
-        answer = probe.predict(made)
+        answer = probe.predict(at_probe_size(made))
         shares = accuracies(answer, scenes)
         colour, there = colours_of(scenes)
         good = ((answer.present > 0.5) & (answer.colour == colour))[there].float()
@@ -128,16 +137,20 @@ def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[fl
     for task in (*ALIGNED_TASKS, *UNSEEN_TASKS):
         n = max(8, count // len(ALIGNED_TASKS))
         edits = [sample_edit(held + 50_000 + i, task, held_out=None) for i in range(n)]
-        drawn = render_edit(edits, FRAME)
+        drawn = render_edit(edits, FRAME, editor.settings.pixels)
+        source, edited = at_probe_size(drawn.source[:, 0]), at_probe_size(drawn.edited[:, 0])
         values = {}
         for how in ("instruction", "caption"):
             made = torch.cat(
-                [edit_frames(editor, edits[i : i + 40], part(drawn, i, i + 40), how, cfg) for i in range(0, n, 40)]
+                [
+                    at_probe_size(edit_frames(editor, edits[i : i + 40], part(drawn, i, i + 40), how, cfg))
+                    for i in range(0, n, 40)
+                ]
             )
-            values[how] = truth.edit_acc(drawn.source[:, 0], drawn.edited[:, 0], made)
+            values[how] = truth.edit_acc(source, edited, made)
             if how == "instruction":
-                keep[task] = (drawn.source[:8, 0], made[:8], drawn.edited[:8, 0], [e.instruction for e in edits[:8]])
-                kept_db = truth.bg_psnr(drawn.source[:, 0], drawn.edited[:, 0], made)
+                keep[task] = (source[:8], made[:8], edited[:8], [e.instruction for e in edits[:8]])
+                kept_db = truth.bg_psnr(source, edited, made)
                 if task == "add":
                     there = added(probe.predict(made), edits)
                     rows.append(row("added thing present in its colour", there, "bar .60; instruction alone"))
@@ -179,7 +192,7 @@ def video_rows(editor: Editor, held: int, count: int, keep: dict) -> list[Row]:
     """The video adapter: warp error of generated clips along the flow that their own first frame's scene would have."""
     frames = editor.settings.frames
     scenes = [replace(sample_scene(held + 90_000 + i), weather="clear") for i in range(count)]
-    drawn = render(scenes, frames, truth=True)
+    drawn = render(scenes, frames, editor.settings.pixels, truth=True)
     assert drawn.flow is not None and drawn.visible is not None
     captions = [say.caption(s, random.Random(f"clip {i}"), True, range(frames)) for i, s in enumerate(scenes)]
     first = editor.encode(drawn.frames[:, 0])

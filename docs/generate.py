@@ -1,4 +1,5 @@
-"""Writes the references of the command line and the Python API from the code: python -m docs.generate (`make docs`)."""
+"""Writes the references of the command line, the Python API and the looks from the code: python -m docs.generate
+(`make docs`)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ import typer
 
 import eve_cli
 from eve_cli.cli.app import COMMANDS, app
+from eve_cli.data.looks import LOOKS
+from eve_cli.models.wording import SYNONYMS
 from eve_cli.registry import load
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -233,7 +236,33 @@ def _comment(following: Sequence[ast.stmt]) -> str:
     return ""
 
 
-PAGES = {REFERENCE / "cli.md": cli, REFERENCE / "api.md": api}
+# Looks and words
+
+
+def looks() -> Iterator[str]:
+    """The page of all looks, and of the words that are replaced by those that a model knows."""
+    yield f"# Looks and words\n\n{NOTE}"
+    yield (
+        "A look is an edit of a whole picture that a program can apply to any frames; `mini` is trained on photographs "
+        "under looks. `eve data show` draws the targets. Flakes, streaks and fog move steadily with the frame number.\n"
+    )
+    yield "| look | task | target | some of its instructions |\n|---|---|---|---|"
+    for name, look in LOOKS.items():
+        target = " ".join((look.function.__doc__ or "").split()).split(". ")[0].rstrip(".")
+        instructions = ", ".join(f"`{text}`" for text in (*look.instructions[:3], *look.synonyms[:3]))
+        yield f"| {name} | {look.task} | {target} | {instructions} |"
+    yield "\n## Synonyms and spelling\n"
+    yield (
+        "Capitals do not matter. A word outside the model's vocabulary is replaced by the synonym below if the model "
+        "knows that, and a misspelt word for a look (one letter more, less or other, or two swapped) by the correct "
+        "one; `eve edit` prints a note for each. Other unknown words are reported and stay as they are. Names of "
+        "things are never replaced.\n"
+    )
+    yield "| word | replaced by |\n|---|---|"
+    yield from (f"| {word} | {phrase} |" for word, phrase in SYNONYMS.items())
+
+
+PAGES = {REFERENCE / "cli.md": cli, REFERENCE / "api.md": api, REFERENCE / "looks.md": looks}
 
 
 def page(path: Path) -> str:

@@ -51,6 +51,12 @@ class FakeEditor:
     def embed(self, texts: Sequence[str]) -> Tensor:
         return torch.zeros(len(texts), 1, 1)
 
+    def replaced_words(self, text: str) -> dict[str, str]:
+        return {word: "snowy" for word in text.split() if word == "wintry"}
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        return self.settings.frame_size(width, height, 8)
+
     def unknown_words(self, text: str) -> list[str]:
         return [word for word in text.split() if word == "snowy"]
 

@@ -48,4 +48,5 @@ def make_plan(shots: Sequence[range], windows: Sequence[Window], **values: Any) 
         "picture": False,
     }
     edit = ResolvedEdit(**settings | values)
-    return EditPlan(edit, Provenance({}, {"name": "clip.mp4", "sha256": "0"}, {}, {}), tuple(shots), tuple(windows))
+    provenance = Provenance({}, {"name": "clip.mp4", "sha256": "0"}, {}, {})
+    return EditPlan(edit, provenance, tuple(shots), tuple(windows), frame_size=(64, 64))

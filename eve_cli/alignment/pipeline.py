@@ -59,6 +59,8 @@ class Alignment:
         self.settings = settings
         self.origin = None if meta_copy and bundle_manifest.here(settings.model) is None else check(settings)
         self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_known(self.origin))
+        if settings.pixels:
+            self.parts.settings = replace(self.parts.settings, pixels=settings.pixels)
         self.parts.channels_last()
         self.lora = _lora(settings, self.origin)
         if settings.random_init or settings.from_scratch or self.lora:

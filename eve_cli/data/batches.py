@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eve_cli.data import folders, frames, triplets
-from eve_cli.data.looks import LOOKS
+from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import Item, Triplet, changed_region
 from eve_cli.data.world import feed
 from eve_cli.data.world.feed import Clips, Pairs, Pictures
@@ -32,10 +32,12 @@ class Source(Protocol):
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips: ...
 
 
-def open_source(data: str, photos: Tensor | None = None, photo_share: float = 0.0) -> Source:
+def open_source(
+    data: str, photos: Tensor | None = None, photo_share: float = 0.0, wide: Tensor | None = None
+) -> Source:
     """The source that `--data` names: `world`, a folder, or a .jsonl file; photographs are mixed into the world."""
     if data == "world":
-        return World(photos, photo_share)
+        return World(photos, photo_share, wide)
     path = Path(data).expanduser()
     if path.is_dir():
         return Folder.open(path)
@@ -46,10 +48,11 @@ def open_source(data: str, photos: Tensor | None = None, photo_share: float = 0.
 
 @dataclass(frozen=True)
 class World:
-    """The procedural world, with a share of photographs."""
+    """The procedural world, with a share of photographs, and photographs of another shape (`wide`) on their own."""
 
     photos: Tensor | None = None
     photo_share: float = 0.0
+    wide: Tensor | None = None
 
     def pictures(self, seed: int, count: int, side: int) -> Pictures:
         return feed.pictures(seed, count, side, self.photos, self.photo_share)
@@ -57,6 +60,11 @@ class World:
     def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
         shares = dict(tasks) if tasks else None
         return feed.pairs(seed, count, side, self.photos, self.photo_share, tasks=shares)
+
+    def wide_pairs(self, seed: int, count: int) -> Pairs:
+        """Edits of wide photographs alone: the world is drawn in squares."""
+        assert self.wide is not None
+        return feed.pairs(seed, count, self.wide.shape[-2], self.wide, photo_share=1.0)
 
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
         return feed.clips(seed, count, length, side, self.photos, self.photo_share)
@@ -87,9 +95,9 @@ class Folder:
             item = rng.choice(self.items)
             frame, text = self._clip(item, 1, side, rng), item.caption
             if rng.random() < LOOK_SHARE:
-                look = rng.choice(list(LOOKS.values()))
+                look = draw_look(rng)
                 frame = look.function(frame, rng.randrange(2**31), rng.randrange(LONG))
-                text = rng.choice((f"{text}, {rng.choice(look.captions)}", rng.choice(look.instructions)))
+                text = rng.choice((f"{text}, {rng.choice(look.captions)}", look.instruction(rng)))
             made.append(frame)
             texts.append(text)
         return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
@@ -99,11 +107,11 @@ class Folder:
         rng = random.Random(f"pairs {seed}")
         source, edited, rows = [], [], []
         for _ in range(count):
-            item, look = rng.choice(self.items), rng.choice(list(LOOKS.values()))
+            item, look = rng.choice(self.items), draw_look(rng)
             frame = self._clip(item, 1, side, rng)
             source.append(frame)
             edited.append(look.function(frame, rng.randrange(2**31), rng.randrange(LONG)))
-            rows.append((rng.choice(look.instructions), f"{item.caption}, {rng.choice(look.captions)}", look.task))
+            rows.append((look.instruction(rng), f"{item.caption}, {rng.choice(look.captions)}", look.task))
         return _pairs(source, edited, rows)
 
     def clips(self, seed: int, count: int, length: int, side: int) -> Clips:
@@ -116,7 +124,7 @@ class Folder:
             item = rng.choice(self.videos)
             clip, text = self._clip(item, length, side, rng), item.caption
             if rng.random() < LOOK_SHARE:
-                look = rng.choice(list(LOOKS.values()))
+                look = draw_look(rng)
                 clip = look.function(clip, rng.randrange(2**31), rng.randrange(LONG))
                 text = f"{text}, {rng.choice(look.captions)}"
             made.append(clip)

@@ -20,56 +20,95 @@ CANVAS = 192  # marks are soft: they can be drawn at this shorter side and enlar
 
 
 def snowy(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Snow on the ground and on upper edges, cold light, and falling flakes."""
+    """Cold light under a pale sky, snow on the ground and on upper edges, and falling flakes in three layers.
+
+    Where snow lies depends on the picture alone, and its border follows the picture's fine detail.
+    """
     light = luminance(frames)
-    smooth = blur(light, 1.0)
-    lying = 0.95 * _rise(down(frames), 0.4, 0.75) * (0.6 + 0.4 * light)
-    step = max(1, round(1.5 * unit(frames)))
-    above = F.pad(smooth, (0, 0, step, 0), mode="constant", value=0)[..., : smooth.shape[-2], :]
-    above[..., :step, :] = smooth[..., :1, :]
-    edge = blur(((smooth - above).abs() * 5 - 0.45).clamp(0, 1), 0.5)
-    white = torch.maximum(lying, 0.9 * edge)
-    cold = mix(frames, light, 0.4) * 0.88 + colour(frames, 0.09, 0.11, 0.14)
-    snow = (0.76 + 0.24 * light) * colour(frames, 0.96, 0.98, 1.0)
-    covered = mix(cold, snow, white)
-    return mix(covered, colour(frames, 1, 1, 1), 0.95 * flakes(frames, seed, first)).clamp(0, 1)
+    snow_cover = lying_snow(frames, light)
+    cold = mix(frames, light, 0.5) * colour(frames, 0.80, 0.84, 0.90) + colour(frames, 0.07, 0.08, 0.10)
+    cold = mix(cold, colour(frames, 0.84, 0.87, 0.90), 0.85 * sky(frames))
+    shade = (light / (blur(light, 4) + 0.08) - 1).clamp(-0.6, 0.5)
+    snow = (0.86 + 0.25 * shade + 0.08 * light) * colour(frames, 0.965, 0.985, 1.0)
+    covered = mix(cold, snow, 0.96 * snow_cover)
+    return mix(covered, colour(frames, 1, 1, 1), flakes(frames, seed, first)).clamp(0, 1)
+
+
+def lying_snow(frames: Tensor, light: Tensor) -> Tensor:
+    """Where snow lies, 0 to 1 (..., 1, height, width): on the ground, on upper edges, less on skin."""
+    grain = light - blur(light, 2.5)
+    smooth = blur(light, 0.7)
+    step = max(1, round(1.3 * unit(frames)))
+    ledge = (smooth - shifted(smooth, step, 0)).abs() - 0.6 * (smooth - shifted(smooth, 0, step)).abs()
+    score = (
+        1.1 * ground(frames)
+        + 0.35 * rise(down(frames), 0.3, 1.0) * light
+        + 2.5 * (ledge - 0.06).clamp(-0.05, 0.2)
+        + 1.5 * grain
+        - 1.2 * skin(frames)
+        - 0.8 * sky(frames)
+    )
+    return rise(score, 0.20, 0.70)
 
 
 def rainy(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Grey light, a wet shine below, and slanting rain."""
+    """Dull grey light under a heavy sky, wet ground that darkens and mirrors, and slanting rain in three layers."""
     light = luminance(frames)
-    grey = mix(frames, light, 0.55) * colour(frames, 0.60, 0.66, 0.74) + 0.03
-    grey = mix(grey, colour(frames, 0.55, 0.60, 0.67), 0.28 * (1 - down(frames)))
-    return mix(grey, colour(frames, 0.86, 0.91, 0.97), 0.62 * streaks(frames, seed, first)).clamp(0, 1)
+    wet = 0.75 * ground(frames)
+    dull = mix(frames, light, 0.45) * colour(frames, 0.58, 0.64, 0.71) + 0.03
+    dull = mix(dull, colour(frames, 0.50, 0.54, 0.60), 0.75 * sky(frames) + 0.15 * (1 - down(frames)))
+    soaked = dull * 0.62 + colour(frames, 0.30, 0.34, 0.39) * rise(smeared(light, 5.0), 0.25, 0.85)
+    return mix(mix(dull, soaked, wet), colour(frames, 0.86, 0.90, 0.95), streaks(frames, seed, first)).clamp(0, 1)
 
 
 def foggy(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Pale fog, thicker far away (above), drifting slowly."""
-    thick = 0.34 + 0.36 * (1 - down(frames)) + 0.1 * drift(frames, seed, first)
-    soft = blur(frames, 0.6)
-    fog = colour(frames, 0.80, 0.82, 0.84)
-    return mix(mix(soft, luminance(soft), 0.4), fog, thick.clamp(0, 0.85)).clamp(0, 1)
+    """Pale fog that drifts slowly and thickens with distance: towards the top and the sky, little at the bottom."""
+    near = rise(down(frames), 0.20, 1.10)
+    veil = luminance(blur(frames, 3.0))
+    distance = (1 - near) * (0.65 + 0.35 * rise(veil, 0.15, 0.75)) + 0.30 * near
+    thick = 1 - torch.exp(-(0.20 + 1.30 * distance * (1 + 0.25 * drift(frames, seed, first))))
+    thick = torch.maximum(thick, 0.92 * sky(frames))
+    soft = mix(frames, blur(frames, 0.7), 0.7 * (1 - near))
+    fog = colour(frames, 0.79, 0.81, 0.83)
+    return mix(mix(soft, luminance(soft), 0.45) * 0.90, fog, thick.clamp(0, 0.95)).clamp(0, 1)
 
 
 # -- light -----------------------------------------------------------------------------------------------------------
 
 
 def night(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Dark and blue, with darker corners."""
-    dim = mix(frames, luminance(frames), 0.5).clamp(0, 1).pow(1.25)
-    dim = dim * colour(frames, 0.32, 0.42, 0.68) + colour(frames, 0.015, 0.02, 0.06)
-    return (dim * (1 - 0.45 * corners(frames))).clamp(0, 1)
+    """Moonlight: dark and blue, with a darker sky and corners; strong lights stay lit and warm."""
+    light = luminance(frames)
+    dim = mix(frames, light, 0.5).clamp(0, 1).pow(1.25)
+    dim = dim * colour(frames, 0.34, 0.44, 0.70) + colour(frames, 0.015, 0.02, 0.06)
+    heaven = mix(colour(frames, 0.03, 0.05, 0.14), colour(frames, 0.12, 0.17, 0.34), rise(down(frames), 0.0, 0.7))
+    dim = mix(dim, heaven + 0.10 * light, 0.8 * sky(frames))
+    lamp = rise(light - blur(light, 3.0), 0.16, 0.40) * rise(light, 0.70, 0.95) * (1 - sky(frames))
+    lit = (dim + (0.75 * lamp + 0.9 * blur(lamp, 2.0)) * colour(frames, 1.0, 0.80, 0.45)).clamp(0, 1)
+    return (lit * (1 - 0.45 * corners(frames))).clamp(0, 1)
 
 
 def sunset(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Low orange light: violet above, glowing towards the horizon, dim below."""
+    """Low orange light: a sky from violet to gold, a glow towards the horizon, dim and warm below."""
     y = down(frames)
-    sky = mix(colour(frames, 0.48, 0.25, 0.48), colour(frames, 1.0, 0.58, 0.22), _rise(y, 0.0, 0.5))
+    dusk = mix(colour(frames, 0.46, 0.26, 0.50), colour(frames, 1.0, 0.56, 0.22), rise(y, 0.0, 0.5))
     light = luminance(frames)
-    warm = mix(frames, light, 0.3) * colour(frames, 0.98, 0.62, 0.40)
-    lit = mix(warm, sky * (0.55 + 0.55 * light), _rise(light, 0.45, 0.85) * (0.85 - 0.35 * y))
+    warmed = mix(frames, light, 0.3) * colour(frames, 0.98, 0.62, 0.40)
+    pale = torch.maximum(0.9 * sky(frames), rise(light, 0.45, 0.85) * (0.75 - 0.40 * y))
+    lit = mix(warmed, dusk * (0.55 + 0.55 * light), pale)
     glow = torch.exp(-((y - 0.45) ** 2) / 0.03) * 0.18
     return mix(lit, colour(frames, 1.0, 0.60, 0.25), glow).clamp(0, 1)
+
+
+def autumn(frames: Tensor, seed: int, first: int) -> Tensor:
+    """Leaves and grass turn yellow, orange and red, in mild light."""
+    red, green, blue = frames.split(1, -3)
+    light = luminance(frames)
+    leafy = rise(blur(green - torch.maximum(0.92 * red, 1.05 * blue), 0.4) / (light + 0.08), 0.0, 0.16)
+    hue = rise(blur(light, 1.2) - blur(light, 5.0), -0.10, 0.10)
+    leaf = mix(colour(frames, 1.30, 0.42, 0.16), colour(frames, 1.55, 0.98, 0.22), hue)
+    mild = saturate(frames, 0.95) * colour(frames, 1.06, 0.96, 0.80) + colour(frames, 0.02, 0.01, 0.0)
+    return mix(mild, leaf * (light * 0.95 + 0.02), 0.92 * leafy).clamp(0, 1)
 
 
 def warm(frames: Tensor, seed: int, first: int) -> Tensor:
@@ -111,57 +150,98 @@ def black_and_white(frames: Tensor, seed: int, first: int) -> Tensor:
 
 
 def sketch(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Pencil on white paper: dark outlines, a little shading."""
+    """Pencil on white paper: lines where the picture is darker than around, fine and broad, and hatched shadows.
+
+    The lines divide the picture's brightness by its blur (a dodge), so that they are as fine as the picture is.
+    """
     light = luminance(frames)
-    lines = edges(light, 0.6)
-    shade = 0.80 + 0.20 * _rise(blur(light, 0.8), 0.05, 0.55)
-    drawn = shade * (1 - 0.85 * (lines * 5.5 - 0.28).clamp(0, 1))
-    return (drawn * colour(frames, 1.0, 0.995, 0.98)).clamp(0, 1)
+    drawn = torch.ones_like(light)
+    for units, strength in ((0.5, 1.3), (1.5, 0.85), (4.0, 0.4)):
+        drawn = drawn * (1 - strength * (1 - dodge(light, units) - 0.015).clamp(0, 1)).clamp(0.08, 1)
+    tone = blur(light, 1.0)
+    shade = 0.82 + 0.18 * rise(tone, 0.05, 0.5)
+    hatched = 1 - 0.22 * (1 - rise(tone, 0.08, 0.40)) * hatching(frames)
+    return (drawn * shade * hatched * colour(frames, 1.0, 0.995, 0.98)).clamp(0, 1)
 
 
 def pixel_art(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Square blocks of few colours, sixteen along the shorter side."""
+    """Square blocks of few strong colours, 32 along the shorter side."""
     flat, shape = _flat(frames)
     height, width = flat.shape[-2:]
-    block = min(height, width) / 16
+    block = min(height, width) / 32
     small = F.interpolate(flat, size=(round(height / block), round(width / block)), mode="area")
-    levels = (saturate(small, 1.25).clamp(0, 1) * 6).round() / 6
+    small = small + 0.5 * (small - blur(small, 2.0))
+    levels = (saturate(small, 1.35).clamp(0, 1) * 5).round() / 5
     return F.interpolate(levels, size=(height, width), mode="nearest-exact").view(shape)
 
 
 def watercolor(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Pale washes of colour with soft borders, on paper that stays white at the margin."""
-    wash = saturate(patches(frames, 2), 1.35).clamp(0, 1).pow(0.72)
-    rim = (edges(luminance(wash), 0.8) * 3 - 0.12).clamp(0, 1)
-    paint = mix(wash, wash * 0.62, rim)
+    """Pale washes of colour with dark rims over a light drawing, on paper that stays white at the margin."""
+    light = luminance(frames)
+    wash = saturate(patches(frames, 1.4), 1.55).clamp(0, 1).pow(0.62)
+    rim = (edges(luminance(wash), 0.6) * 2.5 - 0.10).clamp(0, 1)
+    paint = mix(wash, wash * 0.68, rim)
+    lines = (1 - dodge(light, 1.0) - 0.06).clamp(0, 0.6)
     blots = 0.5 + 0.5 * drift(frames, seed, 0, still=True)
-    paper = 0.14 + 0.16 * blots + 0.75 * _rise(corners(frames) + 0.18 * blots, 0.60, 1.05)
-    return mix(paint, colour(frames, 0.99, 0.98, 0.95), paper.clamp(0, 1)).clamp(0, 1)
+    paper = 0.14 + 0.26 * blots + 0.85 * rise(margin(frames) - 0.06 * blots, 0.02, -0.09)
+    paper = (paper + 0.25 * rise(light, 0.55, 0.95)).clamp(0, 1)
+    painted = mix(paint, colour(frames, 0.99, 0.98, 0.95), paper)
+    return (painted * (1 - 0.9 * lines * (1 - 0.6 * paper))).clamp(0, 1)
 
 
 def cartoon(frames: Tensor, seed: int, first: int) -> Tensor:
-    """Flat, strong colours in few steps inside dark outlines."""
-    smooth = blur(patches(frames, 1), 0.4)
+    """Flat, strong colours in few steps inside dark, fine outlines."""
+    smooth = blur(patches(frames, 0.7), 0.3)
     light = luminance(smooth)
-    steps = 0.1 + 0.85 * mix(light, (light * 4).round() / 4, 0.7)
-    flat = saturate(smooth, 1.7) - light + steps
-    lines = (edges(light, 0.5) * 5 - 0.55).clamp(0, 1)
-    return (flat.clamp(0, 1) * (1 - 0.92 * lines)).clamp(0, 1)
+    steps = 0.12 + 0.88 * mix(light, soft_steps(light, 4), 0.85)
+    flat = saturate(smooth, 1.75) - light + steps
+    fine = rise(1 - dodge(luminance(frames), 0.8), 0.10, 0.30)
+    broad = rise(edges(light, 0.5), 0.14, 0.30)
+    return (flat.clamp(0, 1) * (1 - 0.9 * torch.maximum(fine, 0.85 * broad))).clamp(0, 1)
 
 
 def neon(frames: Tensor, seed: int, first: int) -> Tensor:
     """Glowing outlines, magenta to cyan, on a dark ground."""
-    lines = (edges(luminance(frames), 0.6) * 5 - 0.2).clamp(0, 1)
+    light = luminance(frames)
+    fine = (dodge(blur(light, 0.4), 1.4) - 1).abs() * rise(light, 0.03, 0.20)
+    lines = torch.maximum(rise(fine, 0.08, 0.36), rise(edges(light, 0.5), 0.07, 0.24))
     across = torch.linspace(0, 1, frames.shape[-1], device=frames.device).expand(frames.shape[-2], -1)
     tint = mix(colour(frames, 1.0, 0.15, 0.85), colour(frames, 0.1, 0.95, 1.0), 0.5 * (across + down(frames)))
-    ground = mix(frames, luminance(frames), 0.4) * colour(frames, 0.22, 0.12, 0.34) + colour(frames, 0.02, 0.0, 0.06)
-    return (ground + tint * (lines + 0.55 * blur(lines, 1.6))).clamp(0, 1)
+    base = mix(frames, light, 0.4) * colour(frames, 0.28, 0.15, 0.42) + colour(frames, 0.02, 0.0, 0.06)
+    return (base + tint * (0.85 * lines + 0.6 * blur(lines, 1.6))).clamp(0, 1)
 
 
 def vintage(frames: Tensor, seed: int, first: int) -> Tensor:
-    """A faded film print: lifted blacks, yellowed lights, weak colours, dark corners."""
-    faded = saturate(frames, 0.75) * colour(frames, 0.78, 0.70, 0.42) + colour(frames, 0.12, 0.17, 0.22)
+    """A faded film print: lifted blacks, yellowed lights, weak colours, soft, with dark corners."""
+    soft = mix(frames, blur(frames, 0.5), 0.5)
+    faded = saturate(soft, 0.70) * colour(frames, 0.82, 0.70, 0.44) + colour(frames, 0.13, 0.15, 0.17)
     return (faded * (1 - 0.6 * corners(frames))).clamp(0, 1)
+
+
+def oil_painting(frames: Tensor, seed: int, first: int) -> Tensor:
+    """Thick strokes of strong colour with a raised, shining texture."""
+    broad, fine = patches(frames, 2.2), luminance(patches(frames, 0.8))
+    strokes = saturate(broad, 1.45) + 0.5 * (fine - luminance(broad))
+    step = max(1, round(0.6 * unit(frames)))
+    relief = luminance(strokes) - shifted(luminance(strokes), step, step)
+    return ((strokes + 1.1 * relief - 0.5) * 1.12 + 0.5).clamp(0, 1)
+
+
+def vaporwave(frames: Tensor, seed: int, first: int) -> Tensor:
+    """Violet shadows, pink middle tones and cyan lights."""
+    light = ((luminance(frames) - 0.5) * 1.15 + 0.5).clamp(0, 1)
+    low = mix(colour(frames, 0.14, 0.04, 0.36), colour(frames, 0.98, 0.36, 0.75), rise(light, 0.05, 0.60))
+    toned = mix(low, colour(frames, 0.62, 0.98, 1.0), rise(light, 0.50, 0.95))
+    return mix(toned, saturate(frames, 1.3), 0.22).clamp(0, 1)
+
+
+def overcast(frames: Tensor, seed: int, first: int) -> Tensor:
+    """Flat grey light under a closed sky: weak colours, weak shadows, no sun."""
+    light = luminance(frames)
+    flat = mix(frames, light, 0.45) * 0.62 + 0.13
+    clouds = 0.62 + 0.10 * drift(frames, seed, 0, still=True)
+    grey = mix(flat * colour(frames, 0.95, 1.0, 1.06), clouds * colour(frames, 0.97, 1.0, 1.04), 0.9 * sky(frames))
+    return mix(grey, colour(frames, 0.55, 0.58, 0.62), 0.22 * (1 - down(frames))).clamp(0, 1)
 
 
 def negative(frames: Tensor, seed: int, first: int) -> Tensor:
@@ -207,7 +287,7 @@ def corners(frames: Tensor) -> Tensor:
     """0 in the middle, about 1 in the corners (1, height, width)."""
     y = torch.linspace(-1, 1, frames.shape[-2], dtype=frames.dtype, device=frames.device).view(1, -1, 1)
     x = torch.linspace(-1, 1, frames.shape[-1], dtype=frames.dtype, device=frames.device).view(1, 1, -1)
-    return _rise((x.square() + y.square()).sqrt(), 0.45, 1.4)
+    return rise((x.square() + y.square()).sqrt(), 0.45, 1.4)
 
 
 def blur(frames: Tensor, units: float) -> Tensor:
@@ -221,6 +301,85 @@ def blur(frames: Tensor, units: float) -> Tensor:
     flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), weights.view(1, 1, 1, -1))
     flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), weights.view(1, 1, -1, 1))
     return flat.view(shape)
+
+
+def shifted(light: Tensor, down_by: int, right_by: int) -> Tensor:
+    """The picture moved down and to the right by whole pixels; its border is repeated."""
+    flat, shape = _flat(light)
+    height, width = flat.shape[-2:]
+    padded = F.pad(flat, (right_by, 0, down_by, 0), mode="replicate")
+    return padded[..., :height, :width].reshape(shape)
+
+
+def smeared(light: Tensor, units: float) -> Tensor:
+    """A picture averaged over the `2 * units` above and below each pixel, as wet ground mirrors it."""
+    reach = max(1, round(units * unit(light)))
+    flat, shape = _flat(light)
+    return F.avg_pool2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), (2 * reach + 1, 1), stride=1).view(shape)
+
+
+def dodge(light: Tensor, units: float) -> Tensor:
+    """Brightness divided by its blur: below 1 where a pixel is darker than what is around it."""
+    return (light + 0.06) / (blur(light, units) + 0.06)
+
+
+def soft_steps(light: Tensor, count: int) -> Tensor:
+    """Brightness in `count` steps with short slopes between, which do not flicker as hard ones do."""
+    scaled = light * count
+    return (scaled.floor() + rise(scaled - scaled.floor(), 0.3, 0.7)) / count
+
+
+def hatching(frames: Tensor) -> Tensor:
+    """Slanting lines, 0 to 1 (1, height, width), four units apart."""
+    height, width = frames.shape[-2:]
+    y = torch.arange(height, dtype=frames.dtype, device=frames.device).view(1, -1, 1)
+    x = torch.arange(width, dtype=frames.dtype, device=frames.device).view(1, 1, -1)
+    return 0.5 + 0.5 * torch.cos(2 * math.pi / (4 * unit(frames)) * (x + y))
+
+
+def margin(frames: Tensor) -> Tensor:
+    """How far each pixel is inside a sheet's margin, in shorter sides; below 0 outside (1, height, width)."""
+    height, width = frames.shape[-2:]
+    y = (torch.arange(height, dtype=frames.dtype, device=frames.device) + 0.5).view(1, -1, 1)
+    x = (torch.arange(width, dtype=frames.dtype, device=frames.device) + 0.5).view(1, 1, -1)
+    inside = torch.minimum(torch.minimum(y, height - y), torch.minimum(x, width - x))
+    return inside / min(height, width) - 0.06
+
+
+def sky(frames: Tensor) -> Tensor:
+    """Where sky or another bright, smooth surface above may be, 0 to 1 (..., 1, height, width).
+
+    Smooth places are found coarsely and then grow over all bright pixels near by, so that no halo stays around things.
+    """
+    light = luminance(frames)
+    blue = (frames[..., 2:, :, :] - frames[..., :1, :, :]).clamp(-0.1, 0.4)
+    bright = rise(light + 0.9 * blue, 0.52, 0.72)
+    above = 1 - rise(down(frames), 0.35, 0.70)
+    smooth = 1 - rise(blur(edges(light, 0.5), 0.8), 0.03, 0.09)
+    seeds, shape = _flat(blur(bright * smooth, 0.7))
+    reach = max(1, round(3.5 * unit(frames)))
+    near = F.max_pool2d(seeds, (2 * reach + 1, 1), 1, (reach, 0))
+    near = F.max_pool2d(near, (1, 2 * reach + 1), 1, (0, reach)).view(shape)
+    return bright * above * rise(near, 0.25, 0.65)
+
+
+def ground(frames: Tensor) -> Tensor:
+    """Where ground may be, 0 to 1 (..., 1, height, width): below, and coloured as the picture is at its sides there."""
+    broad = blur(frames, 1.2)
+    wide = blur(broad, 3)
+    reach = max(1, round(3 * unit(frames)))
+    sides = wide[..., :reach].mean(-1, keepdim=True), wide[..., -reach:].mean(-1, keepdim=True)
+    far = torch.minimum(*((broad - side).square().sum(-3, keepdim=True) for side in sides))
+    return rise(down(frames), 0.38, 0.78) * torch.exp(-far / 0.08) * (1 - 0.7 * skin(frames))
+
+
+def skin(frames: Tensor) -> Tensor:
+    """Where colours are those of skin, 0 to 1 (..., 1, height, width)."""
+    red, green, blue = blur(frames, 1.0).split(1, -3)
+    redness = (red - green) / (red + green + blue + 0.05)
+    yellow = (green - blue) / (red + green + blue + 0.05)
+    reddish = rise(redness, 0.05, 0.09) * (1 - rise(redness, 0.16, 0.22))
+    return reddish * rise(yellow, -0.01, 0.02) * (1 - rise(yellow, 0.09, 0.13)) * rise(red, 0.25, 0.40)
 
 
 def edges(light: Tensor, units: float) -> Tensor:
@@ -250,35 +409,49 @@ def patches(frames: Tensor, units: float) -> Tensor:
     return means.gather(0, calmest)[0].view(shape)
 
 
+FLAKES = ((150, 0.35, 0.55, 0.022, 0.70), (60, 0.60, 0.95, 0.036, 0.90), (10, 1.3, 2.1, 0.060, 0.50))
+"""Layers of flakes, far to near: how many on a square, least and greatest radius in units, fall a frame, opacity."""
+STREAKS = ((90, 2.5, 0.30, 0.10, 0.26), (45, 4.5, 0.42, 0.16, 0.40), (10, 7.5, 0.70, 0.24, 0.36))
+"""Layers of streaks, far to near: how many on a square, half length and half width in units, fall a frame, opacity."""
+
+
 def flakes(frames: Tensor, seed: int, first: int) -> Tensor:
-    """How much of each pixel a falling flake covers (frames, 1, height, width): about 40 of 3-4 units on a square."""
+    """How much of each pixel falling flakes cover (frames, 1, height, width), in layers by distance."""
 
     def cover(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
-        chance = _chance(seed, round(40 * size[0] * size[1]), 5)
-        far = chance[:, 2]
-        centre_y = _wrap(chance[:, 0] * (size[0] + 0.2) + number * (0.035 + 0.03 * far), size[0])
-        sway = 0.025 * torch.sin(6.283 * chance[:, 3] + 0.7 * number)
-        centre_x = _wrap(chance[:, 1] * (size[1] + 0.2) + sway + number * 0.012 * (chance[:, 4] - 0.3), size[1])
-        radius = (1.3 + 0.7 * far) / 64
-        distance = ((y - _each(centre_y)).square() + (x - _each(centre_x)).square()).sqrt()
-        return (((_each(radius) - distance) * 64 + 0.5).clamp(0, 1) * (0.8 + 0.2 * _each(far))).amax(0)
+        clear = torch.ones(y.shape[-2], x.shape[-1], device="cpu")
+        for layer, (count, least, most, speed, opacity) in enumerate(FLAKES):
+            chance = _chance(seed + layer, round(count * size[0] * size[1]), 5)
+            near = chance[:, 2]
+            fall = number * speed * (0.85 + 0.3 * near)
+            centre_y = _wrap(chance[:, 0] * (size[0] + 0.2) + fall, size[0])
+            sway = 0.3 * speed * torch.sin(6.283 * chance[:, 3] + 0.5 * number)
+            centre_x = _wrap(chance[:, 1] * (size[1] + 0.2) + sway + 0.25 * fall * (chance[:, 4] - 0.3), size[1])
+            radius = _each((least + (most - least) * near) / 64)
+            along = torch.exp(-(((y - _each(centre_y)) / (1.25 * radius)) ** 2)).flatten(1)
+            across = torch.exp(-(((x - _each(centre_x)) / radius) ** 2)).flatten(1)
+            clear = clear * (1 - opacity * (1 - torch.exp(-2.5 * along.T @ across)))
+        return 1 - clear
 
     return _marks(frames, first, cover)
 
 
 def streaks(frames: Tensor, seed: int, first: int) -> Tensor:
-    """How much of each pixel a rain streak covers (frames, 1, height, width): about 45 on a square, 9 by 1.3 units."""
+    """How much of each pixel rain covers (frames, 1, height, width), in layers by distance."""
 
     def cover(y: Tensor, x: Tensor, size: tuple[float, float], number: int) -> Tensor:
-        chance = _chance(seed, round(45 * size[0] * size[1]), 3)
-        fall = number * (0.17 + 0.08 * chance[:, 2])
-        centre_y = _wrap(chance[:, 0] * (size[0] + 0.2) + fall, size[0])
-        centre_x = _wrap(chance[:, 1] * (size[1] + 0.2) - 0.25 * fall, size[1])
-        dy, dx = y - _each(centre_y), x - _each(centre_x)
-        along, across = 0.970 * dy - 0.243 * dx, 0.243 * dy + 0.970 * dx
-        length = _each((3.5 + 2.0 * chance[:, 2]) / 64)
-        line = (1.15 - across.abs() * 64).clamp(0, 1) * ((length - along.abs()) * 32).clamp(0, 1)
-        return line.amax(0)
+        clear = torch.ones(y.shape[-2], x.shape[-1], device="cpu")
+        for layer, (count, half, thick, speed, opacity) in enumerate(STREAKS):
+            chance = _chance(seed + layer, round(count * size[0] * size[1]), 3)
+            fall = number * speed * (0.85 + 0.3 * chance[:, 2])
+            centre_y = _wrap(chance[:, 0] * (size[0] + 0.2) + fall, size[0])
+            centre_x = _wrap(chance[:, 1] * (size[1] + 0.2) - 0.2 * fall, size[1])
+            dy, dx = y - _each(centre_y), x - _each(centre_x)
+            along, across = 0.98 * dy - 0.198 * dx, 0.198 * dy + 0.98 * dx
+            length, width = half * (0.7 + 0.6 * _each(chance[:, 2])) / 64, thick / 64
+            line = torch.exp(-((across / width) ** 2)) * ((length - along.abs()) / length * 2).clamp(0, 1)
+            clear = clear * (1 - opacity * line.amax(0))
+        return 1 - clear
 
     return _marks(frames, first, cover)
 
@@ -329,7 +502,8 @@ def _each(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1)
 
 
-def _rise(value: Tensor, low: float, high: float) -> Tensor:
+def rise(value: Tensor, low: float, high: float) -> Tensor:
+    """0 below `low`, 1 above `high`, smooth between (smoothstep); falls where `high` is the lower one."""
     share = ((value - low) / (high - low)).clamp(0, 1)
     return share * share * (3 - 2 * share)
 

@@ -38,16 +38,23 @@ def read(path: Path, frames: int = LONGEST, short_side: int | None = None) -> Te
 
 def square(clip: Tensor, side: int, rng: random.Random | None = None) -> Tensor:
     """A square cut (frames, 3, side, side) in 0-1: the middle, or with `rng` any part, often mirrored."""
+    return crop(clip, (side, side), rng)
+
+
+def crop(clip: Tensor, size: tuple[int, int], rng: random.Random | None = None) -> Tensor:
+    """A cut (frames, 3, *size) of a shape (height, width): the largest in the middle, or with `rng` any part of at
+    least 3/4 of that height, often mirrored."""
     height, width = clip.shape[-2:]
-    edge = min(height, width)
+    tall = min(height, width * size[0] // size[1])
     if rng is not None:
-        edge = rng.randint(max(1, round(edge * 0.75)), edge)
-    top, left = (height - edge) // 2, (width - edge) // 2
+        tall = rng.randint(max(1, round(tall * 0.75)), tall)
+    wide = min(width, max(1, round(tall * size[1] / size[0])))
+    top, left = (height - tall) // 2, (width - wide) // 2
     if rng is not None:
-        top, left = rng.randint(0, height - edge), rng.randint(0, width - edge)
-    cut = clip[..., top : top + edge, left : left + edge].float() / 255
-    if edge != side:
-        cut = F.interpolate(cut, size=(side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        top, left = rng.randint(0, height - tall), rng.randint(0, width - wide)
+    cut = clip[..., top : top + tall, left : left + wide].float() / 255
+    if (tall, wide) != size:
+        cut = F.interpolate(cut, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return cut.flip(-1) if rng is not None and rng.random() < 0.5 else cut
 
 

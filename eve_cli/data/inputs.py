@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eve_cli.data import frames as pixels
 from eve_cli.data.folders import parse, unreadable
-from eve_cli.data.looks import LOOKS
+from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import kind_of
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
@@ -75,11 +75,9 @@ class WorldInputs:
         for number in numbers:
             rng = random.Random(f"point {self.seed} {number}")
             if self.photos is not None and rng.random() < self.photo_share:
-                look = rng.choice(list(LOOKS.values()))
+                look = draw_look(rng)
                 clips.append(drifting(self.photos, length, rng))
-                rows.append(
-                    (rng.choice(look.instructions), f"a photo, {rng.choice(look.captions)}", look.task, "a photo")
-                )
+                rows.append((look.instruction(rng), f"a photo, {rng.choice(look.captions)}", look.task, "a photo"))
             else:
                 edit = sample_edit(rng.randrange(2**40), ALIGNED_TASKS[number % len(ALIGNED_TASKS)])
                 start = rng.randrange(STARTS)

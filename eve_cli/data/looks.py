@@ -1,5 +1,6 @@
 """Looks: edits of a whole picture that a program can make on any frames, with the words that ask for them."""
 
+import random
 from dataclasses import dataclass
 
 from eve_cli.data import effects
@@ -12,13 +13,33 @@ class Look:
 
     `function(frames, seed, first)` takes and gives frames (..., frames, 3, height, width) in 0-1; `first` is the
     number of the first frame in its clip. `task` is style or global. `captions` are phrases that follow a
-    source caption after a comma.
+    source caption after a comma. `synonyms` are further instructions that only photographs are drawn with, as are
+    whole looks that are not `in_world`: the held-out edits of the world stay what they were. `share` says how often a
+    photograph is shown under this look, compared with the others.
     """
 
     function: Effect
     task: str
     instructions: tuple[str, ...]
     captions: tuple[str, ...]
+    synonyms: tuple[str, ...] = ()
+    share: float = 1.0
+    in_world: bool = True
+
+    def instruction(self, rng: random.Random) -> str:
+        """An instruction as people type it."""
+        return rng.choice((*self.instructions, *self.synonyms))
+
+
+def draw_look(rng: random.Random) -> Look:
+    """A look for a photograph, by the looks' shares."""
+    rows = list(LOOKS.values())
+    return rng.choices(rows, [row.share for row in rows])[0]
+
+
+def world_styles() -> list[str]:
+    """The names of the looks that the world asks for as style edits."""
+    return [name for name, row in LOOKS.items() if row.task == "style" and row.in_world]
 
 
 LOOKS: dict[str, Look] = {
@@ -40,6 +61,19 @@ LOOKS: dict[str, Look] = {
             "put snow on the ground",
         ),
         ("in the snow", "while it snows", "in snowy weather", "in winter", "covered with snow"),
+        synonyms=(
+            "make it winter",
+            "turn it into winter",
+            "make it a winter wonderland",
+            "make it a snowy winter day",
+            "a snowstorm",
+            "make it a blizzard",
+            "make it look like winter",
+            "christmas snow",
+            "make it snowing",
+            "snowy",
+        ),
+        share=4.0,
     ),
     "rainy": Look(
         effects.rainy,
@@ -58,6 +92,19 @@ LOOKS: dict[str, Look] = {
             "show it in the rain",
         ),
         ("in the rain", "while it rains", "in rainy weather", "on a rainy day"),
+        synonyms=(
+            "make it stormy",
+            "make it a stormy day",
+            "add a storm",
+            "make it a thunderstorm",
+            "make it raining",
+            "add raindrops",
+            "make it wet",
+            "a downpour",
+            "make it drizzle",
+            "rainy",
+        ),
+        share=3.0,
     ),
     "foggy": Look(
         effects.foggy,
@@ -76,6 +123,17 @@ LOOKS: dict[str, Look] = {
             "hide the distance in haze",
         ),
         ("in the fog", "in foggy weather", "in mist", "on a misty morning"),
+        synonyms=(
+            "make it hazy",
+            "add haze",
+            "add smoke",
+            "make it smoky",
+            "a foggy morning",
+            "cover it in fog",
+            "make it look mysterious and foggy",
+            "foggy",
+        ),
+        share=1.5,
     ),
     "night": Look(
         effects.night,
@@ -93,6 +151,17 @@ LOOKS: dict[str, Look] = {
             "change the time of day to night",
         ),
         ("at night", "by night", "in the moonlight", "in the dark"),
+        synonyms=(
+            "make it nighttime",
+            "make it nightly",
+            "make it moonlit",
+            "turn the lights off",
+            "night time",
+            "set it in the dark of night",
+            "make it a starless night",
+            "night",
+        ),
+        share=1.5,
     ),
     "sunset": Look(
         effects.sunset,
@@ -110,6 +179,36 @@ LOOKS: dict[str, Look] = {
             "switch to the evening",
         ),
         ("at sunset", "in the evening", "at dusk", "golden hour lighting"),
+        synonyms=(
+            "make it golden hour",
+            "make it sunrise",
+            "make it dawn",
+            "make it twilight",
+            "add a sunset",
+            "make it look like the sun is setting",
+            "a warm evening glow",
+            "sunset",
+        ),
+        share=1.5,
+    ),
+    "autumn": Look(
+        effects.autumn,
+        "global",
+        (
+            "make it autumn",
+            "turn it into fall",
+            "turn it into autumn",
+            "change the season to autumn",
+            "give it autumn colors",
+            "color the leaves orange and red",
+            "set it in autumn",
+            "let the leaves turn red",
+            "show it in october",
+            "bring in the fall season",
+        ),
+        ("in autumn", "in fall", "with autumn leaves", "in autumn colors"),
+        synonyms=("autumn", "fall colors", "make the leaves orange"),
+        in_world=False,
     ),
     "warm": Look(
         effects.warm,
@@ -127,6 +226,12 @@ LOOKS: dict[str, Look] = {
             "apply a warm filter",
         ),
         ("in warm colors", "warm tones", "with a warm tint", "in warm light"),
+        synonyms=(
+            "warmer",
+            "make it warmer",
+            "make it warm and cozy",
+            "use warm colors",
+        ),
     ),
     "cool": Look(
         effects.cool,
@@ -144,6 +249,14 @@ LOOKS: dict[str, Look] = {
             "apply a cool filter",
         ),
         ("in cool colors", "cold tones", "with a blue tint", "in cold light"),
+        synonyms=(
+            "cooler",
+            "make it cooler",
+            "make it cold",
+            "make it icy",
+            "make it bluish",
+            "use cold colors",
+        ),
     ),
     "bright": Look(
         effects.bright,
@@ -161,6 +274,13 @@ LOOKS: dict[str, Look] = {
             "lift the shadows",
         ),
         ("brightly lit", "bright", "in bright light", "with much light"),
+        synonyms=(
+            "brighter",
+            "make it bright",
+            "make it lighter",
+            "make it sunlit",
+            "increase the brightness",
+        ),
     ),
     "dark": Look(
         effects.dark,
@@ -178,6 +298,13 @@ LOOKS: dict[str, Look] = {
             "use low light",
         ),
         ("dimly lit", "dark", "in dim light", "with little light"),
+        synonyms=(
+            "darker",
+            "make it dark and moody",
+            "make it moody",
+            "decrease the brightness",
+            "make it dim",
+        ),
     ),
     "vivid": Look(
         effects.vivid,
@@ -195,6 +322,14 @@ LOOKS: dict[str, Look] = {
             "apply a vivid filter",
         ),
         ("vibrant colors", "in vivid colors", "with strong colors", "high saturation"),
+        synonyms=(
+            "more saturated",
+            "make it vibrant",
+            "make it saturated",
+            "increase the saturation",
+            "make it pop",
+            "make the colors pop",
+        ),
     ),
     "sepia": Look(
         effects.sepia,
@@ -212,6 +347,11 @@ LOOKS: dict[str, Look] = {
             "render it in sepia",
         ),
         ("sepia-toned", "in sepia", "sepia style", "as a brown old photograph"),
+        synonyms=(
+            "sepia",
+            "an old sepia photograph",
+            "make it brown and old",
+        ),
     ),
     "black and white": Look(
         effects.black_and_white,
@@ -231,6 +371,15 @@ LOOKS: dict[str, Look] = {
             "make it monochrome",
         ),
         ("black and white", "in black and white", "grayscale", "monochrome"),
+        synonyms=(
+            "black and white",
+            "make it black & white",
+            "make it greyscale",
+            "make it noir",
+            "film noir",
+            "turn it into a black and white film",
+            "make it colorless",
+        ),
     ),
     "sketch": Look(
         effects.sketch,
@@ -248,6 +397,18 @@ LOOKS: dict[str, Look] = {
             "redraw it in pencil",
         ),
         ("pencil sketch", "as a pencil drawing", "sketch style", "drawn with a pencil"),
+        synonyms=(
+            "sketch",
+            "pencil sketch",
+            "make it a charcoal drawing",
+            "make it a drawing",
+            "make it a line drawing",
+            "make it line art",
+            "pen and ink drawing",
+            "draw it in charcoal",
+            "make it hand drawn",
+        ),
+        share=3.0,
     ),
     "pixel art": Look(
         effects.pixel_art,
@@ -266,6 +427,15 @@ LOOKS: dict[str, Look] = {
             "make it minecraft style",
         ),
         ("pixel art", "pixel art style", "like an old video game", "in big pixels"),
+        synonyms=(
+            "pixel art",
+            "make it pixelated",
+            "make it retro pixels",
+            "pixels",
+            "turn it into a video game",
+            "make it blocky",
+        ),
+        share=2.5,
     ),
     "watercolor": Look(
         effects.watercolor,
@@ -283,6 +453,14 @@ LOOKS: dict[str, Look] = {
             "apply a watercolor style",
         ),
         ("watercolor painting", "watercolor style", "as a watercolour", "painted in watercolors"),
+        synonyms=(
+            "watercolor",
+            "watercolour",
+            "make it a watercolour",
+            "a watercolor painting",
+            "make it aquarelle",
+        ),
+        share=1.5,
     ),
     "cartoon": Look(
         effects.cartoon,
@@ -300,6 +478,18 @@ LOOKS: dict[str, Look] = {
             "cartoonize it",
         ),
         ("cartoon style", "as a cartoon", "anime style", "comic style"),
+        synonyms=(
+            "cartoon",
+            "make it a comic",
+            "make it a comic book",
+            "comic book style",
+            "make it anime",
+            "make it manga",
+            "make it a cel shaded animation",
+            "make it an illustration",
+            "make it animated",
+        ),
+        share=2.5,
     ),
     "neon": Look(
         effects.neon,
@@ -317,6 +507,15 @@ LOOKS: dict[str, Look] = {
             "trace it with neon tubes",
         ),
         ("neon lights", "neon style", "with glowing outlines", "in neon colors"),
+        synonyms=(
+            "neon",
+            "neon lights",
+            "make it glow",
+            "make it glow in the dark",
+            "neon glow",
+            "make the outlines glow",
+        ),
+        share=1.5,
     ),
     "vintage": Look(
         effects.vintage,
@@ -334,6 +533,81 @@ LOOKS: dict[str, Look] = {
             "add a faded film look",
         ),
         ("vintage style", "like an old film", "retro style", "faded film look"),
+        synonyms=(
+            "vintage",
+            "make it retro",
+            "make it look old",
+            "make it an old movie",
+            "old film",
+            "make it nostalgic",
+            "a polaroid photo",
+            "faded film",
+        ),
+    ),
+    "overcast": Look(
+        effects.overcast,
+        "global",
+        (
+            "make it overcast",
+            "make it cloudy",
+            "add clouds",
+            "turn it into a cloudy day",
+            "change the weather to overcast",
+            "cover the sky with clouds",
+            "hide the sun",
+            "give it dull grey light",
+            "show it under a grey sky",
+            "use flat, gloomy light",
+        ),
+        ("on a cloudy day", "under an overcast sky", "in dull grey light", "in gloomy weather"),
+        synonyms=("overcast", "cloudy", "make it gloomy", "grey sky", "make it a dull day"),
+        in_world=False,
+    ),
+    "oil painting": Look(
+        effects.oil_painting,
+        "style",
+        (
+            "make it an oil painting",
+            "turn it into an oil painting",
+            "make it look like an oil painting",
+            "paint it in oil",
+            "convert it to an oil painting",
+            "render it in thick brush strokes",
+            "give it an impressionist look",
+            "change the style to oil painting",
+            "paint it on canvas",
+            "put it in the style of van gogh",
+        ),
+        ("oil painting", "as an oil painting", "painted in oil on canvas", "impressionist style"),
+        synonyms=(
+            "oil painting",
+            "make it a painting",
+            "make it an impressionist painting",
+            "van gogh style",
+            "in the style of monet",
+            "thick paint on canvas",
+        ),
+        in_world=False,
+        share=1.5,
+    ),
+    "vaporwave": Look(
+        effects.vaporwave,
+        "style",
+        (
+            "make it vaporwave",
+            "turn it into vaporwave",
+            "give it a vaporwave look",
+            "convert it to vaporwave",
+            "make it synthwave",
+            "change the style to vaporwave",
+            "tint it pink and cyan",
+            "apply a vaporwave filter",
+            "make it cyberpunk",
+            "color it in pink, violet and cyan",
+        ),
+        ("vaporwave style", "synthwave style", "cyberpunk style", "in pink and cyan"),
+        synonyms=("vaporwave", "synthwave", "cyberpunk", "make it retrowave", "outrun style"),
+        in_world=False,
     ),
     "negative": Look(
         effects.negative,
@@ -351,5 +625,11 @@ LOOKS: dict[str, Look] = {
             "apply a negative filter",
         ),
         ("negative", "as a photo negative", "with inverted colors", "inverted colors"),
+        synonyms=(
+            "negative",
+            "inverted",
+            "make it inverted",
+            "invert it",
+        ),
     ),
 }

@@ -98,6 +98,8 @@ class EditPlan:
     provenance: Provenance
     shots: tuple[range, ...]
     windows: tuple[Window, ...]
+    frame_size: tuple[int, int]
+    """(width, height) of the frames in the model."""
     unknown_words: tuple[str, ...] = ()
     """Words of the instruction and captions that the model was never trained on."""
 
@@ -128,6 +130,7 @@ class EditPlan:
             "provenance": asdict(self.provenance),
             "shots": [[shot.start, shot.stop] for shot in self.shots],
             "windows": [asdict(window) for window in self.windows],
+            "frame_size": list(self.frame_size),
             "unknown_words": list(self.unknown_words),
         }
 
@@ -155,6 +158,7 @@ class EditPlan:
                 provenance=Provenance(**content["provenance"]),
                 shots=tuple(range(*shot) for shot in content["shots"]),
                 windows=tuple(Window(**window) for window in content["windows"]),
+                frame_size=tuple(content["frame_size"]),
                 unknown_words=tuple(content["unknown_words"]),
             )
         except (KeyError, TypeError) as error:

@@ -19,9 +19,9 @@ from eve_cli.editing.preview_cache import PreviewCache
 from eve_cli.editing.progress import EditCallbacks, Timings
 from eve_cli.editing.render import render
 from eve_cli.editing.request import EditRequest, check_output, default_output
-from eve_cli.editing.resolve import resolve
+from eve_cli.editing.resolve import replaced_words, resolve
 from eve_cli.editing.run_dir import RunDir
-from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
+from eve_cli.editing.source import FindCuts, encode, find_shots, resized_frames, stored
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
 from eve_cli.methods.registry import METHODS, check_parts, spec
@@ -72,11 +72,14 @@ def edit(
     run_dir = RunDir.create(run_dir_of(request), request.overwrite)
     try:
         with timings.measure("scan"):
-            frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings)
+            size = model.editor.frame_size(info.width, info.height)
+            frames = resized_frames(request.input, request.start, request.end, size)
             shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
-        plan = resolve(request, model, shots)
+        plan = resolve(request, model, shots, size)
         run_dir.save_plan(plan)
         callbacks.on_plan(plan, model, info, run_dir.path)
+        for word, phrase in replaced_words(request, model).items():
+            callbacks.on_note(f'"{word}" is read as "{phrase}"')
         if request.reuse_preview and (reused := PreviewCache(request, model).copy_to(run_dir, plan)):
             callbacks.on_note(f"{reused} of {len(plan.windows)} windows are reused from eve preview")
         run = Run.start(plan, model, run_dir, callbacks, timings)

@@ -25,7 +25,7 @@ from eve_cli.editing.render import finisher, small_frames
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.resolve import resolve
 from eve_cli.editing.run_dir import RunDir
-from eve_cli.editing.source import FindCuts, encode, find_shots, frames_at_model_size, stored
+from eve_cli.editing.source import FindCuts, encode, find_shots, resized_frames, stored
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.methods.options import SDEditOptions
@@ -89,15 +89,15 @@ def preview(
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     request = request.changed(seed=None if "seed" in lists else seed)
     info, model = provenance.check_input(request.input, request.start, request.end), load_for(request, load)
-    cache = PreviewCache(request, model)
-    shots, times = scan(request, model, cache, find_cuts)
+    cache, size = PreviewCache(request, model), model.editor.frame_size(info.width, info.height)
+    shots, times = scan(request, size, cache, find_cuts)
     combinations = list(combined(lists or strengths(request, model)))
     events: list[Event] = []
     runner = FallbackRunner(model.editor, request.on_oom, callbacks.on_note, events.append)
     cells: list[Cell] = []
     source: list[list[Picture]] = []
     requests = [request.changed(**values, output=Path("preview.mp4")) for values in combinations]
-    plans = [resolve(each, model, shots) for each in requests]
+    plans = [resolve(each, model, shots, size) for each in requests]
     pieces = choose(plans[-1], show)
     for number, (plan, values) in enumerate(zip(plans, combinations, strict=True)):
         pieces, run_dir = choose(plan, show), cache.open(plan)
@@ -137,9 +137,9 @@ def combined(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
 
 
 def scan(
-    request: EditRequest, model: LoadedModel, cache: PreviewCache, find_cuts: FindCuts | None
+    request: EditRequest, size: tuple[int, int], cache: PreviewCache, find_cuts: FindCuts | None
 ) -> tuple[list[range], list[Fraction]]:
-    """The shots and the times of all frames; read once for all previews of a clip, its small frames stored."""
+    """The shots and the times of all frames; read once for all previews of a clip, its frames stored at `size`."""
     file = cache.path / "scan.json"
     if file.is_file():
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -147,7 +147,7 @@ def scan(
     make_dir(cache.path / "source")
     times: list[Fraction] = []
     run_dir = RunDir(cache.path, cache.path / "source")
-    frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings, times)
+    frames = resized_frames(request.input, request.start, request.end, size, times)
     shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
     content = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
     write_bytes(file, json.dumps(content).encode())

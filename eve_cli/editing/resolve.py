@@ -17,8 +17,11 @@ from eve_cli.runtime.environment import versions
 from eve_cli.settings import to_mapping
 
 
-def resolve(request: EditRequest, model: LoadedModel, shots: Sequence[range]) -> EditPlan:
-    """The plan of an edit of these shots; UsageError if the request has no output or no seed yet."""
+def resolve(request: EditRequest, model: LoadedModel, shots: Sequence[range], frame_size: tuple[int, int]) -> EditPlan:
+    """The plan of an edit of these shots, whose frames have this (width, height) in the model.
+
+    UsageError if the request has no output or no seed yet.
+    """
     if request.output is None or request.seed is None:
         raise UsageError("An edit needs an output and a seed before it can be planned.")
     settings, method = model.editor.settings, METHODS[request.method]
@@ -50,6 +53,7 @@ def resolve(request: EditRequest, model: LoadedModel, shots: Sequence[range]) ->
         windows=tuple(
             plan_spans(shots, max(request.span, window), overlap) if joint else plan_windows(shots, window, overlap)
         ),
+        frame_size=frame_size,
         unknown_words=unknown_words(request, model),
     )
 
@@ -69,6 +73,13 @@ def _resolved_edit(request: EditRequest) -> ResolvedEdit:
             "model": replace(spec, backbone=absolute_backbone(spec.backbone), lora=absolute_loras(spec.lora)),
         }
     )
+
+
+def replaced_words(request: EditRequest, model: LoadedModel) -> dict[str, str]:
+    """The words of a request's text that are replaced by words of the model's vocabulary, and by which."""
+    if METHODS[request.method].reads == "nothing":
+        return {}
+    return model.replaced_words(request.options.text(request.instruction, request.caption))
 
 
 def unknown_words(request: EditRequest, model: LoadedModel) -> tuple[str, ...]:

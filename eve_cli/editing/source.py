@@ -15,27 +15,22 @@ from eve_cli.diffusion.windows import shots_between
 from eve_cli.editing.run_dir import BLOCK, RunDir
 from eve_cli.errors import InputError
 from eve_cli.media.clip import Picture
-from eve_cli.models.canvas import model_size, to_floats
-from eve_cli.models.config import BundleSettings
+from eve_cli.models.canvas import to_floats
 from eve_cli.runtime.oom import FallbackRunner
 
 FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
-def frames_at_model_size(
-    path: str,
-    start: float | None,
-    end: float | None,
-    settings: BundleSettings,
-    times: list[Fraction] | None = None,
+def resized_frames(
+    path: str, start: float | None, end: float | None, size: tuple[int, int], times: list[Fraction] | None = None
 ) -> Iterator[Picture]:
-    """The frames between two seconds at the model's size, each uint8 (3, height, width).
+    """The frames between two seconds, resized to (width, height), each uint8 (3, height, width).
 
     The time of each, in seconds, is appended to `times`.
     """
     from eve_cli.media.decode import VideoReader
 
-    with VideoReader(path, start, end, size=model_size(settings)) as reader:
+    with VideoReader(path, start, end, size=size) as reader:
         for frame in reader:
             if times is not None:
                 times.append(frame.pts)

@@ -47,7 +47,7 @@ class CostModel:
 
     def __init__(self, model: LoadedModel, plan: EditPlan, fallbacks: Sequence[Fallback] = ()) -> None:
         self.model, self.fallbacks = model, fallbacks
-        self.edit = plan.edit
+        self.edit, self.frame_size = plan.edit, plan.frame_size
         self.guidance = plan.edit.guidance
         self.once = replace(self.guidance, steps=1)
         self.method: EditMethod = METHODS[plan.edit.method].load()()
@@ -61,6 +61,7 @@ class CostModel:
             torch.__version__,
             model.hashes,
             settings,
+            list(self.frame_size),
             {name: value for name, value in to_mapping(plan.edit.options).items() if not isinstance(value, str)},
             str(model.editor.dtype),
             [r.name for r in fallbacks],
@@ -160,15 +161,15 @@ class CostModel:
     def clip(self, window: Window, device: torch.device | None = None) -> Clip:
         """A window of zeros on a device (default: meta); its shot is on the meta device, so is not fine-tuned on."""
         editor, device, length = self.model.editor, device or self.meta_copy.device, self.length(window)
-        height, width = editor.latent_size(editor.settings.pixels, editor.settings.pixels)
+        height, width = editor.latent_size(*reversed(self.frame_size))
         channels: Any = editor.parts.vae.config["latent_channels"]
         source = torch.zeros(length, channels, height, width, device=device)
         control_image = self._pixels(length, device) if editor.settings.control_image == "pixels" else source
         return Clip(source, control_image, range(length), source[: window.overlap], shot=lambda: source.to(META))
 
     def _pixels(self, frames: int, device: torch.device | None = None) -> Tensor:
-        side = self.model.editor.settings.pixels
-        return torch.zeros(frames, 3, side, side, device=device or self.meta_copy.device)
+        width, height = self.frame_size
+        return torch.zeros(frames, 3, height, width, device=device or self.meta_copy.device)
 
     def _write(self, width: int, height: int, frames: int) -> Tensor:
         small = self._pixels(frames)

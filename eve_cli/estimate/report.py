@@ -16,7 +16,7 @@ from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.pipeline import Load, load_for
 from eve_cli.editing.request import EditRequest, check_output, default_output
 from eve_cli.editing.resolve import resolve
-from eve_cli.editing.source import find_shots, frames_at_model_size
+from eve_cli.editing.source import find_shots, resized_frames
 from eve_cli.estimate.cost_model import CostModel
 from eve_cli.estimate.estimator import Estimate, estimate_edit, has_history, probe
 from eve_cli.estimate.history import Rate
@@ -56,8 +56,9 @@ def plan_report(request: EditRequest, *, load: Load = load_model) -> PlanReport:
     check_output(request)
     info = provenance.check_input(request.input, request.start, request.end)
     model = load_for(request, load)
-    frames = frames_at_model_size(request.input, request.start, request.end, model.editor.settings)
-    plan = resolve(request, model, find_shots(request.input, request.scene_cuts, frames))
+    size = model.editor.frame_size(info.width, info.height)
+    frames = resized_frames(request.input, request.start, request.end, size)
+    plan = resolve(request, model, find_shots(request.input, request.scene_cuts, frames), size)
     rates = {} if has_history(plan, model, "window") else trial(plan, model)
     estimate = estimate_edit(plan, model, info, rates=rates)
     fallbacks: list[Fallback] = []
@@ -105,10 +106,10 @@ def _timed(work: Callable[[], torch.Tensor]) -> float:
 def disk_bytes(plan: EditPlan, model: LoadedModel) -> int:
     """What the run directory holds at the end: frames at the model's size, their latents, and all windows."""
     editor = model.editor
-    side = editor.settings.pixels
-    height, width = editor.latent_size(side, side)
+    width, height = plan.frame_size
+    latent_height, latent_width = editor.latent_size(height, width)
     channels = int(editor.parts.vae.config["latent_channels"])
-    latent, picture = 4 * channels * height * width, 3 * side * side
+    latent, picture = 4 * channels * latent_height * latent_width, 3 * height * width
     edited = sum(len(window.frames) for window in plan.windows)
     effects = 2 * picture * edited if plan.edit.preserve else 0
     return plan.frames * (latent + picture) + edited * latent + effects

@@ -1,14 +1,7 @@
-"""How a source of any size goes through a model of one size."""
+"""Frames as bytes and as floats."""
 
 import torch
 from torch import Tensor
-
-from eve_cli.models.config import BundleSettings
-
-
-def model_size(settings: BundleSettings) -> tuple[int, int]:
-    """(width, height) that the model works at; the source is stretched to it, so nothing of it is cut off."""
-    return settings.pixels, settings.pixels
 
 
 def to_bytes(frames: Tensor) -> Tensor:

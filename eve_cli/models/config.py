@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,6 +10,9 @@ EditText = Literal["split", "instruction", "caption"]
 ControlImage = Literal["latents", "pixels"]
 Long = Literal["sequential", "joint"]
 FirstFrameForm = Literal["repeat", "zero_pad", "sparse"]
+Canvas = Literal["square", "aspect"]
+MAX_ASPECT = 2.5
+"""The largest ratio of the longer to the shorter side of frames; longer ones are compressed to it."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,8 @@ class BundleSettings:
     name: str = "mini"
     pixels: int = 64
     """Height and width of the frames that the model was trained on."""
+    canvas: Canvas = "square"
+    """Whether frames of other shapes are resized to a square, or keep their aspect ratio at about as many pixels."""
     frames: int = 8
     """Frames in the windows that the video adapter was trained on."""
     latent_mean: tuple[float, ...] = ()
@@ -55,6 +61,23 @@ class BundleSettings:
             ("edit_text", EditText),
             ("first_frame", FirstFrameForm),
             ("long", Long),
+            ("canvas", Canvas),
         ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; known are {', '.join(get_args(choices))}.")
+
+    def frame_size(self, width: int, height: int, unit: int) -> tuple[int, int]:
+        """The (width, height) to which frames of a size are resized for the model; nothing is cut off.
+
+        With `canvas` aspect the sides are multiples of `unit`, which distorts by a few percent.
+        """
+        if self.canvas == "square":
+            return self.pixels, self.pixels
+        aspect = min(max(width / height, 1 / MAX_ASPECT), MAX_ASPECT)
+
+        def cost(size: tuple[int, int]) -> float:
+            area = size[0] * size[1] / self.pixels**2
+            return abs(math.log(size[0] / size[1] / aspect)) + 0.05 * abs(math.log(area))
+
+        sides, least, most = range(unit, 2 * self.pixels + 1, unit), 0.95 * self.pixels**2, 1.35 * self.pixels**2
+        return min(((w, h) for w in sides for h in sides if least <= w * h <= most), key=cost)

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 
 from eve_cli.diffusion.samplers import Denoise
 from eve_cli.errors import ModelError
-from eve_cli.models import alignment_lora, bundle, lora, low_rank, vae
+from eve_cli.models import alignment_lora, bundle, lora, low_rank, vae, wording
 from eve_cli.models.guidance import Branch, branches_of, guided, texts_of
 from eve_cli.models.inference import modules
 from eve_cli.models.inference.fast import Fast
@@ -168,6 +168,15 @@ class Editor:
         """The width of a latent in pixels."""
         return vae.factor(self.parts.vae)
 
+    @property
+    def unit(self) -> int:
+        """Sides of frames that are multiples of this many pixels are whole numbers at every level of the backbone."""
+        return self.factor * 2 ** (len(self.backbone.config["block_out_channels"]) - 1)
+
+    def frame_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) to which frames of a size are resized for the model."""
+        return self.settings.frame_size(width, height, self.unit)
+
     def latent_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the latents of a frame; ValueError unless both are multiples of `factor`."""
         if height % self.factor or width % self.factor:
@@ -212,6 +221,7 @@ class Editor:
             return torch.cat([self.decode(piece) for piece in vae.pieces(latents, self.factor)])
 
     def _encode_texts(self, encoder: CLIPTextModel, texts: Sequence[str]) -> Tensor:
+        texts = [wording.normalized(text, self._vocabulary)[0] for text in texts]
         if self._text_cache is None:
             return encoder(self.parts.tokens(texts).to(self.device)).last_hidden_state
         rows = []
@@ -241,10 +251,21 @@ class Editor:
         )
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text outside the model's vocabulary, in order; none if it was trained on free text."""
-        known = set(self.settings.words)
-        words = dict.fromkeys(word.lower() for word in WORD.findall(text))
+        """The words of a text that are neither in the model's vocabulary nor replaced by one of it, in order.
+
+        There are none if it was trained on free text.
+        """
+        known = self._vocabulary
+        words = dict.fromkeys(word.lower() for word in WORD.findall(wording.normalized(text, known)[0]))
         return [word for word in words if word not in known] if known else []
+
+    def replaced_words(self, text: str) -> dict[str, str]:
+        """The words of a text that are replaced by words of the model's vocabulary, and by which."""
+        return wording.normalized(text, self._vocabulary)[1]
+
+    @property
+    def _vocabulary(self) -> frozenset[str]:
+        return frozenset(self.settings.words)
 
     def fits(self, text: str) -> bool:
         """Whether a text has at most the model's `text_tokens` tokens; what goes beyond is cut off."""

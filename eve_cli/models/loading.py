@@ -33,6 +33,12 @@ class LoadedModel:
             text = style.words(text)
         return self.editor.unknown_words(text)
 
+    def replaced_words(self, text: str) -> dict[str, str]:
+        """The words of a text that are replaced by words of the model's vocabulary, and by which."""
+        for style in self.loras:
+            text = style.words(text)
+        return self.editor.replaced_words(text)
+
 
 def load_model(spec: ModelSpec) -> LoadedModel:
     """Loads a model and its LoRAs on the device of the spec, ready for inference.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from safetensors import safe_open
 
 from eve_cli import registry
 from eve_cli.data import batches, photos
+from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.adapters import fresh_edit, fresh_video
+from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini
 from eve_cli.models.parts import Parts
 from eve_cli.runtime.meter import META
@@ -26,7 +29,7 @@ from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipe import Concluding, Recipe, Saving
 from eve_cli.training.recipes import RECIPES
-from eve_cli.training.settings import TrainSettings
+from eve_cli.training.settings import JointSettings, TrainSettings
 
 Settings = TypeVar("Settings", bound=TrainSettings)
 SETTINGS_FILE = "settings.json"
@@ -85,14 +88,18 @@ def load_parts(part: str, settings: TrainSettings, meta_copy: bool = False) -> t
     A `meta_copy` has no weights.
     """
     if settings.model == "new":
-        from eve_cli.data.world.vocabulary import vocabulary
-
         edit, video = part in ("edit", "joint"), part == "video"
         parts = mini.build(vocabulary(), settings=mini.SETTINGS, edit=edit, video=video, seed=settings.seed)
         return parts, None
     origin = None if meta_copy else bundle.resolve(settings.model)
     parts = bundle.load(origin) if origin is not None else bundle.meta_copy(settings.model)
     torch.manual_seed(settings.seed)
+    if isinstance(settings, JointSettings) and settings.wide:
+        parts.settings = dataclasses.replace(parts.settings, canvas="aspect")
+    if settings.pixels:
+        parts.settings = dataclasses.replace(parts.settings, pixels=settings.pixels)
+    if part == "joint" and settings.data == "world" and not meta_copy:
+        mini.add_words(parts, vocabulary(), settings.seed)
     if part in ("edit", "joint") and parts.edit is None:
         parts.edit = fresh_edit(parts.backbone, parts.settings.control_image)
         parts.instruction_encoder = copy.deepcopy(parts.text_encoder)
@@ -107,7 +114,11 @@ def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
     if settings.photos and settings.data != "world":
         raise UsageError("--photos can only be mixed into `--data world`; put them into the folder instead.")
     pictures = photos.load(settings.photos, parts.settings.pixels) if settings.photos else None
-    source = batches.open_source(settings.data, pictures, settings.photo_share)
+    wide = None
+    if isinstance(settings, JointSettings) and settings.wide and settings.photos:
+        width, height = parts.settings.frame_size(16, 9, Editor(parts, parts.device).unit)
+        wide = photos.load(settings.photos, (height, width), cuts=2)
+    source = batches.open_source(settings.data, pictures, settings.photo_share, wide)
     return recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
 
 

@@ -71,6 +71,7 @@ class TrainSettings(LoopSettings):
     data: str = setting("world", "world, a folder with captions, or a .jsonl file of triplets.")
     photos: Path | None = setting(None, "Folder of photographs to mix into the world.", metavar="DIR")
     photo_share: float = setting(0.2, "Share of photographs, where there are some.", min=0.0, max=1.0)
+    pixels: int = setting(0, "Side of the training frames, stored in the model (default: the model's).", min=0)
     resume: bool = setting(False, "Resume the run in --out with its settings.")
     threads: int = setting(0, "CPU threads; 0 takes all.", min=0)
     quiet: bool = setting(False, "Print only the result and errors.", flags=("--quiet", "-q"))
@@ -117,6 +118,16 @@ class EditSettings(TrainSettings):
 @dataclass(frozen=True)
 class JointSettings(TrainSettings):
     """Train the backbone and the edit adapter together. A video adapter must be trained again afterwards."""
+
+    text_share: float = setting(
+        1.0, "Captioned pictures in a batch, relative to its edits.", panel=MORE, min=0.05, max=1.0
+    )
+    wide: bool = setting(
+        False, "A third of the edits are of 16:9 photographs; the model then keeps the aspect of a source.", panel=MORE
+    )
+
+    def options(self) -> dict[str, Any]:
+        return {"text_share": self.text_share}
 
 
 @dataclass(frozen=True)

@@ -53,3 +53,33 @@ def test_a_frame_does_not_depend_on_those_beside_it() -> None:
     source = torch.cat([scene(), scene().flip(-1)])
     edited = source * torch.tensor([0.5, 0.9]).view(2, 1, 1, 1)
     torch.testing.assert_close(transfer(source, edited)[1:], transfer(source[1:], edited[1:]))
+
+
+def test_fine_detail_stays_under_a_colour_map_and_goes_in_blocks() -> None:
+    left = functional.interpolate(scene(), (128, 128), mode="area")
+    toned = left * torch.tensor([0.9, 0.7, 0.4]).view(3, 1, 1) + 0.05
+    blocks = functional.interpolate(functional.avg_pool2d(left, 8), scale_factor=8, mode="nearest")
+    assert all(kept.mean() > 0.95 for kept in detail.fine_gain(left, toned, toned))
+    assert all(kept.mean() < 0.2 for kept in detail.fine_gain(left, blocks, left))
+    smooth = left.new_full(left.shape, 0.5)
+    assert all(kept.min() == 1 for kept in detail.fine_gain(smooth, smooth * 0.5, smooth * 0.5))
+
+
+def test_blocks_come_back_as_blocks_and_light_with_the_source_s_detail() -> None:
+    source = scene(384, 384)
+    before = functional.interpolate(source, (128, 128), mode="area")
+    for truth, block in ((lambda frames: frames * 0.5, 0), (lambda frames: frames, 8)):
+        after = truth(before)
+        wanted = truth(source)
+        if block:
+            after = functional.interpolate(functional.avg_pool2d(after, block), scale_factor=block, mode="nearest")
+            wanted = functional.interpolate(functional.avg_pool2d(wanted, 3 * block), scale_factor=3 * block)
+        maps = detail.plan(before, after, torch.stack([before, after]))
+        assert decibels(detail.apply(source, maps), wanted) > (26 if block else 33)
+
+
+def test_a_look_for_most_of_a_picture_is_for_all_of_it_and_a_local_edit_stays_local() -> None:
+    share = torch.zeros(2, 1, 16, 16)
+    share[0, ..., :13, :], share[1, ..., :6, :6] = 1.0, 1.0
+    opened = detail.everywhere(share)
+    assert opened[0].min() > 0.9 and torch.equal(opened[1], share[1])

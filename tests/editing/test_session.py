@@ -15,6 +15,8 @@ import torch
 
 from eve_cli.diffusion.windows import plan_windows
 from eve_cli.editing import pipeline
+from eve_cli.editing.edit_plan import EditPlan
+from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.resolve import resolve
@@ -72,6 +74,30 @@ def test_what_the_model_does_arrives_at_the_source_s_size(clip: Path, tmp_path: 
     model = edit(clip, tmp_path / "small.mkv", {"gain": 0.0}, codec="ffv1", size="model")
     assert read_clip(model.output).shape == (19, 3, 64, 64)
     assert np.ptp(read_clip(model.output)) <= 1
+
+
+def test_a_model_with_canvas_aspect_sees_the_shape_of_the_source(clip: Path, tmp_path: Path) -> None:
+    settings = BundleSettings(pixels=64, frames=8, steps=4, long="sequential", canvas="aspect")
+    fake, shape = {"gain": 0.5, "settings": settings}, (19, 3, 56, 80)
+    result = edit(clip, tmp_path / "small.mkv", fake, codec="ffv1", size="model", run_dir=tmp_path / "run")
+    assert result.plan.frame_size == (80, 56) and read_clip(result.output).shape == shape
+    assert EditPlan.from_json(result.plan.as_json(), "plan.json") == result.plan
+    result.output.unlink()
+    resumed = pipeline.resume(tmp_path / "run", load=fake_load(**fake))
+    assert resumed.plan.frame_size == (80, 56) and read_clip(resumed.output).shape == shape
+
+
+def test_replaced_words_are_named_in_notes(clip: Path, tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Notes(EditCallbacks):
+        def on_note(self, text: str) -> None:
+            notes.append(text)
+
+    for method in ("eve", "copy"):
+        wintry = request(clip, tmp_path / f"{method}.mkv", instruction="make it wintry", method=method)
+        pipeline.edit(wintry, Notes(), load=fake_load())
+    assert notes == ['"wintry" is read as "snowy"']
 
 
 def test_side_by_side_shows_both(clip: Path, tmp_path: Path) -> None:
@@ -251,7 +277,7 @@ def test_long_clips_are_denoised_together_where_that_was_measured_to_be_better(
     request = EditRequest(str(clip), "darker", tmp_path / "out.mp4", seed=1, method=method, long=asked)
     model = fake_load()(request.model_spec)
     model.editor.settings = BundleSettings(pixels=64, frames=8)
-    plan = resolve(request, model, [range(21)])
+    plan = resolve(request, model, [range(21)], (64, 64))
     assert plan.edit.long == found and plan.edit.keyframes == 0
     assert [each.overlap for each in plan.windows] == ([0] if found == "joint" else [0, 2, 2, 7])
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 
 from eve_cli.models import vae
+from eve_cli.models.config import BundleSettings
 from eve_cli.models.editor import Editor
-from eve_cli.models.families.mini import TINY, MiniSizes, build
+from eve_cli.models.families.mini import TINY, MiniSizes, add_words, build
+from eve_cli.models.parts import Parts
 from eve_cli.models.tokenizer import byte_symbols, word_tokenizer
 from tests.tiny import WORDS, tiny_parts
 
@@ -106,3 +110,38 @@ def test_the_size_of_mini() -> None:
         "edit": 4.6,
         "video": 3.9,
     }
+
+
+def test_new_words_get_tokens_and_the_old_ones_are_encoded_as_before() -> None:
+    parts = build(("make", "it", "snowy"), TINY, own_instruction_encoder=True)
+    texts = ["make it snowy", "make it loud", ""]
+    before = [encoder(parts.tokens(texts)).last_hidden_state for encoder in encoders(parts)]
+    add_words(parts, ("snowy", "vaporwave", "noir"))
+    after = [encoder(parts.tokens(texts)).last_hidden_state for encoder in encoders(parts)]
+    for one, other in zip(before, after, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert parts.settings.words == ("make", "it", "snowy", "vaporwave", "noir")
+    assert parts.tokenizer.tokenize("vaporwave") == ["vaporwave</w>"]
+    tokenizer = parts.tokenizer
+    assert add_words(parts, ("noir",)).tokenizer is tokenizer
+
+
+def encoders(parts: Parts) -> list[Any]:
+    return [parts.text_encoder, parts.instruction_encoder]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        (480, 480, (128, 128)),
+        (854, 480, (176, 96)),
+        (640, 360, (176, 96)),
+        (360, 640, (96, 176)),
+        (640, 480, (144, 112)),
+        (4000, 100, (208, 80)),
+    ],
+)
+def test_frames_keep_their_aspect_at_about_as_many_pixels(width: int, height: int, size: tuple[int, int]) -> None:
+    settings = BundleSettings(pixels=128, canvas="aspect")
+    assert settings.frame_size(width, height, 16) == size
+    assert replace(settings, canvas="square").frame_size(width, height, 16) == (128, 128)

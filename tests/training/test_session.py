@@ -69,6 +69,20 @@ def test_every_recipe_has_settings() -> None:
     assert SETTINGS.keys() == RECIPES.keys()
 
 
+def test_joint_training_at_another_size_takes_wide_photographs_and_new_words(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number, shape in enumerate([(90, 60), (60, 90), (64, 64)]):
+        Image.new("RGB", shape, (40 * number, 90, 200)).save(tmp_path / "photos" / f"{number}.png")
+    old = bundle.load(model)
+    old.settings = replace(old.settings, words=old.settings.words[:20])
+    start = bundle.save(old, tmp_path / "old", {})
+    more = {"photos": tmp_path / "photos", "photo_share": 0.5, "pixels": 64, "wide": True, "text_share": 0.5}
+    trained = session.train("joint", settings("joint", start, tmp_path / "run", steps=3, **more))
+    assert trained.model is not None
+    kept = bundle.load(trained.model).settings
+    assert (kept.pixels, kept.canvas) == (64, "aspect") and set(vocabulary()) <= set(kept.words)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", WHOLE)
 def test_only_the_named_part_changes(part: str, model: Path, tmp_path: Path) -> None:

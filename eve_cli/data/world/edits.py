@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eve_cli.data.looks import LOOKS
+from eve_cli.data.looks import LOOKS, world_styles
 from eve_cli.data.sample import changed_region
 from eve_cli.data.world import language as say
 from eve_cli.data.world.actions import sample_action
@@ -177,7 +177,7 @@ def _global(rng: random.Random, scene: Scene, index: int) -> Made:
 
 
 def _style(rng: random.Random, scene: Scene, index: int) -> Made:
-    look = rng.choice([name for name, row in LOOKS.items() if row.task == "style"])
+    look = rng.choice(world_styles())
     return rng.choice(LOOKS[look].instructions), scene, None, look
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eve_cli.data.looks import LOOKS, Look
+from eve_cli.data.looks import LOOKS, draw_look, world_styles
 from eve_cli.data.sample import changed_region
 from eve_cli.data.world import language as say
 from eve_cli.data.world.edits import UNSEEN_TASKS, WorldEdit, render_edit, sample_edit
@@ -51,7 +51,7 @@ def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, pho
         if edit and edit.look:
             frame = LOOKS[edit.look].function(frame, scene.seed, 0)
         elif LOOKS and edit is None and rng.random() < 0.15:
-            look = rng.choice(styles())
+            look = LOOKS[rng.choice(world_styles())]
             frame = look.function(frame, scene.seed, 0)
             text = f"{text}, {rng.choice(look.captions)}" if rng.random() < 0.7 else rng.choice(look.instructions)
         frames.append(frame)
@@ -66,11 +66,6 @@ def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, pho
     return Pictures(torch.cat(frames), texts, torch.cat(weight).clamp(0, 1))
 
 
-def styles() -> list[Look]:
-    """The looks that the world asks for as style edits."""
-    return [row for row in LOOKS.values() if row.task == "style"]
-
-
 def photograph(photos: Tensor, rng: random.Random) -> tuple[Tensor, str]:
     """A photograph (1, 3, side, side) with a text, half of them under a look."""
     frame = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
@@ -78,11 +73,9 @@ def photograph(photos: Tensor, rng: random.Random) -> tuple[Tensor, str]:
         frame = frame.flip(-1)
     if not LOOKS or rng.random() < 0.5:
         return frame, rng.choice(("a photo", "a photograph", "a photo of a scene"))
-    look = rng.choice(list(LOOKS.values()))
-    caption = f"a photo, {rng.choice(look.captions)}"
-    return look.function(frame, rng.randrange(2**31), 0), caption if rng.random() < 0.7 else rng.choice(
-        look.instructions
-    )
+    look = draw_look(rng)
+    text = f"a photo, {rng.choice(look.captions)}" if rng.random() < 0.7 else look.instruction(rng)
+    return look.function(frame, rng.randrange(2**31), 0), text
 
 
 @dataclass(frozen=True)
@@ -117,17 +110,19 @@ def pairs(
         else:
             task = rng.choices(list(tasks), list(tasks.values()))[0] if tasks else None
         edits.append(sample_edit(rng.randrange(2**40), task, frames=numbers))
-    drawn = render_edit(edits, numbers, side)
-    source, edited = [drawn.source], [drawn.edited]
+    source, edited = [], []
+    if edits:
+        drawn = render_edit(edits, numbers, side)
+        source, edited = [drawn.source], [drawn.edited]
     instructions, captions, labels = [e.instruction for e in edits], [e.caption for e in edits], [e.task for e in edits]
     for _ in range(wanted):
         assert photos is not None
         frame = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
         frame = frame.flip(-1) if rng.random() < 0.5 else frame
-        look = rng.choice(list(LOOKS.values()))
+        look = draw_look(rng)
         source.append(frame.unsqueeze(0))
         edited.append(look.function(frame, rng.randrange(2**31), rng.randrange(LONG)).unsqueeze(0))
-        instructions.append(rng.choice(look.instructions))
+        instructions.append(look.instruction(rng))
         captions.append(f"a photo, {rng.choice(look.captions)}")
         labels.append(look.task)
     before, after = torch.cat(source), torch.cat(edited)
@@ -159,7 +154,7 @@ def clips(
     made = [drawn]
     for i in range(len(scenes)):
         if LOOKS and rng.random() < 0.2:
-            look = rng.choice(list(LOOKS.values()))
+            look = draw_look(rng)
             drawn[i] = look.function(drawn[i], rng.randrange(2**31), start)
             texts[i] = (
                 rng.choice(look.instructions) if rng.random() < 0.5 else f"{texts[i]}, {rng.choice(look.captions)}"
@@ -168,9 +163,9 @@ def clips(
         assert photos is not None
         clip, text = drifting(photos, frames, rng), "a photo"
         if LOOKS and rng.random() < 0.6:
-            look = rng.choice(list(LOOKS.values()))
+            look = draw_look(rng)
             clip = look.function(clip, rng.randrange(2**31), start)
-            text = rng.choice(look.instructions) if rng.random() < 0.6 else f"a photo, {rng.choice(look.captions)}"
+            text = look.instruction(rng) if rng.random() < 0.6 else f"a photo, {rng.choice(look.captions)}"
         made.append(clip.unsqueeze(0))
         texts.append(text)
     return Clips(torch.cat(made), texts)

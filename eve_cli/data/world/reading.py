@@ -39,7 +39,7 @@ def _orders() -> list[tuple[re.Pattern[str], Change]]:
         (say.KIND, lambda caption, told: _renamed(caption, told, kind=told["new_kind"])),
         *((texts, _now(say.TIME_PHRASES, time)) for time, texts in say.TIMES_ASKED.items()),
         *((texts, _now(say.WEATHER_PHRASES, weather)) for weather, texts in say.WEATHERS_ASKED.items()),
-        *((row.instructions, _look(row.captions[0])) for row in LOOKS.values()),
+        *(((*row.instructions, *row.synonyms), _look(row.captions[0])) for row in LOOKS.values()),
     ]
     return [(re.compile(_expanded(text)), change) for texts, change in orders for text in texts]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from eve_cli.data.looks import LOOKS
+from eve_cli.data.looks import LOOKS, world_styles
 from eve_cli.data.world.language import caption
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import (
@@ -72,7 +72,7 @@ def _of_scene(name: str, values: Sequence[str]) -> Callable[[Scene, int, random.
 
 
 def _look(scene: Scene, index: int, rng: random.Random) -> Made:
-    return [(scene, None), *((scene, name) for name, row in LOOKS.items() if row.task == "style")]
+    return [(scene, None), *((scene, name) for name in world_styles())]
 
 
 ATTRIBUTES: dict[str, Callable[[Scene, int, random.Random], Made]] = {

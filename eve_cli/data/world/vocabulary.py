@@ -16,9 +16,11 @@ def vocabulary() -> list[str]:
     tables = (value for module in (language, scene) for name, value in vars(module).items() if name.isupper())
     own = _words(*tables)
     own = sorted({*own, "a", "an", "and", "the", "with", "nothing", "scene", "empty"})
-    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values()))
+    looks = _words(*((row.instructions, row.captions) for row in LOOKS.values() if row.in_world))
     moved = _words(actions.ASKED, actions.VERBS)
-    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved]))
+    later = _words(*((row.instructions, row.captions) for row in LOOKS.values() if not row.in_world))
+    synonyms = _words(*(row.synonyms for row in LOOKS.values()))
+    return list(dict.fromkeys([*own, *looks, "photo", "photograph", "of", *moved, *later, *synonyms]))
 
 
 def _words(*values: object) -> list[str]:

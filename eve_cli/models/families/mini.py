@@ -135,6 +135,36 @@ def backbone(sizes: MiniSizes) -> UNet2DConditionModel:
     )
 
 
+def add_words(parts: Parts, words: Sequence[str], seed: int = 0) -> Parts:
+    """Adds a token for each new word to the tokenizer and, in random rows, to the text encoders.
+
+    Texts of the other words are encoded as before. A model that was trained on free text stays as it is.
+    """
+    known = parts.settings.words
+    new = tuple(word for word in dict.fromkeys(words) if word not in known)
+    if not known or not new:
+        return parts
+    tokenizer = word_tokenizer((*known, *new), parts.settings.text_tokens)
+    rows, numbers = parts.tokenizer.get_vocab(), tokenizer.get_vocab()
+    old = torch.tensor([rows.get(token, -1) for token in sorted(numbers, key=lambda token: numbers[token])])
+    generator = torch.Generator().manual_seed(seed)
+    for encoder in (parts.text_encoder, parts.instruction_encoder):
+        if encoder is None:
+            continue
+        embeddings: Any = encoder.get_input_embeddings
+        table = embeddings().weight.detach()
+        fresh = table.mean(0) + table.std(0) * torch.randn(len(old), table.shape[1], generator=generator)
+        encoder.resize_token_embeddings(len(old), mean_resizing=False)
+        embeddings().weight.data.copy_(torch.where((old >= 0).unsqueeze(1), table[old.clamp_min(0)], fresh))
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(encoder.config, name, getattr(tokenizer, name))
+            if hasattr(encoder, name):
+                setattr(encoder, name, getattr(tokenizer, name))
+    parts.tokenizer = tokenizer
+    parts.settings = replace(parts.settings, words=(*known, *new))
+    return parts
+
+
 def build(
     words: Sequence[str],
     sizes: MiniSizes | None = None,

@@ -47,7 +47,7 @@ class BackboneRecipe(common.LatentRecipe):
         return {
             "latents": latents,
             "ids": self.parts.tokens(drawn.texts),
-            "weight": common.shrink(drawn.weight, latents.shape[-1]),
+            "weight": common.shrink(drawn.weight, latents.shape[-2:]),
         }
 
     def batch(self, step: int, rank: int) -> Batch:
@@ -81,7 +81,7 @@ class BackboneRecipe(common.LatentRecipe):
             with_text, without = schedule.to_clean(noisy.repeat(2, 1, 1, 1), out, t.repeat(2)).chunk(2)
             return combine((2.5, -1.5), (with_text, without))
 
-        config = self.unet.config
-        shape = (len(PREVIEW_TEXTS), config["in_channels"], config["sample_size"], config["sample_size"])
+        side = self.parts.settings.pixels
+        shape = (len(PREVIEW_TEXTS), self.unet.config["in_channels"], *self.editor.latent_size(side, side))
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         return common.sheet([self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(15)))])

@@ -51,9 +51,9 @@ def encode(editor: Editor, frames: Tensor) -> Tensor:
         return torch.cat([editor.encode(piece).float().cpu() for piece in vae.pieces(frames)])
 
 
-def shrink(weight: Tensor, side: int) -> Tensor:
-    """Weights of pixels (n, height, width) as weights of latents (n, side, side): twice the mean, at most 1."""
-    return F.adaptive_avg_pool2d(weight.unsqueeze(1), side).squeeze(1).mul(2).clamp(0, 1)
+def shrink(weight: Tensor, size: Sequence[int]) -> Tensor:
+    """Weights of pixels (n, height, width) as weights of latents (n, *size): twice the mean, at most 1."""
+    return F.adaptive_avg_pool2d(weight.unsqueeze(1), (size[0], size[1])).squeeze(1).mul(2).clamp(0, 1)
 
 
 def noisy_times(count: int, steps: int, generator: torch.Generator, bias: float = 1.0) -> Tensor:

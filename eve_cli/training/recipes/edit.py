@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eve_cli.data.batches import Source
+from eve_cli.data.batches import Source, World
+from eve_cli.data.world.feed import Pairs
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts, task_labels
 from eve_cli.tasks import UNKNOWN_TASK
@@ -22,6 +23,7 @@ PREVIEW_SEED = 20_000_001
 CAPTION_SHARE, EMPTY_SHARE = 0.2, 0.15
 UNEDITED_SHARE = 0.06  # of samples without an instruction, whose target is the source
 TASK_SHARE = 0.4  # of samples with a task label
+WIDE_EVERY = 3  # one of so many batches is of wide photographs, if there are some
 # More of the slow tasks: after 160k pairs at equal shares remove was at .76, and texture and local near 0.
 TASK_SHARES = {"add": 1.5, "remove": 0.8, "background": 1.2, "texture": 2.0, "local": 2.0, "style": 1.0, "global": 1.2}
 
@@ -39,6 +41,8 @@ class EditRecipe(common.LatentRecipe):
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.instruction_encoder = parts.instruction_encoder or parts.text_encoder
         self.pool = Pool(self._draw)
+        wide = isinstance(self.source, World) and self.source.wide is not None
+        self.wide = Pool(self._draw_wide) if wide else None
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
@@ -46,13 +50,21 @@ class EditRecipe(common.LatentRecipe):
             self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // 4, side, tasks=TASK_SHARES)
             for i in range(4)  # each at a frame number of its own
         ]
+        return self._rows(blocks)
+
+    def _draw_wide(self, number: int) -> Rows:
+        assert isinstance(self.source, World)
+        seeds = (step_seed(self.seed, i, number, 5) for i in range(4))
+        return self._rows([self.source.wide_pairs(seed, max(1, self.chunk // 8)) for seed in seeds])
+
+    def _rows(self, blocks: list[Pairs]) -> Rows:
         source = common.encode(self.editor, torch.cat([b.source for b in blocks]).flatten(0, 1))
         edited = common.encode(self.editor, torch.cat([b.edited for b in blocks]).flatten(0, 1))
         changed = torch.cat([b.changed for b in blocks]).flatten(0, 1)
         return {
             "source": source,
             "edited": edited,
-            "weight": common.shrink(changed, source.shape[-1]),
+            "weight": common.shrink(changed, source.shape[-2:]),
             "instruction": self.parts.tokens([t for b in blocks for t in b.instructions]),
             "caption": self.parts.tokens([t for b in blocks for t in b.captions]),
             "task": task_labels([t for b in blocks for t in b.tasks]),
@@ -60,7 +72,8 @@ class EditRecipe(common.LatentRecipe):
 
     def batch(self, step: int, rank: int) -> Batch:
         g = generator(self.seed, rank, step, 4)
-        rows = self.pool.rows(step, self.count, g)
+        wide = self.wide is not None and step % WIDE_EVERY == WIDE_EVERY - 1
+        rows = (self.wide if wide and self.wide else self.pool).rows(step, self.count, g)
         chance = torch.rand(self.count, generator=g)
         unedited = torch.rand(self.count, generator=g) < UNEDITED_SHARE
         labelled = torch.rand(self.count, generator=g) < TASK_SHARE

@@ -13,7 +13,8 @@ from eve_cli.training.recipes.edit import EditRecipe
 
 
 class JointRecipe(common.LatentRecipe):
-    """The sum of both recipes' losses, each over a batch of its own.
+    """The sum of both recipes' losses, each over a batch of its own; `text_share` is the relative size of that of
+    captioned pictures.
 
     A small backbone that was trained on text alone keeps too little of what the adapter copies from the input.
     A video adapter must be trained again afterwards.
@@ -21,10 +22,12 @@ class JointRecipe(common.LatentRecipe):
 
     name = "joint"
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
+    def __init__(
+        self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None, text_share: float = 1.0
+    ) -> None:
         super().__init__(parts, batch, seed, source, largest_chunk=1)
         self.edits = EditRecipe(parts, batch, seed, source)
-        self.pictures = BackboneRecipe(parts, batch, seed, source)
+        self.pictures = BackboneRecipe(parts, max(1, round(text_share * batch)), seed, source)
         self.modules = self.pictures.modules | self.edits.modules
 
     def batch(self, step: int, rank: int) -> Batch:
