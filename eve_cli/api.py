@@ -190,6 +190,7 @@ class _Collect(EditCallbacks):
     def on_plan(self, plan: EditPlan, model: LoadedModel, info: VideoInfo, run_dir: Path) -> None:
         if plan.unknown_words:
             self.notes.append(f"the model was never trained on the words {', '.join(plan.unknown_words)}")
+        self.notes += [f'the text is too long for the model, which does not read "{text}"' for text in plan.unread]
 
     def on_progress(self, stage: str, done: float, total: int) -> None:
         if self.progress is not None:

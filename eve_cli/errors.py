@@ -1,5 +1,10 @@
 """Errors that a user can act on: a one-line message each, and the exit code of the command line."""
 
+import errno
+import os
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
 MEMORY_SIGNS = ("out of memory", "allocate memory", "alloc_failed", "could not create a memory")
 """What torch, cuDNN, cuBLAS and oneDNN write into a plain RuntimeError when memory runs out."""
 
@@ -54,6 +59,18 @@ class CheckFailed(EveError):
     """A requested check failed."""
 
     exit_code = 7
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """The one-line message and the exit code of any error."""
+    if isinstance(error, EveError):
+        return str(error), error.exit_code
+    if is_out_of_memory(error):
+        return "Out of memory: use a shorter --window or a smaller model.", OutOfMemory.exit_code
+    if isinstance(error, OSError) and error.strerror and (error.filename is not None or error.errno in FULL):
+        name = "stdout" if error.filename is None else os.fsdecode(str(error.filename))
+        return f"{name}: {error.strerror.lower()}.", OutputError.exit_code
+    return f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.", 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:

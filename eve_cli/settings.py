@@ -1,6 +1,7 @@
 """Settings as frozen dataclasses: a field carries its help text; TOML files and run.json store its values."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, field
@@ -75,6 +76,8 @@ def check_choices(settings: Any) -> None:
 
 
 def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{origin}: {key} must be a finite number, not {value}")
     choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     if value is None and type(None) in choices:
         return None

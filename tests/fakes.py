@@ -57,6 +57,9 @@ class FakeEditor:
     def frame_size(self, width: int, height: int) -> tuple[int, int]:
         return self.settings.frame_size(width, height, 8)
 
+    def unread(self, text: str) -> str:
+        return " ".join(text.split()[20:])
+
     def unknown_words(self, text: str) -> list[str]:
         return [word for word in text.split() if word == "snowy"]
 

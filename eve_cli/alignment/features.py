@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from eve_cli import registry
 from eve_cli.errors import UsageError
 from eve_cli.models.editor import Editor
+from eve_cli.storage.paths import expanded
 
 FEATURES = {
     "backbone": "eve_cli.alignment.features:BackboneFeatures",
@@ -94,7 +94,7 @@ class DinoFeatures:
 
         if not folder:
             raise UsageError("--features dino needs a folder with DINOv2's weights: dino:FOLDER.")
-        self.editor, self.dino = editor, Dino.load(Path(folder).expanduser(), editor.device, editor.dtype)
+        self.editor, self.dino = editor, Dino.load(expanded(folder), editor.device, editor.dtype)
         self.dims = self.dino.dims
 
     def __call__(self, latents: Tensor) -> list[Tensor]:

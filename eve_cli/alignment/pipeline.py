@@ -29,6 +29,7 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.runtime import distributed
 from eve_cli.settings import to_mapping
+from eve_cli.storage.paths import expanded
 from eve_cli.training import estimate, session
 from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
@@ -171,7 +172,7 @@ def check(settings: AlignSettings) -> Path:
         return origin
     if settings.data != "world" and settings.photos:
         raise UsageError("--photos can only be mixed into `--data world`.")
-    if settings.data != "world" and not Path(settings.data).expanduser().exists():
+    if settings.data != "world" and not expanded(settings.data).exists():
         raise InputError(f"--data {settings.data} does not exist.")
     return origin
 
@@ -218,7 +219,7 @@ def identity(origin: Path) -> str:
 def _inputs_identity(settings: AlignSettings) -> str:
     if settings.data == "world":
         return f"world {settings.photos and settings.photos.name} {settings.photo_share if settings.photos else 0}"
-    path = Path(settings.data).expanduser()
+    path = expanded(settings.data)
     file = path / "inputs.jsonl" if path.is_dir() else path
     return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
 

@@ -1,7 +1,5 @@
 """The `eve` command: a table of sub-commands, imported when they are called, and the one place that reports errors."""
 
-import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +11,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from eve_cli.cli import console
-from eve_cli.errors import EveError, is_out_of_memory
+from eve_cli.errors import describe
 from eve_cli.registry import load
+from eve_cli.storage.atomic import on_termination
 from eve_cli.version import __version__
 
 # name -> (a Typer app as "module:object", one line for --help)
@@ -81,7 +80,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = list(sys.argv[1:] if args is None else args)
     debug = _take_debug(words)
-    signal.signal(signal.SIGTERM, _terminate)
+    console.prepare_streams()
+    on_termination(_terminate)
     with reported(debug) as status:
         status.outcome = typer.main.get_command(app).main(words or ["--help"], prog_name="eve", standalone_mode=False)
     sys.exit(status.code)
@@ -115,24 +115,20 @@ def reported(debug: bool = False) -> Iterator[Status]:
     except KeyboardInterrupt:
         status.outcome = 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status.outcome = 1
-    except (EveError, TyperException) as error:
+    except TyperException as error:
         if debug:
             raise
-        console.error(error.format_message() if isinstance(error, TyperException) else str(error))
+        console.error(error.format_message())
         status.outcome = error.exit_code
     except Exception as error:
         if debug:
             raise
-        if is_out_of_memory(error):
-            console.error("Out of memory: use a shorter --window or a smaller model.")
-            status.outcome = 5
-        else:
-            console.error(f"Unexpected {type(error).__name__}: {error}; --debug shows the traceback.")
-            status.outcome = 1
+        message, status.outcome = describe(error)
+        console.error(message)
     finally:
         console.end_progress()
+        console.finish_stdout()
 
 
 def _take_debug(words: list[str]) -> bool:
@@ -143,5 +139,5 @@ def _take_debug(words: list[str]) -> bool:
     return debug
 
 
-def _terminate(*_: object) -> NoReturn:
-    raise SystemExit(143)
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)

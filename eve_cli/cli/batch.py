@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,22 @@ def batch(settings: Any) -> None:
     shared = {name: value for name, value in values.items() if name not in OWN and value is not None}
     if settings.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    rows = batch_rows.read(settings.source, settings.instruction, shared, settings.out)
+    note = (lambda text: None) if settings.quiet else partial(console.say, "note")
+    rows = batch_rows.read(settings.source, settings.instruction, shared, settings.out, note)
     results = settings.results or settings.out / batches.RESULTS
     _make(settings.out)
-    if settings.again:
-        results.unlink(missing_ok=True)
+    lines = batches.run(rows, results, lambda row: RowCallbacks(row, settings.quiet), again=settings.again)
     bar = console.Progress("batch", len(rows), "rows", quiet=settings.quiet or settings.no_progress)
     failed: list[dict[str, Any]] = []
     try:
-        for number, line in enumerate(batches.run(rows, results, lambda row: RowCallbacks(row, settings.quiet)), 1):
+        for number, line in enumerate(lines, 1):
             bar.close()
             console.result(line, as_json=True)
             if line["status"] == "failed":
                 failed.append(line)
                 console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
             bar.update(number)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         console.say("stop", "finished rows are kept; run the same command again to resume")
         raise
     finally:
@@ -106,7 +106,7 @@ class RowCallbacks(EditCallbacks):
 
     def on_note(self, text: str) -> None:
         if not self.quiet:
-            print("\r\x1b[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
+            console.end_progress()
             console.say("note", f"row {self.row.number}: {text}")
 
 

@@ -10,7 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
+
+from eve_cli.errors import OutputError
 
 if TYPE_CHECKING:
     from rich import progress
@@ -18,9 +22,41 @@ if TYPE_CHECKING:
 REDRAW_SECONDS = 0.1
 
 
+def prepare_streams() -> None:
+    """Let every name be printed: what the encoding of stdout lacks is escaped, but a pipe gets the bytes of file names.
+
+    Streams that are closed become the null device, so that no file is opened in their place.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        raw = not sys.stdout.isatty() and sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if raw else "backslashreplace")
+
+
+def finish_stdout() -> None:
+    """Where the rest of stdout cannot be written, drop it: the error was reported, and Python would report it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say(label: str, text: str) -> None:
-    """One message on stderr, with a short label in front."""
-    print(f"{label:<5} {text}", file=sys.stderr, flush=True)
+    """One message on stderr, with a short label in front; none where stderr is gone, as a closed terminal's is."""
+    with suppress(OSError):
+        print(f"{label:<5} {visible(text)}", file=sys.stderr, flush=True)
+
+
+def visible(text: str) -> str:
+    """A text with control characters, and what stands for bytes that are no UTF-8, as escapes."""
+    shown = (letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+    return "".join(shown)
 
 
 def error(message: str) -> None:
@@ -29,9 +65,15 @@ def error(message: str) -> None:
 
 
 def result(value: Any, *, as_json: bool = False) -> None:
-    """The one result on stdout: a path alone, or one JSON object."""
+    """The one result on stdout: a path alone, or one JSON object; OutputError, which names it, if stdout is full."""
     end_progress()
-    print(json.dumps(value) if as_json else value, flush=True)
+    text = json.dumps(value) if as_json else str(value)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout: cannot write ({(error.strerror or str(error)).lower()}): {text}") from error
 
 
 def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
@@ -50,7 +92,7 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
     console = Console(width=10_000, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(shown)
-    result("\n".join(line.rstrip() for line in capture.get().splitlines()))
+    result("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -60,10 +60,19 @@ def _windows(planned: EditPlan) -> str:
     )
 
 
-def unknown_words(model: str, words: Sequence[str]) -> str:
-    """Which words the model was never trained on, and what to do."""
-    quoted = ", ".join(f'"{word}"' for word in words)
-    return f"the model {model} was never trained on {quoted} and will guess; use other words"
+def text_notes(planned: EditPlan) -> list[str]:
+    """Which words the model was never trained on, which it does not read, and what to do."""
+    model, notes = planned.edit.model.name, list[str]()
+    if planned.unknown_words:
+        words = _quoted(planned.unknown_words)
+        notes.append(f"the model {model} was never trained on {words} and will guess; use other words")
+    if planned.unread:
+        notes.append(f"the text is too long for the model {model}, which does not read {_quoted(planned.unread)}")
+    return notes
+
+
+def _quoted(texts: Sequence[str]) -> str:
+    return ", ".join(f'"{text}"' for text in texts)
 
 
 def times(estimate: Estimate) -> str:

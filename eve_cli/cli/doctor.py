@@ -12,6 +12,7 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.errors import CheckFailed
+from eve_cli.storage.paths import expanded
 
 app, env_app = (typer.Typer(add_completion=False) for _ in range(2))
 FLAGS = ("HF_HUB_OFFLINE", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF")
@@ -74,7 +75,7 @@ def facts() -> dict[str, str]:
 
 def shortened(path: str) -> str:
     """A folder below the home directory with ~ for it; of any other folder only that it is set."""
-    home, absolute = Path.home(), Path(path).expanduser().absolute()
+    home, absolute = Path.home(), expanded(path).absolute()
     return f"~/{absolute.relative_to(home)}" if absolute.is_relative_to(home) else "set, elsewhere"
 
 

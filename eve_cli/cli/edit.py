@@ -16,6 +16,7 @@ from eve_cli.cli.options import add_command
 from eve_cli.editing.progress import EditCallbacks
 from eve_cli.registry import load
 from eve_cli.runtime import distributed
+from eve_cli.storage.paths import shell_word
 
 if TYPE_CHECKING:
     from eve_cli.editing.edit_plan import EditPlan
@@ -102,7 +103,7 @@ class ConsoleCallbacks(EditCallbacks):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
         if kind is not None and self.resumable and self.run_dir is not None and self.run_dir.is_dir():
-            console.say("stop", f"finished windows are kept; resume with: eve resume {self.run_dir}")
+            console.say("stop", f"finished windows are kept; resume with: eve resume {shell_word(self.run_dir)}")
 
     @property
     def seconds(self) -> float:
@@ -123,8 +124,8 @@ class ConsoleCallbacks(EditCallbacks):
         self.say("in", describe.source(info, plan))
         for text in info.notes:
             self.on_note(text)
-        if plan.unknown_words:
-            self.on_note(describe.unknown_words(plan.edit.model.name, plan.unknown_words))
+        for text in describe.text_notes(plan):
+            self.on_note(text)
         self.say("plan", describe.plan(plan))
         if self.estimates:
             with suppress(Exception):  # an edit does not need its estimate
@@ -159,7 +160,8 @@ class ConsoleCallbacks(EditCallbacks):
                 started = actual - result.timings.total
                 load("eve_cli.estimate.estimator:remember")(self.estimate, result, self.model, started)
         speed = "" if edit.picture else f" · {frames / self.seconds:.1f} frames/s"
-        self.say("done", f"{console.clock(self.seconds)}{speed} · seed {edit.seed} · repeat: eve rerun {result.record}")
+        repeat = f"repeat: eve rerun {shell_word(result.record)}"
+        self.say("done", f"{console.clock(self.seconds)}{speed} · seed {edit.seed} · {repeat}")
         console.result(_as_json(result, self.seconds) if as_json else result.output, as_json=as_json)
 
     def close(self) -> None:
@@ -179,6 +181,7 @@ def _as_json(result: EditResult, seconds: float) -> dict[str, Any]:
         "windows": len(plan.windows),
         "change": round(result.change, 6),
         "unknown_words": list(plan.unknown_words),
+        "unread": list(plan.unread),
         "seconds": round(seconds, 3),
     }
 

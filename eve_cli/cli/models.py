@@ -12,6 +12,7 @@ import typer
 
 from eve_cli.cli import console
 from eve_cli.errors import CheckFailed, EveError, UsageError
+from eve_cli.storage.paths import expanded
 
 if TYPE_CHECKING:
     from eve_cli.models.bundle_manifest import Manifest
@@ -255,11 +256,11 @@ def import_model(
         "sparse": sparse_controlnet,
         "domain": domain_lora,
     }
-    parts = {part: path.expanduser() for part, path in paths.items() if path is not None}
+    parts = {part: expanded(path) for part, path in paths.items() if path is not None}
     if origin is not None and _is_bundle(origin):
         if parts:
             raise UsageError(f"{origin} is a complete bundle: import it alone, then use it as --base for other parts.")
-        imported = importing.bundle_in(origin.expanduser(), name, overwrite)
+        imported = importing.bundle_in(expanded(origin), name, overwrite)
     elif not parts:
         raise UsageError("Nothing to import: pass a path, or parts such as --backbone PATH.")
     elif not name:

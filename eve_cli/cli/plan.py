@@ -41,11 +41,7 @@ def _lines(report: PlanReport) -> list[str]:
     work = f"{estimate.total.calls} network calls · {describe.operations(estimate.total.flops)} · on {report.device}"
     rows = [
         ("in", describe.source(report.info, report.plan)),
-        *(
-            [("note", describe.unknown_words(report.plan.edit.model.name, report.plan.unknown_words))]
-            if report.plan.unknown_words
-            else []
-        ),
+        *(("note", text) for text in describe.text_notes(report.plan)),
         ("plan", describe.plan(report.plan)),
         ("work", work),
         ("time", describe.times(estimate)),
@@ -93,6 +89,7 @@ def _as_json(report: PlanReport) -> dict[str, Any]:
         "disk_bytes": report.disk,
         "disk_free_bytes": report.disk_free,
         "unknown_words": list(plan.unknown_words),
+        "unread": list(plan.unread),
     }
 
 

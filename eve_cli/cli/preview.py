@@ -209,6 +209,7 @@ def _as_json(result: Preview, sheet: Path, page: Path | None) -> dict[str, Any]:
         ],
         "cells": [{"values": dict(cell.values), "command": command(cell)} for cell in result.cells],
         "unknown_words": list(result.plan.unknown_words),
+        "unread": list(result.plan.unread),
     }
 
 

@@ -10,6 +10,7 @@ import typer
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
 from eve_cli.rating.settings import AnalyzeSettings, CreateSettings, ServeSettings
+from eve_cli.storage.paths import shell_word
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Collect and analyse blind human ratings.")
 
@@ -35,7 +36,7 @@ def create(settings: CreateSettings) -> None:
         bar.close()
     for note in written.notes:
         console.say("note", note)
-    console.say("next", f"eve rate serve {settings.out}")
+    console.say("next", f"eve rate serve {shell_word(settings.out)}")
     console.result(settings.out)
 
 
@@ -54,7 +55,9 @@ def serve(settings: ServeSettings) -> None:
     except KeyboardInterrupt:
         pass
     counts = [len(log.answers) for log in answers.read_all(settings.study)]
-    console.say("done", f"{sum(counts)} answers of {len(counts)} raters · eve rate analyze {settings.study}")
+    console.say(
+        "done", f"{sum(counts)} answers of {len(counts)} raters · eve rate analyze {shell_word(settings.study)}"
+    )
 
 
 def analyze(settings: AnalyzeSettings) -> None:

@@ -10,6 +10,7 @@ import typer
 from eve_cli.cli import console
 from eve_cli.cli.options import add_command
 from eve_cli.runtime import distributed
+from eve_cli.storage.paths import shell_word
 from eve_cli.training.settings import SETTINGS, TrainSettings
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class TrainingReporter:
         """Prints the result of a run, or how to resume it; then exits with 130."""
         outcome, out = trained.outcome, trained.folder
         if trained.model is None:
-            self.say("stop", f"saved at step {outcome.step}; resume with: eve {self.command} --out {out} --resume")
+            self.say(
+                "stop",
+                f"saved at step {outcome.step}; resume with: eve {self.command} --out {shell_word(out)} --resume",
+            )
             raise typer.Exit(130)
         speed = f"{outcome.step} steps · {console.clock(outcome.seconds)}"
         self.say("done", f"{speed} · record and previews in {out}")

@@ -17,6 +17,7 @@ from eve_cli.data.sample import Item, Triplet, changed_region
 from eve_cli.data.world import feed
 from eve_cli.data.world.feed import Clips, Pairs, Pictures
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage.paths import expanded
 
 LONG = 32  # frame numbers that lone pictures are taken from
 LOOK_SHARE = 0.3  # of a folder's pictures and clips that are shown under a look
@@ -38,7 +39,7 @@ def open_source(
     """The source that `--data` names: `world`, a folder, or a .jsonl file; photographs are mixed into the world."""
     if data == "world":
         return World(photos, photo_share, wide)
-    path = Path(data).expanduser()
+    path = expanded(data)
     if path.is_dir():
         return Folder.open(path)
     if path.suffix == ".jsonl":

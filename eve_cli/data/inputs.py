@@ -19,6 +19,7 @@ from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage.paths import expanded
 from eve_cli.tasks import TASKS
 
 NEEDED = ("video", "instruction", "output_caption")
@@ -53,7 +54,7 @@ def open_inputs(
     """The inputs that `--data` names: `world`, or a .jsonl file, alone or as `inputs.jsonl` in a folder."""
     if data == "world":
         return WorldInputs(seed, photos, photo_share)
-    path = Path(data).expanduser()
+    path = expanded(data)
     if path.is_dir():
         path = path / "inputs.jsonl"
     if path.suffix == ".jsonl" and path.is_file():

@@ -14,10 +14,11 @@ from eve_cli.editing.pipeline import Load
 from eve_cli.editing.progress import EditCallbacks
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.run_dir import RunDir
-from eve_cli.errors import EveError, ModelError, OutOfMemory, OutputError, is_out_of_memory
+from eve_cli.errors import EveError, ModelError, OutputError, describe
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.models.spec import ModelSpec
 from eve_cli.storage import jsonl
+from eve_cli.storage.lock import Lock
 
 RESULTS = "results.jsonl"
 
@@ -52,22 +53,26 @@ def run(
     results: Path,
     callbacks: Callable[[Row], EditCallbacks] = lambda row: EditCallbacks(),
     *,
+    again: bool = False,
     load: Load = load_model,
 ) -> Iterator[Result]:
     """Runs the rows in order, and yields a result for each, which is also appended to the file `results`.
 
-    A row that is done according to that file is skipped, one that was interrupted is resumed, one that failed is
-    tried again.
+    A row that is done according to that file is skipped unless `again`, one that was interrupted is resumed, one that
+    failed is tried again. UsageError while another process appends to that file.
     """
-    known, models = before(results), ModelCache(load)
-    for row in rows:
-        last = known.get(row.key) if row.request is not None else None
-        if last is not None and Path(last["output"]).exists():
-            yield {**last, "row": row.number, "id": row.id, "status": "before"}
-            continue
-        result = _result(row, callbacks(row), models)
-        _append(results, result)
-        yield result
+    with Lock(results.with_name(f".{results.name}.lock"), str(results)):
+        if again:
+            results.unlink(missing_ok=True)
+        known, models = before(results), ModelCache(load)
+        for row in rows:
+            last = known.get(row.key) if row.request is not None else None
+            if last is not None and Path(last["output"]).exists():
+                yield {**last, "row": row.number, "id": row.id, "status": "before"}
+                continue
+            result = _result(row, callbacks(row), models)
+            _append(results, result)
+            yield result
 
 
 def before(results: Path) -> dict[str, Result]:
@@ -88,11 +93,9 @@ def _result(row: Row, callbacks: EditCallbacks, models: ModelCache) -> Result:
             raise row.error or EveError("This row is empty.")
         result |= {"key": row.key, "input": row.request.input, "output": str(row.request.output)}
         result |= {"status": "done", **_facts(_edit(row.request, callbacks, models))}
-    except EveError as error:
-        result |= {"status": "failed", "error": str(error), "exit_code": error.exit_code}
     except Exception as error:
-        code = OutOfMemory.exit_code if is_out_of_memory(error) else 1
-        result |= {"status": "failed", "error": f"{type(error).__name__}: {error}", "exit_code": code}
+        message, code = describe(error)
+        result |= {"status": "failed", "error": message, "exit_code": code}
     return {**result, "seconds": round(time.monotonic() - started, 3)}
 
 
@@ -120,6 +123,7 @@ def _facts(result: pipeline.EditResult) -> Result:
         "windows": len(result.plan.windows),
         "change": round(result.change, 6),
         "unknown_words": list(result.plan.unknown_words),
+        "unread": list(result.plan.unread),
         "notes": result.notes,
     }
 

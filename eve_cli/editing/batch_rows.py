@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
@@ -19,13 +19,16 @@ from eve_cli.storage import jsonl
 from eve_cli.storage.hashing import json_sha256
 
 VIDEOS = (
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif"),
-    *(".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".y4m", ".ogv"),
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".3gp", ".3g2", ".mts", ".m2ts", ".mxf", ".vob", ".dv"),
+    *(".mpg", ".mpeg", ".m2v", ".ts", ".wmv", ".asf", ".flv", ".f4v", ".y4m", ".ogv", ".ogm", ".nut", ".rm", ".rmvb"),
 )
+"""Types that are videos also where the file is damaged; others are opened to see."""
 OF_BATCH = ("run_dir", "dry_run", "format", "json", "quiet", "no_progress", "overwrite", "offline", "on_oom")
 """Settings that a row cannot have, since they are the batch's."""
 FIELDS = {name: kind for name, kind in field_types(EditRequest).items() if name not in (*OF_BATCH, "options")}
 FIELDS |= {name: kind for name, kind, _ in option_fields()}
+SHOWN = 8
+"""Names in a note."""
 YES, NO = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
 
@@ -46,14 +49,21 @@ class Row:
         return json_sha256(kept)[:16]
 
 
-def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: Path) -> list[Row]:
+def read(
+    source: Path,
+    instruction: str | None,
+    shared: Mapping[str, Any],
+    out: Path,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
     """All rows; `shared` are settings for those that say nothing else, and results go into the folder `out`.
 
-    UsageError or InputError if the manifest as a whole is wrong; what is wrong with one row is in that row.
+    `note` is called with what is passed over in a folder. UsageError or InputError if the manifest as a whole is wrong;
+    what is wrong with one row is in that row.
     """
     rows: list[Row] = []
     outputs: dict[Path, int] = {}
-    for number, (values, home) in enumerate(_raw(source), 1):
+    for number, (values, home) in enumerate(_raw(source, note), 1):
         name = str(values.pop("id", None) or values.get("input") or number)
         try:
             defaults = {"instruction": instruction} if instruction is not None else {}
@@ -64,14 +74,17 @@ def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: 
     return rows
 
 
-def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+def _raw(source: Path, note: Callable[[str], None]) -> Iterator[tuple[dict[str, Any], Path]]:
     """The values of each row, and the folder that its input is named from."""
     if source.is_dir():
-        files = [each for each in source.iterdir() if each.is_file() and not each.name.startswith(".")]
-        paths = [each for each in files if each.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES)]
+        entries = sorted((e for e in source.iterdir() if not e.name.startswith(".")), key=input_resolver.natural)
+        paths = [each for each in entries if _is_clip(each)]
         if not paths:
             raise InputError(f"{source}: there is no video and no picture in this folder.")
-        yield from (({"input": str(each)}, Path()) for each in sorted(paths, key=input_resolver.natural))
+        if others := [each.name + "/" * each.is_dir() for each in entries if each not in paths]:
+            more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+            note(f"passed over, no video and no picture: {', '.join(others[:SHOWN])}{more}")
+        yield from (({"input": str(each)}, Path()) for each in paths)
         return
     table, lines = source.suffix.lower() in (".csv", ".tsv"), source.suffix.lower() in (".jsonl", ".ndjson")
     if source.is_file() and not (table or lines):
@@ -83,6 +96,18 @@ def _raw(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: this manifest is not text in UTF-8; save it as such.") from error
     yield from ((values, source.parent) for values in (_table if table else _lines)(source, text))
+
+
+def _is_clip(path: Path) -> bool:
+    """Whether `eve edit` takes a file for a video or a picture: by its type, or because it can be opened."""
+    from eve_cli.media.decode import probe
+
+    if not path.is_file() or path.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES):
+        return path.is_file()
+    try:
+        return probe(path) is not None
+    except EveError:
+        return False
 
 
 def _table(source: Path, text: str) -> Iterator[dict[str, Any]]:

@@ -102,6 +102,8 @@ class EditPlan:
     """(width, height) of the frames in the model."""
     unknown_words: tuple[str, ...] = ()
     """Words of the instruction and captions that the model was never trained on."""
+    unread: tuple[str, ...] = ()
+    """Ends of the instruction and captions that the model does not read, since its texts are shorter."""
 
     @property
     def frames(self) -> int:
@@ -119,6 +121,7 @@ class EditPlan:
             "versions": dict(self.provenance.versions),
             "frames": self.frames,
             "shots": [[shot.start, shot.stop] for shot in self.shots],
+            "unread": list(self.unread),
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -132,6 +135,7 @@ class EditPlan:
             "windows": [asdict(window) for window in self.windows],
             "frame_size": list(self.frame_size),
             "unknown_words": list(self.unknown_words),
+            "unread": list(self.unread),
         }
 
     @classmethod
@@ -160,6 +164,7 @@ class EditPlan:
                 windows=tuple(Window(**window) for window in content["windows"]),
                 frame_size=tuple(content["frame_size"]),
                 unknown_words=tuple(content["unknown_words"]),
+                unread=tuple(content.get("unread", ())),
             )
         except (KeyError, TypeError) as error:
             raise UsageError(f"{origin}: this is not a whole plan ({error}): start the edit again.") from error

@@ -18,7 +18,7 @@ from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.preview_cache import PreviewCache
 from eve_cli.editing.progress import EditCallbacks, Timings
 from eve_cli.editing.render import render
-from eve_cli.editing.request import EditRequest, check_output, default_output
+from eve_cli.editing.request import RECORD, RUN_DIR, EditRequest, check_output, default_output
 from eve_cli.editing.resolve import replaced_words, resolve
 from eve_cli.editing.run_dir import RunDir
 from eve_cli.editing.source import FindCuts, encode, find_shots, resized_frames, stored
@@ -84,25 +84,29 @@ def edit(
             callbacks.on_note(f"{reused} of {len(plan.windows)} windows are reused from eve preview")
         run = Run.start(plan, model, run_dir, callbacks, timings)
         edit_windows(run)
-        return replace(write(run), output=request.output, record=beside(request.output, ".run.json"))
+        result = write(run)
+        return replace(result, output=request.output, record=request.output.with_name(result.record.name))
     except BaseException:
         if not run_dir.has_window(0):
             run_dir.remove()
         raise
+    finally:
+        run_dir.lock.release()
 
 
 def resume(path: Path, callbacks: EditCallbacks | None = None, *, load: Load = load_model) -> EditResult:
     """Resumes the edit in a run directory; the result is the same, to the byte, as without the interruption."""
     callbacks, run_dir = callbacks or EditCallbacks(), RunDir.open(path)
-    plan = run_dir.plan
-    provenance.check_same_input(plan.edit.input, plan.provenance.input)
-    model = load(plan.edit.model)
-    provenance.check_same_model(model, plan.provenance.model)
-    info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
-    callbacks.on_plan(plan, model, info, run_dir.path)
-    run = Run.start(plan, model, run_dir, callbacks, Timings())
-    edit_windows(run)
-    return write(run)
+    with run_dir.lock:
+        plan = run_dir.plan
+        provenance.check_same_input(plan.edit.input, plan.provenance.input)
+        model = load(plan.edit.model)
+        provenance.check_same_model(model, plan.provenance.model)
+        info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
+        callbacks.on_plan(plan, model, info, run_dir.path)
+        run = Run.start(plan, model, run_dir, callbacks, Timings())
+        edit_windows(run)
+        return write(run)
 
 
 def rerun(
@@ -219,7 +223,7 @@ def write(run: Run) -> EditResult:
     timings.seconds |= runner.seconds
     timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
     timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.applied
-    record = beside(plan.edit.output, ".run.json")
+    record = beside(plan.edit.output, RECORD, provenance.output_of)
     write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
     if plan.edit.run_dir is None:
         run_dir.remove()
@@ -264,10 +268,15 @@ def window_clip(
 
 def run_dir_of(request: EditRequest) -> Path:
     """Where finished windows are kept until the result is written."""
-    assert request.output is not None
-    return request.run_dir or beside(request.output, ".eve-run")
+    output = request.output
+    assert output is not None
+    return request.run_dir or beside(output, RUN_DIR, lambda path: RunDir(path).output_of_plan or output.name)
 
 
-def beside(output: Path, suffix: str) -> Path:
-    """`clip.snowy.mp4` -> `clip.snowy` + suffix."""
-    return output.with_name(output.stem + suffix)
+def beside(output: Path, suffix: str, output_of: Callable[[Path], str | None]) -> Path:
+    """`clip.snowy.mp4` -> `clip.snowy` + suffix, or `clip.snowy.mp4` + suffix where the former is of `clip.snowy.webm`.
+
+    `output_of` gives the file name of the result that an existing path belongs to, None if it belongs to no result.
+    """
+    short, full = output.with_name(output.stem + suffix), output.with_name(output.name + suffix)
+    return full if full.exists() or (short.exists() and output_of(short) != output.name) else short

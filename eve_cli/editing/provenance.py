@@ -68,6 +68,14 @@ def complete(plan: EditPlan, events: list[dict[str, Any]]) -> dict[str, Any]:
     return record | {"input": source, "output": plan.edit.output.name, "events": events}
 
 
+def output_of(path: Path) -> str | None:
+    """The file name of the result whose run.json this is; None if it is none."""
+    try:
+        return result_of(path, read(path)).name
+    except UsageError:
+        return None
+
+
 def result_of(path: Path, record: dict[str, Any]) -> Path:
     """The result of a run.json, which is beside it."""
     return path.with_name(record.get("output", path.name.removesuffix(".run.json") + ".mp4"))

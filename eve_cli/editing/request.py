@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from eve_cli.methods.options import MethodOptions
 from eve_cli.methods.registry import METHODS, option_methods, options_from
 from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import from_mapping, setting, to_mapping
+from eve_cli.storage.paths import LONGEST_NAME, expanded, name_problem, shortened, special_kind
 from eve_cli.tasks import TASKS
 
+RECORD, RUN_DIR = ".run.json", ".eve-run"
+"""What is added to a result's name for its record and for the folder of finished windows."""
 NOT_RECORDED = (
     *("input", "output", "overwrite", "run_dir", "format", "json", "quiet", "no_progress", "offline", "on_oom"),
     *("dry_run", "reuse_preview", "options"),
@@ -188,6 +192,10 @@ class EditRequest:
     """The options of the method itself; its defaults where None is given."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "input", os.path.expanduser(self.input))
+        for name in ("output", "run_dir"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, expanded(path))
         for wrong, reason in _mistakes(self):
             if wrong:
                 raise UsageError(reason)
@@ -247,12 +255,13 @@ class EditRequest:
 def default_output(request: EditRequest) -> Path:
     """`<input>.<the instruction, at most 40 letters>.<hash of the settings>.mp4` in the current folder.
 
-    A picture's result has the picture's own type.
+    Of the input's name it has at most 80 bytes of printable characters. A picture's result has the picture's own type.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
     kept = dumps([request.input, request.recorded()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
-    stem = Path(request.input.rstrip("/\\")).stem[:80] or "clip"
+    stem = "".join(filter(str.isprintable, Path(request.input.rstrip("/\\")).stem)).strip(".")
+    stem = shortened(stem, 80) or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
     return Path(f"{stem}.{slug}.{digest}{ending}")
 
@@ -264,6 +273,16 @@ def check_output(request: EditRequest) -> None:
     """
     path = request.output
     assert path is not None
+    for each in filter(None, (path, request.run_dir)):
+        if problem := name_problem(each):
+            raise OutputError(f"{each}: {problem}; choose another name.")
+    size, most = len(os.fsencode(path.name)), LONGEST_NAME - len(RECORD)
+    if size > most:
+        raise OutputError(
+            f"{path}: this name has {size} bytes, and its {RECORD} leaves room for {most}: choose a shorter --output."
+        )
+    if kind := special_kind(path):
+        raise OutputError(f"{path}: is {kind}; name a file.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.mp4'}.")
     if not path.parent.is_dir():
@@ -292,6 +311,10 @@ def _check_type(request: EditRequest, path: Path) -> None:
     for name in ("start", "end", "codec", "crf"):
         if getattr(request, name) != getattr(plain, name):
             raise UsageError(f"--{name} is for videos, and {request.input} is a picture: leave it out.")
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _either(names: list[str]) -> str:
@@ -326,6 +349,7 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),
+        (not _is_text(r.instruction + (r.caption or "")), "The instruction or the caption is not text in UTF-8."),
         (overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
         (r.task is not None and r.task not in TASKS, f"--task {r.task} is unknown; use one of: {', '.join(TASKS)}."),
         (

@@ -54,7 +54,8 @@ def resolve(request: EditRequest, model: LoadedModel, shots: Sequence[range], fr
             plan_spans(shots, max(request.span, window), overlap) if joint else plan_windows(shots, window, overlap)
         ),
         frame_size=frame_size,
-        unknown_words=unknown_words(request, model),
+        unknown_words=tuple(dict.fromkeys(word for text in texts(request) for word in model.unknown_words(text))),
+        unread=tuple(filter(None, map(model.unread, texts(request)))),
     )
 
 
@@ -75,15 +76,13 @@ def _resolved_edit(request: EditRequest) -> ResolvedEdit:
     )
 
 
-def replaced_words(request: EditRequest, model: LoadedModel) -> dict[str, str]:
-    """The words of a request's text that are replaced by words of the model's vocabulary, and by which."""
-    if METHODS[request.method].reads == "nothing":
-        return {}
-    return model.replaced_words(request.options.text(request.instruction, request.caption))
-
-
-def unknown_words(request: EditRequest, model: LoadedModel) -> tuple[str, ...]:
-    """The words of a request's text that the model was never trained on."""
+def texts(request: EditRequest) -> tuple[str, ...]:
+    """The texts of a request that its method reads."""
     if METHODS[request.method].reads == "nothing":
         return ()
-    return tuple(model.unknown_words(request.options.text(request.instruction, request.caption)))
+    return request.options.texts(request.instruction, request.caption)
+
+
+def replaced_words(request: EditRequest, model: LoadedModel) -> dict[str, str]:
+    """The words of a request's texts that are replaced by words of the model's vocabulary, and by which."""
+    return {word: phrase for text in texts(request) for word, phrase in model.replaced_words(text).items()}

@@ -26,6 +26,7 @@ from eve_cli.models import bundle_manifest as bundles
 from eve_cli.models.loading import LoadedModel, load_model
 from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import to_mapping
+from eve_cli.storage.paths import expanded
 
 ALL, BENCH, EDITS, CLIPS = "all", "bench.json", "edits", "clips"
 # Settings that change an edit; a folder contains the edits of one choice of them.
@@ -79,7 +80,7 @@ def data(settings: BenchSettings) -> EvalSet:
         tasks = tuple(filter(None, settings.tasks.split(","))) or ALIGNED_TASKS
         held_out = HeldOutEdits(tasks, settings.each, settings.frames, settings.side, settings.edit_seed)
         return write_world_set(settings.out / CLIPS, held_out).first(settings.limit)
-    path = Path(settings.data).expanduser()
+    path = expanded(settings.data)
     if not path.exists():
         raise UsageError(f"--data {settings.data}: is neither `world` nor an existing file or folder.")
     if path.is_dir() or _is_tgve(path):

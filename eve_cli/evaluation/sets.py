@@ -10,6 +10,7 @@ from pathlib import Path
 from eve_cli.data import tables, tgve
 from eve_cli.errors import InputError, UsageError
 from eve_cli.evaluation.pairs import Pair, unique
+from eve_cli.storage.paths import expanded
 
 COPIED = "input copied"  # the baseline row of every table
 Find = Callable[[Path, Pair], Path | None]
@@ -66,7 +67,7 @@ def named_folders(edits: str) -> dict[str, Path]:
     folders = {}
     for item in filter(None, (part.strip() for part in edits.split(","))):
         name, equals, folder = item.partition("=")
-        path = Path(folder if equals else item).expanduser()
+        path = expanded(folder if equals else item)
         if not path.is_dir():
             raise UsageError(f"--edits {item}: {path} is not a folder.")
         folders[name if equals else path.resolve().name] = path
@@ -153,7 +154,7 @@ def in_folders(pairs: Sequence[Pair], edits: Mapping[str, Path]) -> Mapping[str,
 
 
 def _pair(file: Path, cell: Mapping[str, str]) -> Pair:
-    paths = {name: file.parent / Path(cell[name]).expanduser() for name in FILES if cell.get(name)}
+    paths = {name: file.parent / expanded(cell[name]) for name in FILES if cell.get(name)}
     return Pair(
         id=cell.get("id", ""),
         video=cell.get("video") or paths["source"].stem,

@@ -121,7 +121,7 @@ def animate(request: AnimateRequest, callbacks: EditCallbacks | None = None) -> 
     try:
         return pipeline.edit(edit_request, callbacks)
     except BaseException:
-        if not target.with_name(f"{target.stem}.eve-run").is_dir():  # else eve resume reads it
+        if not pipeline.run_dir_of(edit_request).is_dir():  # else eve resume reads it
             coarse.unlink(missing_ok=True)
         raise
 
@@ -149,6 +149,8 @@ def _write(
     own = editor.settings
     if unknown := editor.unknown_words(" ".join(request.prompt.replace(getattr(request, "token", ""), " ").split())):
         callbacks.on_note(f"the model {request.model} was never trained on {', '.join(unknown)} and will guess")
+    if unread := editor.unread(request.prompt):
+        callbacks.on_note(f'the prompt is too long for the model {request.model}, which does not read "{unread}"')
     guidance_scale = (
         request.guidance_scale if request.guidance_scale is not None else max(own.guidance_scale, DEFAULT_GUIDANCE)
     )

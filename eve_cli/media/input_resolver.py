@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eve_cli.errors import InputError
+from eve_cli.storage.paths import expanded, name_problem, special_kind
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -43,7 +44,9 @@ def resolve(source: str | os.PathLike[str]) -> ResolvedInput:
     name = os.fspath(source)
     if name == "-":
         return _spool()
-    path = Path(name).expanduser()
+    if problem := name_problem(name):
+        raise InputError(f"{name}: {problem}")
+    path = expanded(name)
     if not path.exists() and re.match(r"[a-z][a-z0-9+.-]+:", name, re.IGNORECASE):
         raise InputError(f"{name}: only files are opened, never addresses; download it first")
     if path.is_dir():
@@ -56,10 +59,10 @@ def resolve(source: str | os.PathLike[str]) -> ResolvedInput:
 
 def is_picture(name: str) -> bool:
     """Whether an input is one picture, by its name; animations are clips."""
-    path = Path(name).expanduser()
-    if path.suffix.lower() not in PICTURES or path.is_dir():
+    path = expanded(name)
+    if path.suffix.lower() not in PICTURES or os.path.isdir(path):
         return False
-    return not _is_animated(path) if path.is_file() else not glob.has_magic(name)
+    return not _is_animated(path) if os.path.isfile(path) else not glob.has_magic(name)
 
 
 def _is_animated(path: Path) -> bool:
@@ -73,6 +76,8 @@ def _is_animated(path: Path) -> bool:
 
 
 def _check_readable(name: str, path: Path) -> None:
+    if kind := special_kind(path):
+        raise InputError(f"{name}: is {kind}, and a clip is read several times; save it to a file first")
     try:
         with path.open("rb"):
             return
@@ -85,7 +90,8 @@ def _check_readable(name: str, path: Path) -> None:
 
 
 def _pictures(name: str, path: Path, candidates: Sequence[Path]) -> ResolvedInput:
-    pictures = sorted((each for each in candidates if each.suffix.lower() in PICTURES), key=natural)
+    files = [each for each in candidates if not each.name.startswith(".") and each.is_file()]
+    pictures = sorted((each for each in files if each.suffix.lower() in PICTURES), key=natural)
     if not pictures:
         raise InputError(f"{name}: no images found (png, jpg, webp)")
     return ResolvedInput(name, path, tuple(pictures))

@@ -9,11 +9,12 @@ from pathlib import Path
 from eve_cli.errors import OutputError
 from eve_cli.media.clip import Picture
 from eve_cli.storage.atomic import hidden_folder
+from eve_cli.storage.paths import expanded
 
 
 def is_folder(name: str) -> bool:
     """Whether an output name means a folder of pictures."""
-    return name.endswith(("/", os.sep)) or Path(name).expanduser().is_dir()
+    return name.endswith(("/", os.sep)) or os.path.isdir(expanded(name))
 
 
 class PictureFolder:
@@ -21,7 +22,7 @@ class PictureFolder:
 
     def __init__(self, name: str, overwrite: bool = True) -> None:
         self.name = name
-        self.target = Path(os.path.abspath(Path(name).expanduser()))
+        self.target = Path(os.path.abspath(expanded(name)))
         self._hidden: Path | None = None
         self._count = 0
         if not self.target.parent.is_dir():

@@ -13,6 +13,7 @@ import numpy as np
 from eve_cli.errors import OutputError
 from eve_cli.media.clip import Picture
 from eve_cli.storage.atomic import AtomicFile
+from eve_cli.storage.paths import expanded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +45,7 @@ class StillWriter:
         self._format = TYPES[Path(dst).suffix.lower()]
         self._file = AtomicFile(dst, overwrite)
         self.notes: list[str] = []
-        with Image.open(Path(source).expanduser()) as image:
+        with Image.open(expanded(source)) as image:
             self._profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
             self._exif = image.getexif()
         self._exif.pop(ORIENTATION, None)

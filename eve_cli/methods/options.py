@@ -29,9 +29,9 @@ class MethodOptions:
     def check_picture(self, method: str, path: str) -> None:
         """UsageError if the method cannot edit a single picture."""
 
-    def text(self, instruction: str, caption: str | None) -> str:
-        """All text that the model reads."""
-        return f"{instruction} {caption or ''}"
+    def texts(self, instruction: str, caption: str | None) -> tuple[str, ...]:
+        """The texts that the model reads."""
+        return (instruction, caption) if caption else (instruction,)
 
     def resolved(self, model: str) -> Self:
         """The same options without open values; `model` is the model's name."""
@@ -74,8 +74,8 @@ class CaptionedOptions(MethodOptions):
         """UsageError unless both captions are given or can be derived."""
         self.captions(instruction, caption, f"--method {method}")
 
-    def text(self, instruction: str, caption: str | None) -> str:
-        return " ".join(self.captions(instruction, caption))
+    def texts(self, instruction: str, caption: str | None) -> tuple[str, ...]:
+        return self.captions(instruction, caption)
 
     def resolved_caption(self, instruction: str, caption: str | None) -> str | None:
         return self.captions(instruction, caption)[1]
@@ -113,8 +113,8 @@ class InversionOptions(MethodOptions):
         """UsageError for a single step, which cannot be inverted."""
         need_several_steps(method, steps)
 
-    def text(self, instruction: str, caption: str | None) -> str:
-        return " ".join(self.captions(instruction, caption))
+    def texts(self, instruction: str, caption: str | None) -> tuple[str, ...]:
+        return self.captions(instruction, caption)
 
     def resolved_caption(self, instruction: str, caption: str | None) -> str | None:
         target = self.captions(instruction, caption)[1]

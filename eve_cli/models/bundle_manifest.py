@@ -15,6 +15,7 @@ from eve_cli.errors import ModelError, OutputError
 from eve_cli.models.presets import PRESETS
 from eve_cli.storage.atomic import atomic_folder, link_or_copy
 from eve_cli.storage.hashing import file_sha256
+from eve_cli.storage.paths import expanded
 from eve_cli.storage.paths import models as home
 
 FORMAT, VERSION = "eve-bundle", 2
@@ -89,7 +90,7 @@ def places(name: str) -> list[Path]:
 
 def resolve(name: str | Path) -> Path:
     """The folder of a bundle given by its name or its path, names first; ModelError if there is none."""
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     is_name = isinstance(name, str) and folder.name == name
     named = places(str(name)) if is_name else []
     for place in (*named, folder):

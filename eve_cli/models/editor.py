@@ -25,7 +25,6 @@ from eve_cli.models.inference.networks import Networks, Plain, Residuals, added,
 from eve_cli.models.inference.sampling import Sampling
 from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_motion_unet, shared_unet
-from eve_cli.models.tokenizer import WORD
 from eve_cli.tasks import UNKNOWN_TASK
 
 M = TypeVar("M", bound=nn.Module)
@@ -251,13 +250,14 @@ class Editor:
         )
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that are neither in the model's vocabulary nor replaced by one of it, in order.
+        """The words and symbols (emoji) of a text that are neither in the model's vocabulary nor replaced by one of it,
+        in order; the whole text if there is no word in it.
 
         There are none if it was trained on free text.
         """
         known = self._vocabulary
-        words = dict.fromkeys(word.lower() for word in WORD.findall(wording.normalized(text, known)[0]))
-        return [word for word in words if word not in known] if known else []
+        words = [word.lower() for word in wording.words(wording.normalized(text, known)[0])] or text.split()
+        return [word for word in dict.fromkeys(words) if word not in known] if known else []
 
     def replaced_words(self, text: str) -> dict[str, str]:
         """The words of a text that are replaced by words of the model's vocabulary, and by which."""
@@ -267,9 +267,14 @@ class Editor:
     def _vocabulary(self) -> frozenset[str]:
         return frozenset(self.settings.words)
 
-    def fits(self, text: str) -> bool:
-        """Whether a text has at most the model's `text_tokens` tokens; what goes beyond is cut off."""
-        return len(self.parts.tokenizer(text).input_ids) <= self.settings.text_tokens
+    def unread(self, text: str) -> str:
+        """The end of a text that goes beyond the model's `text_tokens` tokens, from the first word that is cut off."""
+        text, limit = wording.normalized(text, self._vocabulary)[0], self.settings.text_tokens
+        tokens: Any = self.parts.tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
+        end = tokens["offset_mapping"][-2][1]  # the last token is the end of the text
+        if text[end:].strip() and not text[end].isspace():
+            end = text.rfind(" ", 0, end) + 1 or end
+        return text[end:].strip()
 
     # Denoisers
 

@@ -12,6 +12,7 @@ import torch
 from eve_cli.models import bundle_manifest
 from eve_cli.models.spec import ModelSpec
 from eve_cli.runtime.device import pick_device, pick_dtype
+from eve_cli.storage.paths import expanded
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -32,6 +33,10 @@ class LoadedModel:
         for style in self.loras:
             text = style.words(text)
         return self.editor.unknown_words(text)
+
+    def unread(self, text: str) -> str:
+        """The end of a text that the model does not read, since it goes beyond its longest text; else empty."""
+        return self.editor.unread(text)
 
     def replaced_words(self, text: str) -> dict[str, str]:
         """The words of a text that are replaced by words of the model's vocabulary, and by which."""
@@ -77,7 +82,7 @@ def model_folder(spec: ModelSpec) -> Path:
         return bundle_manifest.resolve(spec.name)
     from eve_cli.models import importing, pulling
 
-    path = Path(spec.backbone).expanduser()
+    path = expanded(spec.backbone)
     if path.exists():
         return importing.with_backbone(spec.name, path)
     return pulling.derived_folder(spec.name, spec.backbone)
@@ -85,7 +90,7 @@ def model_folder(spec: ModelSpec) -> Path:
 
 def absolute_backbone(backbone: str | None) -> str | None:
     """The same backbone, with an absolute path if it is a path."""
-    path = Path(backbone).expanduser() if backbone else None
+    path = expanded(backbone) if backbone else None
     return str(path.absolute()) if path and path.exists() else backbone
 
 

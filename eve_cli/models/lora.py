@@ -7,12 +7,13 @@ The folder holds `pytorch_lora_weights.safetensors`, with names that begin with 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eve_cli.errors import ModelError, UsageError
@@ -20,6 +21,7 @@ from eve_cli.models import bundle_manifest, lora_files, low_rank
 from eve_cli.models.bundle_manifest import Manifest
 from eve_cli.models.low_rank import Tree
 from eve_cli.storage.hashing import file_sha256
+from eve_cli.storage.paths import expanded
 
 if TYPE_CHECKING:
     from eve_cli.models.parts import Parts
@@ -83,7 +85,9 @@ def parse(text: str | None) -> list[tuple[Path, float]]:
             place, scale = item, 1.0
         if not place:
             raise UsageError(f"--lora must look like PATH or PATH:0.8, not {item!r}.")
-        found.append((Path(place).expanduser(), scale))
+        if not math.isfinite(scale):
+            raise UsageError(f"--lora {item}: the scale must be a finite number, such as 0.8.")
+        found.append((expanded(place), scale))
     return found
 
 
@@ -115,6 +119,7 @@ def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict
             lora_files.merge(parts.text_encoder, made.text)
             weights = made.unet
         else:
+            lora_files.check_shapes(lora.weights, parts.backbone, f"The LoRA {lora.name}")
             weights = low_rank.scaled(lora.weights, scale) if scale != 1 else dict(lora.weights)
         if weights:
             total = weights if total is None else low_rank.joined(total, weights)
@@ -165,14 +170,14 @@ def save(lora: Lora, path: str | Path) -> Path:
 
 def load(path: str | Path) -> Lora:
     """The LoRA in a folder; ModelError, in one sentence, if it is missing, damaged or of another format."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     card = _card(path)
     file = path / WEIGHTS
     if not file.is_file():
         raise ModelError(f"{file} is missing: copy the LoRA again.")
     if file_sha256(file) != card["sha256"]:
         raise ModelError(f"{file} is damaged (its sha256 is not the one in {CARD}): copy the LoRA again.")
-    weights = {name.removeprefix("unet."): tensor for name, tensor in load_file(file).items()}
+    weights = {name.removeprefix("unet."): tensor for name, tensor in lora_files.load(file).items()}
     kept = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}
     return Lora(weights, **kept)
 

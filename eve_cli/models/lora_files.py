@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError
 from eve_cli.models.bundle_manifest import PICKLES
 from eve_cli.models.low_rank import DOWN
+from eve_cli.storage.headers import shape_text, utf8_name
 
 _WEIGHT = re.compile(r"(?P<layer>.+?)[._]lora[._]?(linear_layer\.)?(?P<role>down|up|A|B)(\.\w+)?\.weight")
 _UNET = ("base_model.model.", "unet.", "lora_unet_")
@@ -55,7 +56,7 @@ def merge(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 def convert(
     stored: Mapping[str, Tensor], origin: Path, unet: nn.Module, text: nn.Module | None = None, scale: float = 1.0
 ) -> LoraWeights:
-    """As `read`, from tensors by the names in a file."""
+    """As `read`, from tensors by the names in a file; ModelError too for layers of another shape."""
     names = {"unet": _flat(unet), "text": _flat(text) if text is not None else {}}
     found: dict[str, dict[str, dict[str, Tensor]]] = {"unet": {}, "text": {}}
     for key, tensor in stored.items():
@@ -68,7 +69,35 @@ def convert(
         if layer is None:
             raise ModelError(f"{origin} changes {key}, which this model does not have: it was made for another model.")
         found[network].setdefault(layer, {})[role] = tensor
-    return LoraWeights(*(dict(_peft(layers, origin, scale)) for layers in found.values()))
+    if not stored:
+        raise ModelError(f"{origin} has no weights in it: download it again.")
+    weights = LoraWeights(*(dict(_peft(layers, origin, scale)) for layers in found.values()))
+    check_shapes(weights.unet, unet, origin)
+    if text is not None:
+        check_shapes(weights.text, text, origin)
+    return weights
+
+
+def check_shapes(weights: Mapping[str, Tensor], network: nn.Module, origin: Path | str) -> None:
+    """ModelError unless low-rank weights by peft's names have the shapes of a network's layers; `origin` names them."""
+    modules: dict[str, Any] = dict(network.named_modules())
+    for name, down in weights.items():
+        if not name.endswith(DOWN):
+            continue
+        layer = name.removesuffix(DOWN)
+        up, target = weights.get(f"{layer}.lora_B.weight"), modules.get(layer)
+        if up is None or target is None:
+            continue  # `low_rank.attach` refuses what fits no layer
+        rank, expected = max(len(down), 1) if down.ndim else 1, tuple(target.weight.shape)
+        for part, actual, wanted in (
+            ("down", tuple(down.shape), (rank, *expected[1:])),
+            ("up", tuple(up.shape), (expected[0], rank, *[1] * (len(expected) - 2))),
+        ):
+            if actual != wanted:
+                raise ModelError(
+                    f"{origin}: the {part} weights of {layer} have the shape {shape_text(actual)}, and this model's "
+                    f"layer needs {shape_text(wanted)}: it was made for another model."
+                )
 
 
 def load(file: Path) -> dict[str, Tensor]:
@@ -78,9 +107,14 @@ def load(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise ModelError(f"There is no LoRA at {file}: give a .safetensors file, or a folder with one.")
     try:
-        return load_file(file)
+        with utf8_name(file) as name:
+            stored = load_file(name)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} is damaged or no safetensors file ({error}): download it again.") from None
+    for name, tensor in stored.items():
+        if not bool(tensor.float().isfinite().all()):
+            raise ModelError(f"{file}: {name} has values that are not finite: download it again, or train it again.")
+    return stored
 
 
 def _flat(network: nn.Module) -> dict[str, str]:
@@ -106,6 +140,8 @@ def _peft(layers: Mapping[str, Mapping[str, Tensor]], origin: Path, scale: float
         if "down" not in found or "up" not in found:
             raise ModelError(f"{origin} has half of a LoRA of {layer}: download it again.")
         down, up = found["down"].float(), found["up"].float()
-        strength = scale * (float(found["alpha"]) / len(down) if "alpha" in found else 1.0)
+        if "alpha" in found and found["alpha"].numel() != 1:
+            raise ModelError(f"{origin}: the alpha of {layer} is {shape_text(found['alpha'].shape)}, not a number.")
+        strength = scale * (float(found["alpha"]) / max(down.shape[:1], default=1) if "alpha" in found else 1.0)
         yield f"{layer}{DOWN}", down
         yield f"{layer}.lora_B.weight", up * strength if strength != 1 else up

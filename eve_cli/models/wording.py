@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 from eve_cli.models.tokenizer import WORD
@@ -105,6 +106,12 @@ def normalized(text: str, vocabulary: Collection[str]) -> tuple[str, dict[str, s
         return match.group()
 
     return WORD.sub(replace, text.replace("&", " and ")), replacements
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, and its runs of symbols such as emoji; punctuation and numbers are none."""
+    runs = re.findall(rf"{WORD.pattern}|[^\w\s]+", text)
+    return [run for run in runs if run[0].isalpha() or any(unicodedata.category(letter) == "So" for letter in run)]
 
 
 def corrected(word: str) -> str:

@@ -13,6 +13,7 @@ from eve_cli.rating import answers, study
 from eve_cli.rating.answers import AnswerLog
 from eve_cli.rating.settings import AnalyzeSettings
 from eve_cli.rating.study import OBVIOUS, Plan
+from eve_cli.storage.paths import shell_word
 
 # A pixelated clip must score at most 2; a source shown as its own edit must score at least 4 for preservation.
 LOW, HIGH, PRESERVE = 2, 4, "preserve"
@@ -76,7 +77,9 @@ def read_votes(settings: AnalyzeSettings) -> StudyVotes:
     raters = [_rater(log, by_rater[log.rater], settings.least) for log in logs]
     all_votes = [vote for votes in by_rater.values() for vote in votes]
     if not all_votes:
-        raise InputError(f"{settings.study} has no answers yet; collect them with: eve rate serve {settings.study}")
+        raise InputError(
+            f"{settings.study} has no answers yet; collect them with: eve rate serve {shell_word(settings.study)}"
+        )
     included = {rater.name for rater in raters if rater.included}
     votes = [vote for vote in all_votes if vote.rater in included and not vote.catch]
     notes = [f"{log.rater}: {log.damaged} damaged lines were ignored" for log in logs if log.damaged]

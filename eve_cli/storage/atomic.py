@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import glob
+import errno
+import hashlib
 import os
+import platform
 import re
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eve_cli.errors import OutputError
+from eve_cli.storage.lock import alive
+from eve_cli.storage.paths import expanded, name_problem, special_kind
+
+NOT_SUPPORTED = (errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
+"""Errors of file systems that cannot flush; the data is written all the same."""
 
 
 class AtomicFile:
@@ -21,12 +28,17 @@ class AtomicFile:
 
     def __init__(self, name: str, overwrite: bool = True) -> None:
         self.name = name
-        self.target = Path(os.path.realpath(Path(name).expanduser()))
+        if problem := name_problem(name):
+            raise OutputError(f"{name}: {problem}; choose another name")
+        self.target = Path(os.path.realpath(expanded(name)))
         self._path: Path | None = None
+        self._signals: list[int] = []
         if not self.target.parent.is_dir():
             raise OutputError(f"{os.path.dirname(name) or '.'}/: folder does not exist; create it first")
         if self.target.is_dir():
             raise OutputError(f"{name}: is a folder; name a file in it")
+        if kind := special_kind(self.target):
+            raise OutputError(f"{name}: is {kind}; name a file")
         if self.target.exists() and not overwrite:
             raise OutputError(f"{name}: exists already; choose another name or allow it to be replaced")
 
@@ -36,31 +48,32 @@ class AtomicFile:
         if self._path is None:
             try:
                 handle, path = tempfile.mkstemp(*_affixes(self.target), self.target.parent)
-            except PermissionError:
-                raise OutputError(f"{self.name}: cannot write here (permission denied)") from None
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                raise OutputError(f"{self.name}: cannot write here ({reason})") from None
             os.close(handle)
             self._path = Path(path)
-            self._terminate = _raise_on_termination()
+            self._signals = _raise_on_termination()
         return self._path
 
     def commit(self) -> None:
         """Flush the hidden file to the disk and move it into place."""
         flush(self.path)
-        self.path.chmod(0o666 & ~_umask())
+        _set_mode(self.path, 0o666)
         os.replace(self.path, self.target)
         self._path = None
-        self._restore_signal()
+        self._restore_signals()
 
     def discard(self) -> None:
         """Remove the hidden file."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             self._path = None
-            self._restore_signal()
+            self._restore_signals()
 
-    def _restore_signal(self) -> None:
-        if self._terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    def _restore_signals(self) -> None:
+        for number in self._signals:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -88,8 +101,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8 with its line ends as they are, complete or not at all; OutputError where that fails."""
-    write_bytes(path, text.encode())
+    """Write a text as UTF-8 with its line ends as they are, complete or not at all; OutputError where that fails.
+
+    What stands for bytes of a file name that are no UTF-8 is written as an escape such as \\udce9, as JSON has them.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -103,7 +119,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield fresh
         for file in fresh.rglob("*"):
             if file.is_file():
-                file.chmod(0o666 & ~_umask())  # safetensors writes files that only their owner can read
+                _set_mode(file, 0o666)  # safetensors writes files that only their owner can read
             flush(file)
         flush(fresh)
         if path.exists():
@@ -119,7 +135,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def hidden_folder(target: Path) -> Path:
     """A new hidden folder beside a target; it has the permissions of the umask."""
     folder = Path(tempfile.mkdtemp(*_affixes(target), target.parent))
-    folder.chmod(0o777 & ~_umask())
+    _set_mode(folder, 0o777)
     return folder
 
 
@@ -134,22 +150,38 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make the system write a file, or the names in a folder, to the disk now."""
-    handle = os.open(path, os.O_RDONLY)
+    """Make the system write a file, or the names in a folder, to the disk now, where the file system can do that."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
 
 
 def _affixes(target: Path) -> tuple[str, str]:
-    """Suffix and prefix of hidden names for a target; removes what dead processes left under such names."""
-    suffix = f".part{target.suffix}"
-    for path in target.parent.glob(f".{glob.escape(target.name)}.*{glob.escape(suffix)}"):
-        owner = re.match(rf"\.{re.escape(target.name)}\.(\d+)\.", path.name)
-        if owner and not _alive(int(owner[1])):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    return suffix, f".{target.name}.{os.getpid()}."
+    """Suffix and prefix of hidden names for a target; removes what dead processes left under such names.
+
+    A prefix has the hash of the host and the target's name, and the process: names stay short, and other hosts' files
+    are left alone.
+    """
+    suffix = f".part{target.suffix}" if len(os.fsencode(target.suffix)) <= 16 else ".part"
+    digest = hashlib.sha256(os.fsencode(f"{platform.node()}/{target.name}")).hexdigest()[:12]
+    with suppress(OSError):
+        for path in target.parent.glob(f".{digest}.*.part*"):
+            owner = re.match(rf"\.{digest}\.(\d+)\.", path.name)
+            if owner and not alive(int(owner[1])):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return suffix, f".{digest}.{os.getpid()}."
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    """Give a file the permissions of the umask; file systems without permissions may refuse."""
+    with suppress(OSError):
+        path.chmod(mode & ~_umask())
 
 
 def _umask() -> int:
@@ -158,24 +190,18 @@ def _umask() -> int:
     return mask
 
 
-def _raise_on_termination() -> bool:
-    """Let SIGTERM leave `with` blocks as an exception, where nobody else handles it."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return False
-    signal.signal(signal.SIGTERM, _exit)
-    return True
+def _raise_on_termination() -> list[int]:
+    """Let SIGTERM and SIGHUP leave `with` blocks as an exception, where nobody else handles them."""
+    return on_termination(_exit) if threading.current_thread() is threading.main_thread() else []
+
+
+def on_termination(handler: Callable[[int, object], object]) -> list[int]:
+    """Handle the signals that end a process, unless they are handled or ignored (`nohup`) already; those handled."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, handler)
+    return numbers
 
 
 def _exit(number: int, frame: object) -> None:
     raise SystemExit(128 + number)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eve_cli.errors import OutputError
 from eve_cli.storage.atomic import write_bytes, write_text
+from eve_cli.storage.headers import utf8_name
 from eve_cli.storage.paths import cache
 
 Tensors = Mapping[str, Tensor]
@@ -73,7 +74,8 @@ class JsonTable:
 
 def _load(path: Path) -> dict[str, Tensor] | None:
     try:
-        return load_file(path) if path.is_file() else None
+        with utf8_name(path) as name:
+            return load_file(name) if path.is_file() else None
     except Exception:  # safetensors raises errors of its own, and of the system
         with suppress(OSError):
             path.unlink()

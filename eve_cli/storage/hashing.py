@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def _content_sha256(path: Path, files: tuple[Path, ...], stamps: tuple[tuple[int
         return file_sha256(path)
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.name.encode())
+        digest.update(os.fsencode(file.name))
         with file.open("rb") as content:
             while part := content.read(1 << 20):
                 digest.update(part)

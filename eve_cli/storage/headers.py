@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from eve_cli.errors import ModelError
 
 Shapes = dict[str, tuple[int, ...]]
 LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+
+
+@contextmanager
+def utf8_name(path: Path) -> Iterator[Path]:
+    """The path, or a link to it where its bytes are no UTF-8, which safetensors does not open."""
+    if os.fspath(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in os.fspath(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="eve-") as folder:
+        link = Path(folder) / "file.safetensors"
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def shapes(path: Path) -> Shapes:
@@ -51,7 +66,7 @@ def compare(expected: Mapping[str, tuple[int, ...]], actual: Mapping[str, tuple[
     other = [name for name, shape in expected.items() if name in actual and actual[name] != shape]
     if other:
         first = other[0]
-        shapes_text = f"{_shape(actual[first])}, not {_shape(expected[first])}"
+        shapes_text = f"{shape_text(actual[first])}, not {shape_text(expected[first])}"
         problems.append(f"{_count(other)} of another shape, such as {first}: {shapes_text}.")
     more = [name for name in actual if name not in expected]
     if more:
@@ -63,5 +78,6 @@ def _count(names: list[str]) -> str:
     return f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'}"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
+    """`320×4`."""
     return "×".join(map(str, shape)) or "a number"

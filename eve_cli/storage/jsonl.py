@@ -56,7 +56,7 @@ def append(path: Path, value: Mapping[str, Any], *, durable: bool = False) -> No
         if end:
             file.seek(end - 1)
         cut = bool(end) and file.read(1) != b"\n"
-        file.write(b"\n" * cut + dumps(value).encode() + b"\n")
+        file.write(b"\n" * cut + dumps(value).encode(errors="backslashreplace") + b"\n")
         if durable:
             file.flush()
             os.fsync(file.fileno())

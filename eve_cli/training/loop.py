@@ -410,11 +410,13 @@ def _create(folder: Path) -> None:
 
 @contextmanager
 def _stop_on_signal(loop: _Loop) -> Iterator[None]:
-    """The first Ctrl-C (or TERM) ends the run after the current step; the second ends it at once."""
+    """The first Ctrl-C (or TERM, or HUP) ends the run after the current step; the second ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+        del before[signal.SIGHUP]
 
     def stop(number: int, frame: Any) -> None:
         loop.signalled = True

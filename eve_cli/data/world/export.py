@@ -19,6 +19,7 @@ from eve_cli.errors import OutputError, UsageError
 from eve_cli.media.clip import Picture
 from eve_cli.media.compose import grid, resized, save_png, strip
 from eve_cli.media.encode import VideoWriter
+from eve_cli.storage.paths import expanded
 
 EDITS, TRIPLETS = "edits.jsonl", "triplets.jsonl"
 SHOWN, TALLEST = 6, 160  # frames in the picture of an edit, and their height in pixels
@@ -53,7 +54,7 @@ def write(folder: Path, export: Export, overwrite: bool = False, on_edit: Callab
 
     OutputError if the folder holds something, unless ``overwrite`` is set and an export made it.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     _check(folder, overwrite)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
