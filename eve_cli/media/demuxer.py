@@ -141,7 +141,7 @@ class VideoFile:
         """Report what was damaged or missing after the last frame."""
         info, seen = self.info, report.decoded + report.corrupt
         if report.corrupt and errors != "keep" and report.corrupt > TOLERATED_DAMAGE * seen:
-            raise InputError(f"{info.name}: {report.corrupt} of {seen} frames are damaged, too many; get the file again")
+            raise InputError(f"{info.name}: {report.corrupt} of {seen} frames damaged; giving up, get the file again")
         if info.duration is None or self._end is None:
             return
         end, promised = self._end, info.start + info.duration

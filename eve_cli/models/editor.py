@@ -272,9 +272,9 @@ class Editor:
         text, limit = wording.normalized(text, self._vocabulary)[0], self.settings.text_tokens
         tokens: Any = self.parts.tokenizer(text, truncation=True, max_length=limit, return_offsets_mapping=True)
         end = tokens["offset_mapping"][-2][1]  # the last token is the end of the text
-        if text[end:].strip() and not text[end].isspace():
+        if len(text) > end > 0 and text[end - 1 : end + 1].isalnum():  # in a word
             end = text.rfind(" ", 0, end) + 1 or end
-        return text[end:].strip()
+        return text[end:].strip(" ,;:.!?")
 
     # Denoisers
 

@@ -283,13 +283,31 @@ def test_texts_are_read_as_the_bundle_says() -> None:
 
 
 def test_a_text_that_is_too_long_is_noticed(editor: Editor) -> None:
-    assert editor.fits("make it snowy") and editor.fits("a " * 22)
-    assert not editor.fits("a " * 23)
+    assert editor.unread("make it snowy") == editor.unread("a " * 22) == editor.unread("") == ""
+    assert editor.unread("a " * 20 + "red car, make it snowy") == "make it snowy"
+    assert editor.unread("a " * 21 + "zebra") == "zebra", "a word that is read in part is not read"
+    assert len(editor.unread("雪" * 30)) > 15, "a text without spaces is cut inside"
 
 
 def test_unknown_words_are_named_in_order(editor: Editor) -> None:
     assert editor.unknown_words("Make the ZEBRA snowy, and a blue zebra!") == ["zebra", "blue"]
     assert Editor(Parts(**{**vars(editor.parts), "settings": BundleSettings()})).unknown_words("zebra") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("❄️", ["❄️"]),
+        ("make it 🌧️ snowy", ["🌧️"]),
+        ("add a red car!", []),
+        ('"night", (snowy) - 2.5%', []),
+        ("123", ["123"]),
+        ("?!", ["?!"]),
+        ("雪 снег", ["雪", "снег"]),
+    ],
+)
+def test_symbols_count_as_words_and_punctuation_does_not(editor: Editor, text: str, unknown: list[str]) -> None:
+    assert editor.unknown_words(text) == unknown
 
 
 @torch.no_grad()
