@@ -172,7 +172,7 @@ def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
 
 def lines(file: Path) -> list[dict[str, Any]]:
     """What was measured so far."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    return [json.loads(line) for line in file.read_text().split("\n") if line] if file.is_file() else []
 
 
 def table(found: list[dict[str, Any]], rows: Sequence[Row]) -> str:

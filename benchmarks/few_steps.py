@@ -50,7 +50,8 @@ def main() -> None:
     for editor in editors.values():
         editor.parts.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     test = HeldOutEdits(each=options.each, frames=settings.frames, side=settings.pixels)
-    lines = options.out.read_text().splitlines() if options.out and options.out.is_file() else []
+    text = options.out.read_text() if options.out and options.out.is_file() else ""
+    lines = [line for line in text.split("\n") if line]
     for number, asked in list(enumerate(test.edits()))[len(lines) :]:
         drawn, found = render_edit([asked], test.frames, test.side, truth=True), {}
         for name, (aligned, steps, scale) in ways(options).items():

@@ -131,7 +131,7 @@ def make(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], some: dict[str
 
 def lines(file: Path) -> list[dict[str, Any]]:
     """What was measured so far."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    return [json.loads(line) for line in file.read_text().split("\n") if line] if file.is_file() else []
 
 
 def table(found: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) -> str:

@@ -105,7 +105,7 @@ def main() -> None:
     )
     edits = HeldOutEdits(each=options.each, frames=options.frames, seed=options.seed).edits()
     facts = [options.model, options.frames, guidance.steps, options.seed]
-    kept = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    kept = [json.loads(line) for line in options.out.read_text().split("\n") if line] if options.out.exists() else []
     rows = {(row["mode"], row["edit"]): row for row in kept if row["facts"] == facts}
     with torch.inference_mode(), options.out.open("a") as log:
         for number, asked in enumerate(edits):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from eve_cli.media import input_resolver
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,8 +17,7 @@ CHANGED = 8 / 255  # a pixel that differs by more than this is one that an edit 
 Kind = Literal["picture", "video"]
 Kept = TypeVar("Kept")
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg"})
+PICTURES, VIDEOS = frozenset(input_resolver.PICTURES), frozenset(input_resolver.VIDEOS)
 
 
 @dataclass(frozen=True)

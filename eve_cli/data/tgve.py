@@ -68,7 +68,7 @@ def table_in(data: Path) -> Path:
     """The csv of a data folder, or the csv itself."""
     if data.is_file():
         return data
-    found = sorted(data.glob("*.csv"), key=lambda path: ("loveu" not in path.name.lower(), path.name))
+    found = sorted(data.glob("[!.]*.csv"), key=lambda path: ("loveu" not in path.name.lower(), path.name))
     if not found:
         raise InputError(f"{data}: there is no LOVEU-TGVE-2023_Dataset.csv in this folder.")
     return found[0]

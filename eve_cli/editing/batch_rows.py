@@ -18,11 +18,6 @@ from eve_cli.settings import field_types
 from eve_cli.storage import jsonl
 from eve_cli.storage.hashing import json_sha256
 
-VIDEOS = (
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".3gp", ".3g2", ".mts", ".m2ts", ".mxf", ".vob", ".dv"),
-    *(".mpg", ".mpeg", ".m2v", ".ts", ".wmv", ".asf", ".flv", ".f4v", ".y4m", ".ogv", ".ogm", ".nut", ".rm", ".rmvb"),
-)
-"""Types that are videos also where the file is damaged; others are opened to see."""
 OF_BATCH = ("run_dir", "dry_run", "format", "json", "quiet", "no_progress", "overwrite", "offline", "on_oom")
 """Settings that a row cannot have, since they are the batch's."""
 FIELDS = {name: kind for name, kind in field_types(EditRequest).items() if name not in (*OF_BATCH, "options")}
@@ -90,7 +85,7 @@ def _raw(source: Path, note: Callable[[str], None]) -> Iterator[tuple[dict[str, 
     if source.is_file() and not (table or lines):
         raise UsageError(f"{source}: name a folder of videos, or a manifest that ends in .csv or .jsonl.")
     try:
-        text = source.read_text(encoding="utf-8-sig")
+        text = source.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{source}: cannot read this manifest ({(error.strerror or str(error)).lower()}).") from error
     except UnicodeDecodeError as error:
@@ -102,7 +97,7 @@ def _is_clip(path: Path) -> bool:
     """Whether `eve edit` takes a file for a video or a picture: by its type, or because it can be opened."""
     from eve_cli.media.decode import probe
 
-    if not path.is_file() or path.suffix.lower() in (*VIDEOS, *input_resolver.PICTURES):
+    if not path.is_file() or path.suffix.lower() in (*input_resolver.VIDEOS, *input_resolver.PICTURES):
         return path.is_file()
     try:
         return probe(path) is not None

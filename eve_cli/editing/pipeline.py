@@ -67,10 +67,10 @@ def edit(
     assert request.output is not None
     check_output(request)
     info = provenance.check_input(request.input, request.start, request.end)
-    with timings.measure("load"):
-        model = load_for(request, load)
     run_dir = RunDir.create(run_dir_of(request), request.overwrite)
     try:
+        with timings.measure("load"):
+            model = load_for(request, load)
         with timings.measure("scan"):
             size = model.editor.frame_size(info.width, info.height)
             frames = resized_frames(request.input, request.start, request.end, size)

@@ -16,6 +16,11 @@ from eve_cli.errors import InputError
 from eve_cli.storage.paths import expanded, name_problem, special_kind
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+VIDEOS = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".3gp", ".3g2", ".mts", ".m2ts", ".mxf", ".vob", ".dv"),
+    *(".mpg", ".mpeg", ".m2v", ".ts", ".wmv", ".asf", ".flv", ".f4v", ".y4m", ".ogv", ".ogm", ".nut", ".rm", ".rmvb"),
+)
+"""Usual types of videos; files of other types can be videos too."""
 
 
 @dataclass

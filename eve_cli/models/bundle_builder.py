@@ -101,11 +101,11 @@ def expected(part: str, config: Mapping[str, Any]) -> Shapes:
 def check(part: str, place: Path) -> None:
     """ModelError, in one sentence, unless the weights in a folder are those that its config.json asks for."""
     if part not in CLASSES:
-        for file in place.glob("*.safetensors"):
+        for file in place.glob("[!.]*.safetensors"):
             shapes(file)
         return
     found: Shapes = {}
-    for file in sorted(place.glob("*.safetensors")):
+    for file in sorted(place.glob("[!.]*.safetensors")):
         if file.name != bundle.FIRST_FRAME:
             found |= shapes(file)
     if not found:

@@ -162,7 +162,7 @@ def _config(part: str, parts: Mapping[str, Part]) -> Mapping[str, Any]:
 
 
 def _only(place: Path) -> Path:
-    files = sorted(place.glob("*.safetensors"))
+    files = sorted(place.glob("[!.]*.safetensors"))
     if len(files) != 1:
         pickled = any(file.suffix in PICKLES for file in place.iterdir())
         raise ModelError(f"{place} has {'pickles and ' if pickled else ''}{len(files)} .safetensors files: name one.")

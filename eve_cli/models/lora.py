@@ -97,7 +97,7 @@ def find(path: Path, model: str, manifest: Manifest) -> Lora:
         found = load(path)
         found.check_fits(path, model, manifest)
         return found
-    files = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+    files = sorted(path.glob("[!.]*.safetensors")) if path.is_dir() else []
     if path.is_dir() and len(files) != 1:
         raise ModelError(f"{path} is not a LoRA of eve: it has no {CARD}, and {len(files)} .safetensors files.")
     if not path.is_dir() and not path.suffix:

@@ -88,7 +88,7 @@ def check_shapes(weights: Mapping[str, Tensor], network: nn.Module, origin: Path
         up, target = weights.get(f"{layer}.lora_B.weight"), modules.get(layer)
         if up is None or target is None:
             continue  # `low_rank.attach` refuses what fits no layer
-        rank, expected = max(len(down), 1) if down.ndim else 1, tuple(target.weight.shape)
+        rank, expected = max([1, *down.shape[:1]]), tuple(target.weight.shape)
         for part, actual, wanted in (
             ("down", tuple(down.shape), (rank, *expected[1:])),
             ("up", tuple(up.shape), (expected[0], rank, *[1] * (len(expected) - 2))),
@@ -141,7 +141,9 @@ def _peft(layers: Mapping[str, Mapping[str, Tensor]], origin: Path, scale: float
             raise ModelError(f"{origin} has half of a LoRA of {layer}: download it again.")
         down, up = found["down"].float(), found["up"].float()
         if "alpha" in found and found["alpha"].numel() != 1:
-            raise ModelError(f"{origin}: the alpha of {layer} is {shape_text(found['alpha'].shape)}, not a number.")
-        strength = scale * (float(found["alpha"]) / max(down.shape[:1], default=1) if "alpha" in found else 1.0)
+            raise ModelError(
+                f"{origin}: the alpha of {layer} has the shape {shape_text(found['alpha'].shape)}, and is no number."
+            )
+        strength = scale * (float(found["alpha"]) / max([1, *down.shape[:1]]) if "alpha" in found else 1.0)
         yield f"{layer}{DOWN}", down
         yield f"{layer}.lora_B.weight", up * strength if strength != 1 else up

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.schedule import diffusers_config
-from eve_cli.errors import ModelError, OutputError
+from eve_cli.errors import ModelError, OutputError, UsageError
 from eve_cli.models import alignment_lora, bundle, bundle_manifest, lora, low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
@@ -202,6 +202,20 @@ def test_weights_that_do_not_fit_are_refused(parts: Parts, toy: Lora) -> None:
         Editor(parts, weights={name.replace("down_blocks", "low_blocks"): t for name, t in toy.weights.items()})
     with pytest.raises(ModelError, match="no low-rank weights"):
         Editor(parts, weights={})
+
+
+def test_a_folder_with_other_shapes_or_numbers_is_refused(parts: Parts, toy: Lora, tmp_path: Path) -> None:
+    wide = {
+        name: torch.cat([tensor, tensor], -1) if name.endswith(low_rank.DOWN) else tensor
+        for name, tensor in toy.weights.items()
+    }
+    path = lora.save(dataclasses.replace(toy, weights=wide), tmp_path / "toy")
+    with pytest.raises(
+        ModelError, match=r"The LoRA <toy>: the down weights of .* have the shape 2×.*, and this model's"
+    ):
+        lora.joined([lora.load(path)], [1.0], parts)
+    with pytest.raises(UsageError, match="the scale must be a finite number"):
+        lora.parse("toy:nan")
 
 
 def test_the_token_is_no_word(toy: Lora) -> None:

@@ -105,6 +105,7 @@ def test_two_sets_joined_do_what_both_do() -> None:
         ("x.safetensors", {"lora_unet_nothing.lora_down.weight": torch.zeros(2, 2)}, "made for another model"),
         ("x.safetensors", {f"{LAYER}.hada_w1_a": torch.zeros(2, 2)}, "is a LoHa"),
         ("x.safetensors", {diffusers(LAYER, "down"): torch.zeros(2, 2)}, "half of a LoRA"),
+        ("x.safetensors", {}, "x.safetensors has no weights in it"),
     ],
 )
 def test_what_is_no_lora_is_said_in_a_sentence(name: str, stored, said: str, unet, tmp_path: Path) -> None:
@@ -115,3 +116,47 @@ def test_what_is_no_lora_is_said_in_a_sentence(name: str, stored, said: str, une
         save_file(stored, file)
     with pytest.raises(ModelError, match=said):
         lora_files.read(file, unet)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("part", ["lora_down.weight", "lora_up.weight", "alpha"])
+def test_a_value_that_is_not_finite_is_refused_when_the_file_is_read(part: str, number: float, tmp_path: Path) -> None:
+    flat, file = f"lora_unet_{LAYER.replace('.', '_')}", tmp_path / "broken.safetensors"
+    stored = {kohya(LAYER, role): value.half() for role, value in tensors()[LAYER].items()}
+    stored[f"{flat}.alpha"] = torch.tensor(2.0)
+    stored[f"{flat}.{part}"].view(-1)[-1] = number
+    save_file(stored, file)
+    with pytest.raises(
+        ModelError, match=rf"broken\.safetensors: {flat}\.{part} has values that are not finite"
+    ) as said:
+        lora_files.load(file)
+    assert said.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("layer", "down", "up", "shown"),
+    [
+        (LAYER, (4, 64), (32, 4), "the down weights of .* have the shape 4×64, and this model's layer needs 4×32"),
+        (LAYER, (4, 32), (64, 4), "the up weights of .* have the shape 64×4, and this model's layer needs 32×4"),
+        (LAYER, (4, 32), (32, 2), "the up weights of .* have the shape 32×2, and this model's layer needs 32×4"),
+        (LAYER, (32,), (32, 1), "the down weights of .* have the shape 32, and"),
+        (LAYER, (0, 32), (32, 0), "the down weights of .* have the shape 0×32, and this model's layer needs 1×32"),
+        (PLAIN, (2, 64), (64, 2), "the down weights of .* have the shape 2×64, and this model's layer needs 2×64×1×1"),
+    ],
+)
+@pytest.mark.parametrize("alpha", [True, False])
+def test_another_shape_names_file_layer_and_both_shapes(
+    layer: str, down: tuple[int, ...], up: tuple[int, ...], shown: str, alpha: bool, unet
+) -> None:
+    stored = {kohya(layer, "down"): torch.ones(down), kohya(layer, "up"): torch.ones(up)}
+    stored |= {f"lora_unet_{layer.replace('.', '_')}.alpha": torch.tensor(1.0)} if alpha else {}
+    with pytest.raises(ModelError, match=f"far/x.safetensors: {shown}") as said:
+        lora_files.convert(stored, Path("far/x.safetensors"), unet)
+    assert layer in str(said.value)
+
+
+def test_an_alpha_that_is_no_number_is_refused(unet) -> None:
+    stored = {kohya(LAYER, role): value for role, value in tensors()[LAYER].items()}
+    stored[f"lora_unet_{LAYER.replace('.', '_')}.alpha"] = torch.ones(2)
+    with pytest.raises(ModelError, match=f"the alpha of {LAYER} has the shape 2, and is no number"):
+        lora_files.convert(stored, Path("x"), unet)
