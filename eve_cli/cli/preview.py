@@ -17,8 +17,9 @@ from eve_cli.cli.edit import ConsoleCallbacks
 from eve_cli.cli.flags import EditFlags, flags_of
 from eve_cli.cli.options import add_command, command_line
 from eve_cli.editing.request import EditRequest, default_output
-from eve_cli.errors import UsageError
+from eve_cli.errors import OutputError, UsageError
 from eve_cli.settings import field_types, like, setting, to_mapping
+from eve_cli.storage.paths import name_problem
 
 if TYPE_CHECKING:
     from eve_cli.editing.preview import Cell, Preview
@@ -132,6 +133,8 @@ def _check(varied: dict[str, list[Any]], output: Path | None) -> None:
         raise UsageError(f"These lists make {count} combinations, and at most {MOST} are shown: give fewer values.")
     if output is not None and output.suffix.lower() != ".png":
         raise UsageError(f"{output}: the sheet is a picture; name a .png, such as {output.with_suffix('.png')}.")
+    if output is not None and (problem := name_problem(output.with_suffix(".html"))):
+        raise OutputError(f"{output}: {problem}; choose another --output.")
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"{output.parent}: this folder does not exist; make it first or choose another --output.")
 

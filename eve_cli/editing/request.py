@@ -266,6 +266,19 @@ def default_output(request: EditRequest) -> Path:
     return Path(f"{stem}.{slug}.{digest}{ending}")
 
 
+def check_name(path: Path) -> None:
+    """OutputError if no result can have this path, whose record has a longer name, or if it is a pipe or a device."""
+    if problem := name_problem(path):
+        raise OutputError(f"{path}: {problem}; choose another name.")
+    size, most = len(os.fsencode(path.name)), LONGEST_NAME - len(RECORD)
+    if size > most:
+        raise OutputError(
+            f"{path}: this name has {size} bytes, and its {RECORD} leaves room for {most}: choose a shorter name."
+        )
+    if kind := special_kind(path):
+        raise OutputError(f"{path}: is {kind}; name a file.")
+
+
 def check_output(request: EditRequest) -> None:
     """OutputError if the result could not go where it should, found before any work is done.
 
@@ -274,15 +287,7 @@ def check_output(request: EditRequest) -> None:
     path = request.output
     assert path is not None
     for each in filter(None, (path, request.run_dir)):
-        if problem := name_problem(each):
-            raise OutputError(f"{each}: {problem}; choose another name.")
-    size, most = len(os.fsencode(path.name)), LONGEST_NAME - len(RECORD)
-    if size > most:
-        raise OutputError(
-            f"{path}: this name has {size} bytes, and its {RECORD} leaves room for {most}: choose a shorter --output."
-        )
-    if kind := special_kind(path):
-        raise OutputError(f"{path}: is {kind}; name a file.")
+        check_name(each)
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.mp4'}.")
     if not path.parent.is_dir():

@@ -61,7 +61,7 @@ class Results:
 
 def write_csv(path: Path, results: Results) -> None:
     """The rows as csv: six decimals, `nan` where there is no value, notes joined by `; `."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         names = [column.name for column in results.columns]
         writer.writerow([*FACTS, *names, *TEXTS])

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from eve_cli.editing.request import check_name
 from eve_cli.errors import OutputError, UsageError
 from eve_cli.media import codecs
 from eve_cli.settings import setting
+from eve_cli.storage.paths import expanded
 
 CAMERAS = ("still", "zoom-in", "zoom-out", "pan-left", "pan-right", "tilt-up", "tilt-down", "orbit-left", "orbit-right")
 TOKEN = re.compile(r"<[^<>\s]+>")
@@ -52,7 +54,8 @@ class GenerationSettings:
     def target(self, prompt: str) -> Path:
         """Where the video goes; OutputError if it cannot."""
         slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:40].strip("-") or "video"
-        path = self.output or Path(f"{slug}{codecs.CODECS[self.codec].types[0]}")
+        path = expanded(self.output or f"{slug}{codecs.CODECS[self.codec].types[0]}")
+        check_name(path)
         if not path.parent.is_dir():
             raise OutputError(f"{path.parent}: this folder does not exist; make it first or choose another --output.")
         if path.exists() and not self.overwrite:

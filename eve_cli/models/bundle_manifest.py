@@ -213,7 +213,8 @@ def write(
         **({"sources": dict(sources)} if sources else {}),
         "files": files,
     }
-    (path / MANIFEST).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    (path / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

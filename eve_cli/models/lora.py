@@ -164,7 +164,8 @@ def save(lora: Lora, path: str | Path) -> Path:
             "sha256": file_sha256(fresh / WEIGHTS),
             "training": dict(lora.training),
         }
-        (fresh / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+        (fresh / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 

@@ -17,7 +17,7 @@ NAME = "lock.json"
 
 
 class Lock:
-    """A lock file with `pid`, `host` and `since`, held inside a `with` block.
+    """A lock file with `pid`, `host` and `since`, held inside a `with` block; its folder is made if need be.
 
     The system ends the lock with its process, so what a killed process leaves is taken over. A lock of another host is
     respected until its file is deleted. Raises UsageError where another process holds it, OutputError where the file
@@ -40,6 +40,7 @@ class Lock:
     def acquire(self) -> None:
         """Take the lock."""
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             while not self._open():
                 pass
         except OSError as error:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +23,10 @@ from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import mini
 from eve_cli.models.parts import Parts
+from eve_cli.runtime import distributed
 from eve_cli.runtime.meter import META
 from eve_cli.settings import from_mapping, to_mapping
+from eve_cli.storage import lock
 from eve_cli.training import estimate, loop
 from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
@@ -159,7 +162,8 @@ def run_loop(
         if on_event is not None:
             on_event(event)
 
-    return loop.run(recipe, settings.loop(), out, handle, resume=settings.resume, config=to_mapping(settings))
+    with lock.Lock(out / lock.NAME, str(out)) if distributed.is_main() else nullcontext():
+        return loop.run(recipe, settings.loop(), out, handle, resume=settings.resume, config=to_mapping(settings))
 
 
 def _write_settings(part: str, settings: TrainSettings, file: Path) -> None:

@@ -15,6 +15,7 @@ from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.families import mini
+from eve_cli.storage.lock import Lock
 from eve_cli.training import record, session
 from eve_cli.training.loop import Outcome
 from eve_cli.training.recipes import RECIPES
@@ -214,3 +215,10 @@ def test_an_unknown_key_in_the_config_is_an_error(tmp_path: Path, capsys: pytest
 def test_a_run_without_an_end_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.run(["train", "edit"]) == 2
     assert "--steps or --minutes" in capsys.readouterr().err
+
+
+def test_a_second_run_in_a_folder_is_refused(model: Path, tmp_path: Path) -> None:
+    settings = SETTINGS["edit"](model=str(model), out=tmp_path / "run", steps=1)
+    with Lock(tmp_path / "run" / "lock.json", "run"), pytest.raises(UsageError, match="run: in use by process"):
+        session.run_loop("edit", None, settings, tmp_path / "run", None)  # pyright: ignore
+    assert not list((tmp_path / "run").iterdir())
