@@ -15,6 +15,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, ClassVar, TextIO
 
 from eve_cli.errors import OutputError
+from eve_cli.storage.paths import is_visible
 
 if TYPE_CHECKING:
     from rich import progress
@@ -55,8 +56,7 @@ def say(label: str, text: str) -> None:
 
 def visible(text: str) -> str:
     """A text with control characters, and what stands for bytes that are no UTF-8, as escapes."""
-    shown = (letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
-    return "".join(shown)
+    return "".join(letter if is_visible(letter) or letter == "\n" else ascii(letter)[1:-1] for letter in text)
 
 
 def error(message: str) -> None:

@@ -16,7 +16,7 @@ from eve_cli.methods.options import MethodOptions
 from eve_cli.methods.registry import METHODS, option_methods, options_from
 from eve_cli.models.spec import ModelSpec
 from eve_cli.settings import from_mapping, setting, to_mapping
-from eve_cli.storage.paths import LONGEST_NAME, expanded, name_problem, shortened, special_kind
+from eve_cli.storage.paths import LONGEST_NAME, expanded, is_visible, name_problem, shortened, special_kind
 from eve_cli.tasks import TASKS
 
 RECORD, RUN_DIR = ".run.json", ".eve-run"
@@ -260,7 +260,7 @@ def default_output(request: EditRequest) -> Path:
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
     kept = dumps([request.input, request.recorded()], sort_keys=True)
     digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
-    stem = "".join(filter(str.isprintable, Path(request.input.rstrip("/\\")).stem)).strip(".")
+    stem = "".join(filter(is_visible, Path(request.input.rstrip("/\\")).stem)).strip(".")
     stem = shortened(stem, 80) or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
     return Path(f"{stem}.{slug}.{digest}{ending}")
@@ -356,6 +356,7 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (not r.instruction.strip() and r.method != "copy", "The instruction is empty; say what to change."),
         (not _is_text(r.instruction + (r.caption or "")), "The instruction or the caption is not text in UTF-8."),
         (overlap >= window, f"--overlap {r.overlap} must be smaller than --window {r.window}."),
+        (r.seed is not None and r.seed >= 2**63, f"--seed {r.seed} is too large; it must be below 2^63."),
         (r.task is not None and r.task not in TASKS, f"--task {r.task} is unknown; use one of: {', '.join(TASKS)}."),
         (
             r.end is not None and r.end <= (r.start or 0),

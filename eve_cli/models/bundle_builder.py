@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel
@@ -17,9 +18,10 @@ from eve_cli.errors import ModelError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.bundle import CLASSES
 from eve_cli.models.bundle_manifest import FOLDERS, PICKLES
+from eve_cli.models.lora_files import check_finite
 from eve_cli.models.presets import CONFIG, LANGUAGE_MODEL, NETWORK
 from eve_cli.storage.atomic import link_or_copy
-from eve_cli.storage.headers import Shapes, compare, shapes
+from eve_cli.storage.headers import Shapes, compare, shapes, utf8_name
 
 OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Names of the vae's attention in files older than diffusers 0.14, which diffusers still reads."""
@@ -64,6 +66,7 @@ def make(
         )
         for part in parts:
             check(part, fresh / FOLDERS[part])
+            check_values(part, fresh / FOLDERS[part])
         check_joint(fresh, parts)
         sources = {part: dict(made.source) for part, made in parts.items() if made.source}
         bundle_manifest.write(fresh, {"name": name, **settings}, training, sources=sources)
@@ -118,6 +121,13 @@ def check(part: str, place: Path) -> None:
     plain = {_today(part, name): shape for name, shape in found.items() if not name.endswith("position_ids")}
     if said := compare(wanted, plain):
         raise ModelError(f"The {FOLDERS[part]} does not fit its config.json: {said[0]}")
+
+
+def check_values(part: str, place: Path) -> None:
+    """ModelError if a value of the weights in a folder is not finite."""
+    for file in place.glob("[!.]*.safetensors"):
+        with utf8_name(file) as name, safe_open(name, "pt") as stored:
+            check_finite(((key, stored.get_tensor(key)) for key in stored.keys()), f"The {FOLDERS[part]}")  # noqa: SIM118
 
 
 def _today(part: str, name: str) -> str:

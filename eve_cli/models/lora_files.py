@@ -111,10 +111,15 @@ def load(file: Path) -> dict[str, Tensor]:
             stored = load_file(name)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{file} is damaged or no safetensors file ({error}): download it again.") from None
-    for name, tensor in stored.items():
-        if not bool(tensor.float().isfinite().all()):
-            raise ModelError(f"{file}: {name} has values that are not finite: download it again, or train it again.")
+    check_finite(stored.items(), str(file))
     return stored
+
+
+def check_finite(tensors: Iterable[tuple[str, Tensor]], origin: str) -> None:
+    """ModelError, with the name of the tensor, where a value is not finite; `origin` says what holds the tensors."""
+    for name, tensor in tensors:
+        if not bool(tensor.float().isfinite().all()):
+            raise ModelError(f"{origin}: {name} has values that are not finite: download it again, or train it again.")
 
 
 def _flat(network: nn.Module) -> dict[str, str]:

@@ -32,7 +32,7 @@ class AtomicFile:
             raise OutputError(f"{name}: {problem}; choose another name")
         self.target = Path(os.path.realpath(expanded(name)))
         self._path: Path | None = None
-        self._signals: list[int] = []
+        self._signals: list[signal.Signals] = []
         if not self.target.parent.is_dir():
             raise OutputError(f"{os.path.dirname(name) or '.'}/: folder does not exist; create it first")
         if self.target.is_dir():
@@ -190,12 +190,12 @@ def _umask() -> int:
     return mask
 
 
-def _raise_on_termination() -> list[int]:
+def _raise_on_termination() -> list[signal.Signals]:
     """Let SIGTERM and SIGHUP leave `with` blocks as an exception, where nobody else handles them."""
     return on_termination(_exit) if threading.current_thread() is threading.main_thread() else []
 
 
-def on_termination(handler: Callable[[int, object], object]) -> list[int]:
+def on_termination(handler: Callable[[int, object], object]) -> list[signal.Signals]:
     """Handle the signals that end a process, unless they are handled or ignored (`nohup`) already; those handled."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:

@@ -4,6 +4,7 @@ import errno
 import os
 import shlex
 import stat
+import unicodedata
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_state_path
@@ -62,11 +63,16 @@ def shortened(name: str, most: int) -> str:
     return os.fsencode(name)[:most].decode("utf-8", "ignore")
 
 
+def is_visible(letter: str) -> bool:
+    """Whether a letter can be shown: it is no control character, no line end, and no byte that is no UTF-8."""
+    return unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp")
+
+
 def shell_word(path: str | os.PathLike[str]) -> str:
     """A path as one word that a shell reads as this path and no program reads as an option."""
     text = os.fspath(path)
     text = f"./{text}" if text.startswith("-") else text
-    if text.isprintable():
+    if all(map(is_visible, text)):
         return shlex.quote(text)
     plain = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(text))
     return f"$'{''.join(plain)}'"

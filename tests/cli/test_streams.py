@@ -51,8 +51,8 @@ def test_a_pipe_gets_every_name(encoding: str, name: str, printed: bytes, monkey
 
 
 def test_a_message_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
-    console.say("in", f"a\x1b[2Jb\r\t{BYTES} ü")
-    assert capsys.readouterr().err == "in    a\\x1b[2Jb\\r\\tcaf\\udce9 ü\n"
+    console.say("in", f"a\x1b[2Jb\r\t{BYTES} ü\u202f")
+    assert capsys.readouterr().err == "in    a\\x1b[2Jb\\r\\tcaf\\udce9 ü\u202f\n"
 
 
 def test_a_full_stdout_is_an_error_that_names_the_result(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,11 @@ def test_no_setting_takes_a_number_that_is_not_finite(name: str, number: float) 
         request(**{name: number})
 
 
+def test_a_seed_that_no_generator_takes_is_refused() -> None:
+    with pytest.raises(UsageError, match="--seed 9223372036854775808 is too large"):
+        request(seed=2**63)
+
+
 def test_an_instruction_that_is_no_text_is_refused() -> None:
     with pytest.raises(UsageError, match="is not text in UTF-8"):
         request(instruction=BYTES)

@@ -196,6 +196,13 @@ def wider(place: Path) -> None:
     (place / "unet/config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
+def not_finite(place: Path) -> None:
+    file = place / "unet/diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_out.bias"][1] = float("nan")
+    save_file(tensors, file)
+
+
 def configless(place: Path) -> None:
     (place / "unet/config.json").unlink()
 
@@ -209,6 +216,7 @@ def configless(place: Path) -> None:
         (misshapen, r"1 tensor is of another shape, such as conv_in.weight: 32×3×3×3, not 32×4×3×3"),
         (incomplete, "1 tensor is missing, such as conv_out.bias"),
         (wider, "of another shape"),
+        (not_finite, "The unet: conv_out.bias has values that are not finite"),
         (configless, "has no config.json"),
     ],
 )

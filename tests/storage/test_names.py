@@ -61,13 +61,15 @@ def test_only_home_folders_of_known_users_are_expanded(monkeypatch: pytest.Monke
     ]
 
 
-@pytest.mark.parametrize("name", ["a b.json", "it's", "-x.json", "a\nb", BYTES, "ü.mp4", "$(rm x)"])
+@pytest.mark.parametrize(
+    "name", ["a b.json", "it's", "-x.json", "a\nb", BYTES, "ü.mp4", "$(rm x)", "a\u202fb \U0001f44d\u200d.mp4"]
+)
 def test_a_shell_reads_a_word_as_the_path(name: str) -> None:
     word = paths.shell_word(name)
     done = subprocess.run(
         ["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
     )
-    assert os.fsdecode(done.stdout).removeprefix("./") == name and word.isprintable()
+    assert os.fsdecode(done.stdout).removeprefix("./") == name and "\n" not in word and word.encode()
     assert not shlex.split(word)[0].startswith("-")
 
 
