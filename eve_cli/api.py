@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -221,6 +222,8 @@ def _as_file(source: Source, fps: float) -> Iterator[tuple[str, Path | None]]:
     from eve_cli.media.encode import VideoWriter
 
     frames = _as_uint8(source)
+    if not (math.isfinite(fps) and fps > 0):
+        raise UsageError(f"fps must be a finite number above 0, not {fps}.")
     rate = Fraction(fps).limit_denominator(100_000)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "source.mkv"

@@ -74,6 +74,12 @@ def test_frames_of_another_shape_are_one_sentence(source: object, model: LoadedM
         eve.edit(source, "darker", model=model)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("fps", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_rate_that_is_none_is_one_sentence(fps: float, frames: np.ndarray, model: LoadedModel) -> None:
+    with pytest.raises(UsageError, match="fps must be a finite number above 0"):
+        eve.edit(frames, "darker", model=model, fps=fps)
+
+
 def test_an_unknown_setting_is_named() -> None:
     with pytest.raises(UsageError, match="unknown setting 'stepps'; did you mean steps"):
         eve.edit("clip.mp4", "darker", stepps=3)

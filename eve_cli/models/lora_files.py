@@ -89,14 +89,14 @@ def check_shapes(weights: Mapping[str, Tensor], network: nn.Module, origin: Path
         if up is None or target is None:
             continue  # `low_rank.attach` refuses what fits no layer
         rank, expected = max([1, *down.shape[:1]]), tuple(target.weight.shape)
-        for part, actual, wanted in (
+        for part, actual, needed in (
             ("down", tuple(down.shape), (rank, *expected[1:])),
             ("up", tuple(up.shape), (expected[0], rank, *[1] * (len(expected) - 2))),
         ):
-            if actual != wanted:
+            if actual != needed:
                 raise ModelError(
                     f"{origin}: the {part} weights of {layer} have the shape {shape_text(actual)}, and this model's "
-                    f"layer needs {shape_text(wanted)}: it was made for another model."
+                    f"layer needs {shape_text(needed)}: it was made for another model."
                 )
 
 

@@ -27,8 +27,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def request(source: str = "clip.mkv", output: str | None = "out.mp4", **values: Any) -> EditRequest:
-    told = {"input": source, "instruction": "darker", "output": Path(output) if output else None, "seed": 3}
-    return EditRequest.of(told | values, "test")
+    usual = {"input": source, "instruction": "darker", "output": Path(output) if output else None, "seed": 3}
+    return EditRequest.of(usual | values, "test")
 
 
 def edit(*names: str | None, **values: Any) -> pipeline.EditResult:
@@ -132,9 +132,9 @@ def test_a_second_run_of_a_result_is_refused_and_touches_nothing(desk: Path, mon
             lambda: pipeline.resume(Path("out.eve-run"), load=fake_load()),
         ]
         for each in tries:
-            with pytest.raises(UsageError, match=f"out.eve-run: in use by process {os.getpid()} on .* since ") as told:
+            with pytest.raises(UsageError, match=f"out.eve-run: in use by process {os.getpid()} on .* since ") as refused:
                 each()
-            inside.append(str(told.value))
+            inside.append(str(refused.value))
         assert files() == before
         return plain(self, *words, **settings)
 

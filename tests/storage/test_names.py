@@ -42,8 +42,8 @@ def test_a_file_may_have_the_longest_name(tmp_path: Path) -> None:
     [("漢" * 85, None), ("漢" * 86, "file name too long"), ("a/" * 300, None), ("a\0", "null"), (BYTES, None)],
 )
 def test_what_is_wrong_with_a_name(name: str, problem: str | None) -> None:
-    found = paths.name_problem(name)
-    assert found is None if problem is None else problem in (found or "")
+    reason = paths.name_problem(name)
+    assert reason is None if problem is None else problem in (reason or "")
 
 
 def test_names_are_cut_between_letters() -> None:
