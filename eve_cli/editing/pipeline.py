@@ -218,7 +218,7 @@ def write(run: Run) -> EditResult:
         change, notes = render(plan, runner, run_dir, run.callbacks.on_progress)
     timings.seconds |= runner.seconds
     timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
-    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.applied
+    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.bytes(), len(run_dir.saved), runner.applied
     record = beside(plan.edit.output, ".run.json")
     write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
     if plan.edit.run_dir is None:

@@ -102,17 +102,17 @@ def estimate_edit(
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}
     machine_key, model_key = machine.key(editor.device, editor.dtype), _key(model, plan)
-    known = {stage: _rate(stage, machine_key, model_key, history, rates or {}) for stage in units}
-    if None in known.values():
+    stage_rates = {stage: _rate(stage, machine_key, model_key, history, rates or {}) for stage in units}
+    if None in stage_rates.values():
         guess = Rate(probe(editor.device, editor.dtype), PROBED, 0)
-        known = {stage: rate or guess for stage, rate in known.items()}
-    rates_known = {stage: rate for stage, rate in known.items() if rate is not None}
-    stages = {stage: units[stage] / rate.value for stage, rate in rates_known.items()}
+        stage_rates = {stage: rate or guess for stage, rate in stage_rates.items()}
+    complete_rates = {stage: rate for stage, rate in stage_rates.items() if rate is not None}
+    stages = {stage: units[stage] / rate.value for stage, rate in complete_rates.items()}
     seconds = sum(stages.values())
-    spread = sum(stages[stage] * rate.spread for stage, rate in rates_known.items()) / seconds
-    runs = min(rate.runs for stage, rate in rates_known.items() if stages[stage] > CHIEF * seconds)
+    spread = sum(stages[stage] * rate.spread for stage, rate in complete_rates.items()) / seconds
+    runs = min(rate.runs for stage, rate in complete_rates.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
-    held, left = machine.held(editor.device), machine.free(editor.device)
+    used, free = machine.used(editor.device), machine.free(editor.device)
     idle = (
         weights - max(map(weight_bytes, editor.module_groups())) if any(fallback.gpu for fallback in fallbacks) else 0
     )
@@ -124,8 +124,8 @@ def estimate_edit(
         low=seconds * math.exp(-NINE_OF_TEN * spread),
         high=seconds * math.exp(NINE_OF_TEN * spread),
         basis=f"{runs} past run{'s' * (runs > 1)} here" if runs else "a short trial" if rates else "no past run here",
-        needs=held - idle + round(most * (scratch.value if scratch else SCRATCH)),
-        has=held + left if left else 0,
+        needs=used - idle + round(most * (scratch.value if scratch else SCRATCH)),
+        has=used + free if free else 0,
     )
 
 

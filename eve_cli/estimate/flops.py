@@ -43,9 +43,9 @@ def meta_copy(editor: Editor) -> Editor:
         for tensor in (*module.parameters(), *module.buffers()):
             empty = tensor.detach().to(META)
             memo[id(tensor)] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
-    made = copy.deepcopy(editor, memo)
-    made.device = META
-    return made
+    copied = copy.deepcopy(editor, memo)
+    copied.device = META
+    return copied
 
 
 def weight_bytes(modules: Iterable[nn.Module]) -> int:

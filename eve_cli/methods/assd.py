@@ -1,4 +1,4 @@
-"""Adaptive Sliding Score Distillation (Zhu et al. 2024): DDS by the video model, with its errors held down."""
+"""Adaptive Sliding Score Distillation (Zhu et al. 2024): DDS by the video model, with its errors smoothed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ASSD:
     """Smooths the source's score where the edit acts, lends the edit its attention, and asks the backbone too."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame has no neighbours and is moved by the backbone."""
+        """The edited latents; a single frame has no neighbours and is updated by the backbone."""
         options = guidance.own(ASSDOptions)
         gradient = self.gradient(editor, clip, guidance, options)
         return optimise(editor, clip, gradient, guidance.seed, guidance.steps, options.rate_of(guidance.steps))

@@ -1,4 +1,4 @@
-"""What an editing method is given and what it gives back.
+"""The inputs and the result of an editing method.
 
 A method is a class in a file of its own in this folder, with a row in `registry.METHODS`. Options of its own are the
 fields of a frozen dataclass of that row; they become flags of `eve edit` in a panel named after the method, are

@@ -24,7 +24,7 @@ class Dreamix:
     """Degrades a clip, and lets the video model make a sharp clip of it that shows what the caption says."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
+        """The edited latents; a single frame is edited by the backbone, and later windows keep their overlap."""
         options = guidance.own(DreamixOptions)
         if (tuning := self.tuning(guidance)).steps:
             editor = finetuned(editor, clip.whole(), tuning, progress=clip.finetuning)
@@ -48,9 +48,9 @@ class Dreamix:
         The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
         learned this clip as a video, and moves more freely without (docs/experiments.md).
         """
-        options, lone = guidance.own(DreamixOptions), len(clip.source) == 1
-        schedule = editor.image_schedule if lone else editor.schedule
-        strength, alpha, learned_for = options.combination
+        options, single_frame = guidance.own(DreamixOptions), len(clip.source) == 1
+        schedule = editor.image_schedule if single_frame else editor.schedule
+        strength, alpha, tune_steps = options.combination
         times = last(schedule, guidance.steps, strength)
         text = editor.embed([guidance.caption or guidance.instruction])
         source = coarsened(editor, clip.source, options.coarse)
@@ -59,19 +59,19 @@ class Dreamix:
         def fresh(step: int) -> Tensor:
             return clip.noise(guidance.seed, stream=step + 1)
 
-        if lone:
+        if single_frame:
             denoise = editor.guided_image(text, guidance.guidance_scale)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
-        held = clip.reference
-        first = held[:1] if len(held) else None
-        if first is None and not alpha * learned_for:
+        overlap = clip.reference
+        first = overlap[:1] if len(overlap) else None
+        if first is None and not alpha * tune_steps:
             first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
             editor.guided_video(text, first, guidance_scale=guidance.guidance_scale),
             schedule,
             noisy[None],
             times,
-            correct=hold_to(held[None], len(times)) if len(held) else None,
+            correct=hold_to(overlap[None], len(times)) if len(overlap) else None,
             progress=clip.progress,
             fresh=lambda step: fresh(step)[None],
         )[0]

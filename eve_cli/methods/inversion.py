@@ -18,8 +18,8 @@ class Inversion:
     """The video model's own way back and forth; what the captions do not differ in comes back."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame goes through the backbone, and a clip begins with what becomes of its first
-        frame alone, or with what the window before made of it."""
+        """The edited latents; a single frame is edited by the backbone, and a clip is conditioned on its first frame,
+        edited on its own or by the window before."""
         options, first = guidance.own(InversionOptions), None
         if len(clip.source) > 1:
             first = clip.reference[:1] if len(clip.reference) else self.edit(editor, clip.part(0, 1), guidance)

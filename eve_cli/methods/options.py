@@ -121,7 +121,7 @@ class InversionOptions(MethodOptions):
         return target if target != instruction else caption
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """50 steps and guidance of 7.5, as the papers; for `mini` what docs/experiments.md found."""
+        """50 steps and guidance of 7.5, as in the papers; for `mini` the best values of docs/experiments.md."""
         own = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
         return super().defaults(model) | own
 
@@ -173,7 +173,7 @@ class DDSOptions(CaptionedOptions):
     )
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """The papers' 200 updates and guidance of 7.5; for `mini` what docs/experiments.md found."""
+        """The papers' 200 updates and guidance of 7.5; for `mini` the best values of docs/experiments.md."""
         own = {"steps": 25, "guidance_scale": 4.0} if model.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
         return super().defaults(model) | own
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PnP:
-    """Inverts every frame, and samples it anew to the caption with the layout of the source."""
+    """Inverts every frame, and samples it with the new caption and the layout of the source."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a frame knows nothing of the others."""

@@ -20,7 +20,7 @@ class SDEdit:
     """Backbone and video adapter, no edit adapter: the base line that needs no pairs."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents, from `strength` of the noise on; a lone frame needs no video adapter."""
+        """The edited latents, from `strength` of the noise on; a single frame needs no video adapter."""
         schedule = editor.image_schedule if len(clip.source) == 1 else editor.schedule
         timesteps = self.timesteps(schedule, guidance)
         text = editor.embed([guidance.caption or guidance.instruction])
