@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eve_cli.cli import console
@@ -58,12 +57,6 @@ def _windows(planned: EditPlan) -> str:
         if count == 1
         else f"{count} spans, each denoised jointly in windows {size}"
     )
-
-
-def unknown_words(model: str, words: Sequence[str]) -> str:
-    """Which words the model was never trained on, and what to do."""
-    quoted = ", ".join(f'"{word}"' for word in words)
-    return f"the model {model} was never trained on {quoted} and will guess; use other words"
 
 
 def times(estimate: Estimate) -> str:

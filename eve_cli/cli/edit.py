@@ -13,7 +13,7 @@ import typer
 from eve_cli.cli import console, describe
 from eve_cli.cli.flags import EditFlags, request_of
 from eve_cli.cli.options import add_command
-from eve_cli.editing.progress import EditCallbacks
+from eve_cli.editing.progress import EditCallbacks, unknown_words_note
 from eve_cli.registry import load
 from eve_cli.runtime import distributed
 
@@ -124,7 +124,7 @@ class ConsoleCallbacks(EditCallbacks):
         for text in info.notes:
             self.on_note(text)
         if plan.unknown_words:
-            self.on_note(describe.unknown_words(plan.edit.model.name, plan.unknown_words))
+            self.on_note(unknown_words_note(plan.edit.model.name, plan.unknown_words))
         self.say("plan", describe.plan(plan))
         if self.estimates:
             with suppress(Exception):  # an edit does not need its estimate

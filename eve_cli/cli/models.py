@@ -86,13 +86,17 @@ def _of_bundle(manifest: Manifest) -> dict[str, Any]:
         weights = [e["sha256"] for n, e in inside.items() if n.endswith(".safetensors")]
         size = sum(int(e["bytes"]) for e in inside.values())
         parts[part] = {**manifest.sources.get(part, {}), "bytes": size, "sha256": "+".join(weights)}
-    rest: dict[str, Any] = {
+    details: dict[str, Any] = {
         part: json.loads((manifest.path / FOLDERS[part] / "scheduler_config.json").read_text(encoding="utf-8"))
         for part in SCHEDULES
         if parts.pop(part, None)
     }
-    rest |= {"settings": dict(manifest.settings), "training": dict(manifest.training), "scores": dict(manifest.scores)}
-    return {"path": str(manifest.path), "bytes": manifest.bytes, "parts": parts, **rest}
+    details |= {
+        "settings": dict(manifest.settings),
+        "training": dict(manifest.training),
+        "scores": dict(manifest.scores),
+    }
+    return {"path": str(manifest.path), "bytes": manifest.bytes, "parts": parts, **details}
 
 
 def _of_preset(preset: Preset) -> dict[str, Any]:
@@ -172,9 +176,9 @@ def _confirm(download: Pull, yes: bool, quiet: bool) -> None:
         state = "here" if row.here else ""
         text = f"{FOLDERS[row.part]:<18} {row.bytes / 1e6:>8,.0f} MB  {row.address}   {row.licence}   {state}"
         _say(quiet and yes, "part", text.rstrip())
-    left = sum(row.bytes for row in rows if not row.here)
-    _say(quiet and yes, "total", f"{left / 1e9:.2f} GB to download; each part keeps its own licence")
-    if yes or not left:
+    remaining_bytes = sum(row.bytes for row in rows if not row.here)
+    _say(quiet and yes, "total", f"{remaining_bytes / 1e9:.2f} GB to download; each part keeps its own licence")
+    if yes or not remaining_bytes:
         return
     if not sys.stdin.isatty():
         raise UsageError("The licences cannot be confirmed without a terminal: pass --yes to accept them.")

@@ -11,6 +11,7 @@ import typer
 from eve_cli.cli import console, describe
 from eve_cli.cli.flags import EditFlags, request_of
 from eve_cli.cli.options import add_command
+from eve_cli.editing.progress import unknown_words_note
 from eve_cli.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _lines(report: PlanReport) -> list[str]:
     rows = [
         ("in", describe.source(report.info, report.plan)),
         *(
-            [("note", describe.unknown_words(report.plan.edit.model.name, report.plan.unknown_words))]
+            [("note", unknown_words_note(report.plan.edit.model.name, report.plan.unknown_words))]
             if report.plan.unknown_words
             else []
         ),

@@ -30,10 +30,10 @@ def create(settings: CreateSettings) -> None:
     writer = studies.StudyWriter(settings, draft)
     bar = console.Progress("video", writer.videos, "videos")
     try:
-        written = writer.write(bar.update)
+        study = writer.write(bar.update)
     finally:
         bar.close()
-    for note in written.notes:
+    for note in study.notes:
         console.say("note", note)
     console.say("next", f"eve rate serve {settings.out}")
     console.result(settings.out)

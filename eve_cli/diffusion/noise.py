@@ -21,8 +21,8 @@ def frame_noise(seed: int, frames: Sequence[int], shape: tuple[int, int, int], s
     The same (seed, index, stream) always gives the same noise, so a preview is a part of the final render. Streams keep
     the draws of different uses of one frame apart.
     """
-    drawn = [
+    noises = [
         torch.randn(shape, generator=torch.Generator("cpu").manual_seed(frame_seed(seed, index, stream)))
         for index in frames
     ]
-    return torch.stack(drawn) if drawn else torch.empty(0, *shape)
+    return torch.stack(noises) if noises else torch.empty(0, *shape)

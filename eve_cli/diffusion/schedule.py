@@ -122,8 +122,8 @@ class Schedule:
         """The timesteps of `other` with as much noise as these of ours (n,); its nearest end beyond what it reaches."""
         if other is self:
             return t
-        own, their = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
-        return (own[t].unsqueeze(-1) - their).abs().argmin(-1)
+        angles, other_angles = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
+        return (angles[t].unsqueeze(-1) - other_angles).abs().argmin(-1)
 
     def edges(self, bins: int) -> list[int]:
         """`bins` + 1 rising borders that split the timesteps evenly, from 0 to T."""
@@ -147,10 +147,10 @@ class Schedule:
         edges = self.edges(k)
         shape = (1 if batch is None else batch,)
         rows = [torch.randint(low, high, shape, generator=generator) for low, high in pairwise(edges)]
-        drawn = torch.stack(rows[::-1])
+        timesteps = torch.stack(rows[::-1])
         if anchor_first:
-            drawn[0] = self.steps - 1
-        return drawn[:, 0] if batch is None else drawn
+            timesteps[0] = self.steps - 1
+        return timesteps[:, 0] if batch is None else timesteps
 
 
 def diffusers_config(schedule: Schedule) -> dict[str, Any]:

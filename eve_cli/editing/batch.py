@@ -59,9 +59,9 @@ def run(
     A row that is done according to that file is skipped, one that was interrupted is resumed, one that failed is
     tried again.
     """
-    known, models = before(results), ModelCache(load)
+    finished, models = before(results), ModelCache(load)
     for row in rows:
-        last = known.get(row.key) if row.request is not None else None
+        last = finished.get(row.key) if row.request is not None else None
         if last is not None and Path(last["output"]).exists():
             yield {**last, "row": row.number, "id": row.id, "status": "before"}
             continue

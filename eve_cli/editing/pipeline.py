@@ -234,7 +234,7 @@ def window_clip(
     *,
     independent: bool = False,
 ) -> Clip:
-    """A window as a method reads it; one that is too short, but for a lone frame, is padded with its last frame.
+    """The clip of a window; one that is too short, unless it is a single frame, is padded with its last frame.
 
     Its first frames are those of the window before, unless it is `independent` of that one.
     """

@@ -1,9 +1,9 @@
-"""How an edit reports what it does, without knowing who listens, and what it measures of itself. Imports no torch."""
+"""Callbacks and notes by which an edit reports its progress, and the timings that it measures. Imports no torch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from eve_cli.editing.edit_plan import EditPlan
     from eve_cli.media.clip import VideoInfo
     from eve_cli.models.loading import LoadedModel
+
+
+def unknown_words_note(model: str, words: Sequence[str]) -> str:
+    """`"zebra" is not in the vocabulary of mini; the result may ignore it`."""
+    quoted = ", ".join(f'"{word}"' for word in words)
+    verb, them = ("is", "it") if len(words) == 1 else ("are", "them")
+    return f"{quoted} {verb} not in the vocabulary of {model}; the result may ignore {them}"
 
 
 class EditCallbacks:

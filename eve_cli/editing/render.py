@@ -46,8 +46,8 @@ def render(
                     frame = next(frames, None)
                     if frame is None:
                         raise InputError(f"{edit.input}: ended at frame {done}, earlier than before; edit it again.")
-                    shown = list(finish(number, frame.rgb))
-                    rgb = side_by_side(shown) if edit.side_by_side else shown[-1]
+                    pictures = list(finish(number, frame.rgb))
+                    rgb = side_by_side(pictures) if edit.side_by_side else pictures[-1]
                     writer.write(rgb, frame.pts, frame.duration, _fitted(frame.alpha, rgb, edit.side_by_side))
                     done += 1
                     progress("write", done, total)

@@ -83,7 +83,7 @@ def replaced_words(request: EditRequest, model: LoadedModel) -> dict[str, str]:
 
 
 def unknown_words(request: EditRequest, model: LoadedModel) -> tuple[str, ...]:
-    """The words of a request's text that the model was never trained on."""
+    """The words of a request's text that are not in the model's vocabulary."""
     if METHODS[request.method].reads == "nothing":
         return ()
     return tuple(model.unknown_words(request.options.text(request.instruction, request.caption)))

@@ -160,14 +160,14 @@ def _key(model: LoadedModel, plan: EditPlan) -> str:
 
 
 def _rate(stage: str, key: str, model: str, history: History, rates: Mapping[str, Rate]) -> Rate | None:
-    own = history.rate(stage, key, model)
-    if own is not None:
-        return own
+    rate = history.rate(stage, key, model)
+    if rate is not None:
+        return rate
     if stage in rates:
         return rates[stage]
-    other = history.rate(stage, key, None)
-    if other is not None:
-        return replace(other, spread=other.spread + OTHER_MODEL, runs=0)
+    any_model_rate = history.rate(stage, key, None)
+    if any_model_rate is not None:
+        return replace(any_model_rate, spread=any_model_rate.spread + OTHER_MODEL, runs=0)
     return GUESSES.get(stage)
 
 

@@ -25,9 +25,9 @@ class Dreamix:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a single frame is edited by the backbone, and later windows keep their overlap."""
-        options = guidance.own(DreamixOptions)
+        options = guidance.options_as(DreamixOptions)
         if (tuning := self.tuning(guidance)).steps:
-            editor = finetuned(editor, clip.whole(), tuning, progress=clip.finetuning)
+            editor = finetuned(editor, clip.whole_shot(), tuning, progress=clip.finetuning)
         few = replace(
             clip,
             source=clip.source[:: options.every],
@@ -37,18 +37,18 @@ class Dreamix:
         return filled_in(clip.source, self.edit_few(editor, few, guidance), options.every)
 
     def tuning(self, guidance: Guidance) -> Tuning:
-        """How it learns the clip."""
-        options = guidance.own(DreamixOptions)
+        """How the model is fine-tuned on the clip."""
+        options = guidance.options_as(DreamixOptions)
         _, alpha, steps = options.combination
         return Tuning(steps, alpha, options.tune_lr)
 
     def edit_few(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """Some frames of a clip, edited.
 
-        The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
-        learned this clip as a video, and moves more freely without (docs/experiments.md).
+        The video model is conditioned on the first frame as edited by the backbone, as in its training, unless it was
+        fine-tuned on this clip as a video: then motion changes more freely without (docs/experiments.md).
         """
-        options, single_frame = guidance.own(DreamixOptions), len(clip.source) == 1
+        options, single_frame = guidance.options_as(DreamixOptions), len(clip.source) == 1
         schedule = editor.image_schedule if single_frame else editor.schedule
         strength, alpha, tune_steps = options.combination
         times = last(schedule, guidance.steps, strength)

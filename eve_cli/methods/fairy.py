@@ -22,8 +22,8 @@ class Fairy:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; the anchors are those of the whole shot, so windows need not hold to each other."""
-        shot = clip.source if clip.whole().is_meta else clip.whole()  # an estimate has no shot
-        count = min(guidance.own(FairyOptions).anchors, len(shot))
+        shot = clip.source if clip.whole_shot().is_meta else clip.whole_shot()  # an estimate has no shot
+        count = min(guidance.options_as(FairyOptions).anchors, len(shot))
         anchors = shot[torch.linspace(0, len(shot) - 1, count).round().long().to(shot.device)]
         control_images = anchors if editor.settings.control_image == "latents" else editor.decode(anchors)
         rows, condition = count + len(clip.source), guidance.condition(editor)

@@ -20,7 +20,7 @@ class Inversion:
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a single frame is edited by the backbone, and a clip is conditioned on its first frame,
         edited on its own or by the window before."""
-        options, first = guidance.own(InversionOptions), None
+        options, first = guidance.options_as(InversionOptions), None
         if len(clip.source) > 1:
             first = clip.reference[:1] if len(clip.reference) else self.edit(editor, clip.part(0, 1), guidance)
         captions = options.captions(guidance.instruction, guidance.caption)

@@ -122,8 +122,8 @@ class InversionOptions(MethodOptions):
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
         """50 steps and guidance of 7.5, as in the papers; for `mini` the best values of docs/experiments.md."""
-        own = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
-        return super().defaults(model) | own
+        values = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
+        return super().defaults(model) | values
 
     def captions(self, instruction: str, caption: str | None = None) -> tuple[str, str]:
         """The captions of source and result: `caption`, else what the world's grammar derives from the source's caption
@@ -174,8 +174,8 @@ class DDSOptions(CaptionedOptions):
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
         """The papers' 200 updates and guidance of 7.5; for `mini` the best values of docs/experiments.md."""
-        own = {"steps": 25, "guidance_scale": 4.0} if model.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
-        return super().defaults(model) | own
+        values = {"steps": 25, "guidance_scale": 4.0} if model.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
+        return super().defaults(model) | values
 
     @property
     def fastest(self) -> float:
@@ -285,9 +285,9 @@ class DreamixOptions(MethodOptions):
         return replace(with_preset, **with_preset.combination._asdict())
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """The paper samples in 64 steps without guidance; what suits `mini` is in docs/experiments.md."""
-        own = {"steps": 10, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 64}
-        return super().defaults(model) | own | {"window": model.frames * self.every}
+        """The paper's 64 steps without guidance; for `mini` the best values of docs/experiments.md."""
+        values = {"steps": 10, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 64}
+        return super().defaults(model) | values | {"window": model.frames * self.every}
 
 
 @dataclass(frozen=True)
@@ -326,8 +326,8 @@ class TuneAVideoOptions(CaptionedOptions, VideoOnly):
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
         """50 steps and guidance of 12.5, as the reference; for `mini` as the other methods that invert."""
-        own = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 12.5}
-        return super().defaults(model) | own
+        values = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 12.5}
+        return super().defaults(model) | values
 
 
 @dataclass(frozen=True)

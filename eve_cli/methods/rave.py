@@ -22,7 +22,7 @@ class Rave:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; later windows hold to their overlap."""
-        grid, frames = guidance.own(RaveOptions).grid, len(clip.source)
+        grid, frames = guidance.options_as(RaveOptions).grid, len(clip.source)
         if frames < grid * grid:
             grid = 1
         condition, schedule, step = guidance.condition(editor), editor.image_schedule, 0

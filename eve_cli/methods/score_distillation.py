@@ -112,7 +112,7 @@ def image_scores(editor: Editor, source: Tensor, captions: Captions, scale: floa
 
 
 def video_scores(
-    editor: Editor, clip: Clip, captions: Captions, scale: float, own: float = 1.0, layers: int = 0
+    editor: Editor, clip: Clip, captions: Captions, scale: float, edit_weight: float = 1.0, layers: int = 0
 ) -> Scores:
     """The scores of the video model; after the first window both branches are conditioned on their first frame.
 
@@ -120,11 +120,11 @@ def video_scores(
     the rest.
     """
     first = torch.cat([clip.reference[:1], clip.source[:1]])[: 2 * len(clip.reference)]
-    unet, shared = editor.video, own < 1 and layers > 0
+    unet, shared = editor.video, edit_weight < 1 and layers > 0
     names = attention.named(unet, attention.SELF)[-layers:] if shared and unet is not None else []
 
     def clean(noisy: Tensor, t: Tensor, embeddings: Tensor) -> Tensor:
-        attend_by_layer = dict.fromkeys(names, fused(own, len(clip.source)))
+        attend_by_layer = dict.fromkeys(names, fused(edit_weight, len(clip.source)))
         with attention.attending(unet, attend_by_layer) if names and unet is not None else nullcontext():
             first_frames = first.repeat(len(noisy) // 2, 1, 1, 1) if len(clip.reference) else None
             return editor.clean_video(noisy, t, embeddings, first_frames)
@@ -132,13 +132,15 @@ def video_scores(
     return _scores(editor, editor.schedule, clip.source, captions, scale, clean)
 
 
-def fused(own: float, frames: int) -> attention.Attend:
+def fused(edit_weight: float, frames: int) -> attention.Attend:
     """Equations 11 to 13, for rows of which each `frames` of an edit are followed by those of its source."""
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         pairs = [part.unflatten(0, (-1, 2, frames)).transpose(0, 1).flatten(1, 2) for part in (query, key, value)]
         (edit, source), (k, k_source), (v, v_source) = pairs
-        mixed = own * attention.plain(edit, k, v) + (1 - own) * attention.plain(edit, k_source, v_source)
+        mixed = edit_weight * attention.plain(edit, k, v) + (1 - edit_weight) * attention.plain(
+            edit, k_source, v_source
+        )
         both = torch.stack([mixed, attention.plain(source, k_source, v_source)])
         return both.unflatten(1, (-1, frames)).transpose(0, 1).flatten(0, 2)
 

@@ -40,4 +40,4 @@ class SDEdit:
     def timesteps(self, schedule: Schedule, guidance: Guidance) -> Tensor:
         """The last `strength` of the falling timesteps, at least one."""
         every = schedule.trailing(guidance.steps)
-        return every[min(round(len(every) * (1 - guidance.own(SDEditOptions).strength)), len(every) - 1) :]
+        return every[min(round(len(every) * (1 - guidance.options_as(SDEditOptions).strength)), len(every) - 1) :]

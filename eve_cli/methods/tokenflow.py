@@ -24,7 +24,7 @@ class TokenFlow:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; later windows hold to their overlap."""
-        options, frames = guidance.own(TokenFlowOptions), len(clip.source)
+        options, frames = guidance.options_as(TokenFlowOptions), len(clip.source)
 
         def way(step: int, shares: bool) -> Attend:
             return propagated(keyframes(frames, options.stride, f"{guidance.seed} {step}"), frames, shares)

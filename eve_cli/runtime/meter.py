@@ -28,7 +28,7 @@ class Meter(TorchDispatchMode):
         super().__init__()
         self.flops = 0.0
         self.live = self.peak = 0
-        self.known: set[int] = set()
+        self.storages: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -43,14 +43,14 @@ class Meter(TorchDispatchMode):
     def _born(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key not in self.known:
-            self.known.add(key)
+        if key not in self.storages:
+            self.storages.add(key)
             self.live += storage.nbytes()
             self.peak = max(self.peak, self.live)
             weakref.finalize(storage, self._died, key, storage.nbytes())
 
     def _died(self, key: int, size: int) -> None:
-        self.known.discard(key)
+        self.storages.discard(key)
         self.live -= size
 
 

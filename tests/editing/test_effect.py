@@ -26,7 +26,7 @@ def test_a_difference_counts_beyond_the_model_s_own_error() -> None:
     difference = torch.zeros(1, 3, 32, 32)
     difference[..., 16:] = 0.1
     nothing, wrong = torch.zeros_like(difference), torch.full_like(difference, 0.1)
-    sure, unsure = detail.asked(difference, nothing)[0, 0], detail.asked(difference, wrong)[0, 0]
+    sure, unsure = detail.change_share(difference, nothing)[0, 0], detail.change_share(difference, wrong)[0, 0]
     assert sure[:, :14].max() == 0 and sure[:, 18:].min() > 0.99
     assert unsure[:, 18:].max() < sure[:, 18:].min() - 0.3
 

@@ -168,7 +168,7 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
     seen: list[tuple[range, torch.Tensor]] = []
 
     def look(self: object, editor: FakeEditor, part: Clip, guidance: Guidance) -> torch.Tensor:
-        seen.append((part.indices, part.whole()))
+        seen.append((part.indices, part.whole_shot()))
         return part.source
 
     monkeypatch.setattr(METHODS["copy"].load(), "edit", look)
