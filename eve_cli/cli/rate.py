@@ -21,8 +21,8 @@ def create(settings: CreateSettings) -> None:
 
     draft = studies.draft(settings)
     console.say("in", f"{', '.join(draft.systems)} · {len(draft.items)} edits in common")
-    if draft.left_out:
-        console.say("note", f"{draft.left_out} edits are left out: a system has no result, or the source is missing")
+    if draft.skipped:
+        console.say("note", f"{draft.skipped} edits are left out: a system has no result, or the source is missing")
     per_rater = min(settings.each or len(draft.trials), len(draft.trials))
     raters = settings.raters * per_rater / len(draft.trials)
     console.say("plan", f"{len(draft.trials)} trials, {per_rater} per rater, plus {len(draft.checks)} catch trials")

@@ -77,7 +77,7 @@ class Output:
     def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
         codec = settings.codec
         width, height, sar = _stored(settings, size, first)
-        stream_color = color.written(settings.like.color if settings.like else None, width, height)
+        stream_color = color.output_color(settings.like.color if settings.like else None, width, height)
         stream: Any = self._container.add_stream(codec.encoder, rate=settings.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, codec.pixel_format
         context = stream.codec_context

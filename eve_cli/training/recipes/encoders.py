@@ -102,8 +102,8 @@ class EncodersRecipe:
         visual = features(self.clip.get_image_features(pixel_values=frames))
         text = features(self.clip.get_text_features(input_ids=ids))
         clip, clip_pair, clip_accuracy = contrast(visual, text, self.clip.logit_scale.exp(), ~batch["moves"])
-        chosen = every_step(clips.shape[1], self.viclip.sizes.frames)
-        visual = self.viclip.look(normalised(clips[:, chosen], IMAGENET))
+        indices = every_step(clips.shape[1], self.viclip.sizes.frames)
+        visual = self.viclip.look(normalised(clips[:, indices], IMAGENET))
         every = torch.ones_like(batch["moves"])
         viclip, viclip_pair, viclip_accuracy = contrast(visual, self.viclip.read(ids), 1 / self.viclip.temp, every)
         return {
@@ -155,8 +155,8 @@ def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> 
     scores = (
         F.normalize(visual.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, MAX_SCALE)
     )
-    which = torch.arange(len(scores), device=scores.device)
-    whole = (F.cross_entropy(scores, which) + F.cross_entropy(scores.T, which)) / 2
+    targets = torch.arange(len(scores), device=scores.device)
+    batch_loss = (F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)) / 2
     blocks = (
         scores.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).diagonal(dim1=0, dim2=2)
     )  # (2, 2, n): visual, text, pair
@@ -164,9 +164,9 @@ def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> 
     each = F.cross_entropy(blocks.transpose(0, 1), answer, reduction="none")  # over texts
     each = each + F.cross_entropy(blocks, answer, reduction="none")  # over clips
     weight = separable.float().expand_as(each)
-    right = (blocks.transpose(0, 1).argmax(0) == answer).float()
+    correct = (blocks.transpose(0, 1).argmax(0) == answer).float()
     count = weight.sum().clamp_min(1)
-    return whole, (each * weight).sum() / count / 2, ((right * weight).sum() / count).detach()
+    return batch_loss, (each * weight).sum() / count / 2, ((correct * weight).sum() / count).detach()
 
 
 def normalised(frames: Tensor, statistics: tuple[Any, Any]) -> Tensor:
@@ -199,7 +199,7 @@ def small_clip(sizes: EncoderSizes, tokenizer: Any, context: int) -> CLIPModel:
 def small_viclip(sizes: EncoderSizes, tokenizer: Any, context: int) -> Viclip:
     """An untrained ViCLIP for clips of 64 x 64 and the world's vocabulary."""
     assert tokenizer.eos_token_id == len(tokenizer) - 1, "ViCLIP reads the last token as the end of a text"
-    own = ViclipSizes(
+    viclip_sizes = ViclipSizes(
         width=sizes.video_width,
         layers=sizes.video_layers,
         heads=sizes.heads,
@@ -213,7 +213,7 @@ def small_viclip(sizes: EncoderSizes, tokenizer: Any, context: int) -> Viclip:
         vocabulary=len(tokenizer),
         embed=sizes.embed,
     )
-    model = Viclip(replace(own))
+    model = Viclip(replace(viclip_sizes))
     with torch.no_grad():
         model.temp.fill_(0.07)
     return model
