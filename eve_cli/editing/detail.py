@@ -50,9 +50,9 @@ class Maps:
 def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
     """The maps of frames (f, 3, h, w) in [0, 1], as the codec shows them and edited; zero where the two are equal.
 
-    `effect` (2, f, 3, h, w) are frames without and with the instruction.
+    `effect` (2 or 3, f, 3, h, w) are frames without and with the instruction, and light to be added (`particles`).
     """
-    left, right = (before, after) if effect is None else effect
+    left, right = (before, after) if effect is None else effect[:2]
     matrix, offset = fit_affine(left, right - left)
     residual = right - left - (_mapped(matrix, left) + offset)
     unexplained = residual.norm(dim=1, keepdim=True)
@@ -69,7 +69,10 @@ def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
         change = weight * change + (1 - weight) * (torch.lerp(right, after, fine_global) - before)
     identity = torch.eye(3, device=before.device).view(1, 3, 3, 1, 1)
     detail = weight[:, None] * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
-    return Maps(before, share * change, (share[:, None] * detail).flatten(1, 2))
+    change = share * change
+    if effect is not None and len(effect) > 2:
+        change = change + (effect[2] - _box(unexplained, 2)).clamp_min(0)
+    return Maps(before, change, (share[:, None] * detail).flatten(1, 2))
 
 
 def change_share(difference: Tensor, error: Tensor) -> Tensor:

@@ -11,8 +11,7 @@ from eve_cli.errors import UsageError
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
 from tests.clips import make_clip, read_clip
-from tests.editing.test_session import edit, request
-from tests.fakes import FakeEditor, fake_load
+from tests.fakes import FakeEditor, edit, fake_load, request
 
 TOLD = Guidance("darker", "a dark scene", "global", steps=4, guidance_scale=1, image_guidance_scale=1, seed=1)
 
