@@ -139,7 +139,7 @@ class AlignRecipe:
             context, batch["noise"], batch["timesteps"], s.gradient_checkpointing, end, lambda *step: steps.append(step)
         )
         adversarial = self.progress >= s.adversarial_start
-        # the gradients by the clips first, each in a graph of its own; then one pass back through the student
+        # first the gradients with respect to the clips, each in its own graph; then one backward pass of the student
         leaf = clips.detach().requires_grad_(True)
         metrics: dict[str, Tensor] = {}
         gradient, value = torch.zeros_like(leaf), leaf.new_zeros(())

@@ -31,7 +31,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.prediction == "eps" and not self.alpha.is_meta and float(self.alpha.min()) == 0:
-            raise ValueError("A network that predicts noise says nothing at zero signal: use v or x0 with zero SNR.")
+            raise ValueError("A prediction of noise is undefined at zero signal: use v or x0 with zero SNR.")
 
     @classmethod
     def zero_snr(cls, steps: int = 1000, prediction: Prediction = "v") -> Schedule:
@@ -99,7 +99,7 @@ class Schedule:
         return clean if self.prediction == "x0" else noise
 
     def to_clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        """The clean latents that a network output stands for."""
+        """The clean latents that a network output predicts."""
         alpha, sigma = self.at(t, noisy)
         if self.prediction == "v":
             return alpha * noisy - sigma * output
@@ -119,7 +119,7 @@ class Schedule:
         return (noisy - alpha * clean) / sigma
 
     def matched(self, t: Tensor, other: Schedule) -> Tensor:
-        """The timesteps of `other` with as much noise as these of ours (n,); its nearest end beyond what it reaches."""
+        """The timesteps of `other` with the noise level of these (n,), clamped to its range."""
         if other is self:
             return t
         angles, other_angles = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
@@ -128,7 +128,7 @@ class Schedule:
     def edges(self, bins: int) -> list[int]:
         """`bins` + 1 rising borders that split the timesteps evenly, from 0 to T."""
         if not 1 <= bins <= self.steps:
-            raise ValueError(f"{bins} steps asked of a schedule of {self.steps}: give between 1 and {self.steps}.")
+            raise ValueError(f"{bins} steps of a schedule of {self.steps}: use between 1 and {self.steps}.")
         upper = np.round(np.arange(self.steps, 0, -self.steps / bins))[:bins].astype(int)
         return [0, *(int(edge) for edge in upper[::-1])]
 

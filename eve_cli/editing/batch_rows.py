@@ -141,7 +141,7 @@ def _apart(request: EditRequest, out: Path, outputs: dict[Path, int], number: in
     """No two rows write the same file: one that only happens to is renamed."""
     path = request.output
     assert path is not None
-    key = Path(str(path).lower())  # some systems do not tell A from a
+    key = Path(str(path).lower())  # some file systems ignore case
     if key in outputs and is_named:
         raise UsageError(f"output {path.name} is also that of row {outputs[key]}.")
     while key in outputs:

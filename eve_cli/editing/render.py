@@ -89,7 +89,7 @@ def small_frames(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All frames in blocks (f, 3, h, w) in [0, 1]: the source as the VAE reproduces it, the edit, and the effect.
 
-    Blocks are parts of a window's new frames, so that however long a window is, few frames are held at once.
+    Blocks are parts of a window's new frames, so that few frames are in memory however long a window is.
     """
 
     def decode(latents: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ class CostModel:
         return 1 if len(window.frames) == 1 else max(len(window.frames), self.edit.window)
 
     def _kinds(self, windows: Sequence[Window]) -> dict[Window, float]:
-        """Windows that stand for all, and for how many: of those nearly alike, the longest."""
+        """Representative windows and how many each represents: of those of similar length, the longest."""
         kinds: dict[tuple[int, int], list[Window]] = {}
         for window in windows:
             length = self.length(window)

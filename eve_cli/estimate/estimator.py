@@ -59,7 +59,7 @@ class Estimate:
     needs: int
     """Bytes of memory that the whole process will hold on its device."""
     has: int
-    """Bytes that it could hold; 0 where nobody knows."""
+    """Available bytes; 0 where that is unknown."""
 
     @property
     def seconds(self) -> float:
@@ -130,7 +130,7 @@ def estimate_edit(
 
 
 def has_history(plan: EditPlan, model: LoadedModel, stage: str) -> bool:
-    """Whether a past run here says how quick a stage is."""
+    """Whether a past run on this machine measured a stage."""
     key = machine.key(model.editor.device, model.editor.dtype)
     return History().rate(stage, key, _key(model, plan)) is not None
 

@@ -1,4 +1,4 @@
-"""What an edit costs, counted on tensors without content: nothing is computed, and no memory is taken."""
+"""The cost of an edit, counted on meta tensors: nothing is computed, and no memory is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating point operations (a multiply-add is two), calls of networks, and the most bytes that live at once.
+    """Floating point operations (a multiply-add is two), calls of networks, and peak bytes.
 
     The bytes are those of activations: weights are not among them.
     """

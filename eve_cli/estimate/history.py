@@ -22,7 +22,7 @@ SURE = 0.08
 
 @dataclass(frozen=True)
 class Rate:
-    """Units a second, its relative deviation, and how many past runs say so."""
+    """Units a second, its relative deviation, and the number of past runs that it is from."""
 
     value: float
     spread: float

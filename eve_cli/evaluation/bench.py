@@ -1,4 +1,4 @@
-"""Runs methods over clips: each model is loaded once, each edit is made once, and a run can be resumed."""
+"""Runs methods over clips: each model is loaded once, no edit is repeated, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -145,9 +145,9 @@ class BenchRunner:
         return replace(eval_set, methods=methods).with_copy()
 
     def _make(self, entry: Entry, pairs: Sequence[Pair]) -> list[Pair]:
-        home = self.settings.out / EDITS / safe_name(entry.name)
-        home.mkdir(parents=True, exist_ok=True)
-        files = [home / f"{safe_name(pair.id)}.mkv" for pair in pairs]
+        edits_dir = self.settings.out / EDITS / safe_name(entry.name)
+        edits_dir.mkdir(parents=True, exist_ok=True)
+        files = [edits_dir / f"{safe_name(pair.id)}.mkv" for pair in pairs]
         missing = [file for file in files if not file.is_file()]
         results = []
         for number, (pair, file) in enumerate(zip(pairs, files, strict=True)):

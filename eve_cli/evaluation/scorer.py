@@ -182,10 +182,10 @@ class Scorer:
     def video_paths(self, pair: Pair) -> dict[str, Path]:
         """The paths of an edit's videos for the page: source, edited, reference."""
         paths = {"source": pair.source, "edited": pair.edited, "reference": pair.reference}
-        home, source = self.folder / page_videos.FOLDER, self._hash(pair.source)
+        video_dir, source = self.folder / page_videos.FOLDER, self._hash(pair.source)
         selection = [self.selection.align, self.selection.max_frames]
         return {
-            name: home / f"{_sha(json.dumps([self._hash(path), source, *selection]))[:16]}.mp4"
+            name: video_dir / f"{_sha(json.dumps([self._hash(path), source, *selection]))[:16]}.mp4"
             for name, path in paths.items()
             if path is not None and path.exists()
         }

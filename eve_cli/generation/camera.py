@@ -42,7 +42,7 @@ VIEWS: dict[str, View] = {
     "orbit-left": View(x=0.1, yaw=-12.0),
     "orbit-right": View(x=-0.1, yaw=12.0),
 }
-"""Where each camera ends; all begin with the picture as it is."""
+"""The last view of each camera path; all begin with the full picture."""
 
 
 def path(camera: str) -> list[View]:

@@ -128,7 +128,7 @@ class Output:
             return
 
 
-# AV_CODEC_FLAG_FRAME_DURATION: each frame says how long it is shown, so uneven times survive.
+# AV_CODEC_FLAG_FRAME_DURATION: each frame stores its duration, so uneven times survive.
 FRAME_DURATION = 1 << 8
 
 

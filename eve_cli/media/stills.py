@@ -69,7 +69,7 @@ class StillWriter:
     ) -> None:
         """Save the picture, uint8 (3, height, width), with `alpha` (height, width) if it has one; times say nothing.
 
-        A JPEG cannot hold the transparency: it shows the picture on white, and a note says so.
+        A JPEG cannot store transparency: the picture is blended onto white, with a note.
         """
         image = self._blended(rgb, alpha)
         try:

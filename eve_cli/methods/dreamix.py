@@ -1,4 +1,4 @@
-"""Dreamix (Molad et al. 2023): the source, degraded, is denoised to the caption by a model that has learned it."""
+"""Dreamix (Molad et al. 2023): a model fine-tuned on the source denoises a degraded copy with the new caption."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Dreamix:
-    """Degrades a clip, and lets the video model make a sharp clip of it that shows what the caption says."""
+    """Degrades a clip, and denoises it with the video model to a sharp clip that matches the caption."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a single frame is edited by the backbone, and later windows keep their overlap."""
@@ -94,7 +94,7 @@ def coarsened(editor: Editor, latents: Tensor, times: int) -> Tensor:
 def filled_in(source: Tensor, edited: Tensor, every: int) -> Tensor:
     """All frames of an edit of every Nth: in between, the source's frames and what changes by linear interpolation.
 
-    Exactly the source where nothing changes; behind the last edited frame its change goes on.
+    Exactly the source where nothing changes; the change of the last edited frame is extended to the end.
     """
     if every == 1:
         return edited

@@ -2,7 +2,7 @@
 
 Both are predictions of the clean frame from pure noise, as DiffEdit (Couairon et al. 2022) compares two predictions
 of the noise. What the model gets wrong in both cancels out, so a thing that it merely copies badly is not taken for
-one that was asked to change (`detail.plan`).
+one that the instruction changes (`detail.plan`).
 """
 
 from __future__ import annotations

@@ -82,5 +82,5 @@ def residual(layer: str) -> str:
 
 
 def of_source(frames: int) -> attention.Change:
-    """Rows of which the first `frames`, the source's, stand for those of the edit."""
+    """Replaces the edit's rows by the first `frames` rows, the source's."""
     return lambda rows: rows[:frames].repeat(len(rows) // frames, *(1,) * (rows.ndim - 1))

@@ -20,7 +20,7 @@ from eve_cli.models.finetuned import clip_layers, clip_weights, fingerprint, wit
 from eve_cli.storage.cache import user_cached
 
 RARE = "sks"
-"""The text that stands for the clip while it is learned: a rare string (there t*)."""
+"""The caption of the clip during fine-tuning: a rare string (t* in the paper)."""
 LEAST_SIGMA = 0.05
 
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a clip is learned: `alpha` weighs the clip in motion against its frames alone (equation 4)."""
+    """How the model is fine-tuned: `alpha` weighs the clip's loss against that of its frames (equation 4)."""
 
     steps: int
     alpha: float
@@ -41,7 +41,7 @@ class Tuning:
 
 @runtime_checkable
 class FinetuningMethod(Protocol):
-    """A method that learns a shot before it edits it."""
+    """A method that fine-tunes the model on a shot before editing it."""
 
     def tuning(self, guidance: Guidance) -> Tuning:
         """How."""
@@ -55,9 +55,9 @@ def finetuned(
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
 ) -> Editor:
-    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
+    """The editor fine-tuned on clean latents (frames, c, h, w); layers of an earlier run are read from the cache.
 
-    Latents on the meta device leave the editor as it is (`estimate` counts fine-tuning apart).
+    With latents on the meta device the editor is unchanged (`estimate` counts fine-tuning separately).
     """
     if frames.is_meta:
         return editor
@@ -78,11 +78,11 @@ def tune(
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
 ) -> Editor:
-    """Teaches the editor's low-rank layers the clean latents (frames, c, h, w), and returns it.
+    """Trains the editor's low-rank layers on the clean latents (frames, c, h, w), and returns it.
 
-    `texts` is one for all frames or one for each. The clip's loss (equation 2) goes through the video model, over
-    windows of its length; the frames' loss (equation 3) through the backbone, which has no temporal layers that it
-    could touch. Both are errors of the velocity.
+    `texts` is one for all frames or one for each. The clip's loss (equation 2) is that of the video model, over windows
+    of its length; the frames' loss (equation 3) that of the backbone, which has no temporal layers. Both are errors of
+    the velocity.
     """
     g = torch.Generator().manual_seed(tuning.seed)
     with torch.inference_mode(False), torch.enable_grad():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Inversion:
-    """The video model's own way back and forth; what the captions do not differ in comes back."""
+    """DDIM inversion by the video model, then sampling; what both captions share is reconstructed."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; a single frame is edited by the backbone, and a clip is conditioned on its first frame,

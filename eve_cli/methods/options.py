@@ -86,14 +86,12 @@ class CaptionedOptions(MethodOptions):
         from eve_cli.data.world.reading import edited_caption
 
         if self.source_caption is None or not self.source_caption.strip():
-            raise UsageError(
-                f"{who} compares two captions; give --source-caption TEXT that says what the source shows."
-            )
+            raise UsageError(f"{who} compares two captions; describe the source with --source-caption TEXT.")
         target = caption or edited_caption(self.source_caption, instruction)
         if target is None:
             raise UsageError(
                 f"{who} cannot tell what {self.source_caption!r} becomes by {instruction!r}; give --caption TEXT that "
-                "says what the result should show."
+                "describes the result."
             )
         return self.source_caption, target
 
@@ -196,7 +194,7 @@ class ASSDOptions(DDSOptions):
         "Smooth over three frames the model's error on the source, or as in the paper its predicted noise.",
     )
     mask: Literal["text", "printed", "off"] = setting(
-        "text", "Where to smooth: as the paper's text says, as its formula is printed, or everywhere (off)."
+        "text", "Where to smooth: as in the paper's text, as in its formula (printed), or everywhere (off)."
     )
     tau: float = setting(0.3, "Size of the mask, as a share of the largest change.", min=0.0, max=1.0)
     fusion: float = setting(
@@ -212,7 +210,7 @@ class ASSDOptions(DDSOptions):
 
     def __post_init__(self) -> None:
         if self.mask != "text" and self.sliding == "off":
-            raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --sliding off.")
+            raise UsageError(f"--mask {self.mask} selects where to smooth: it does not go with --sliding off.")
 
 
 DreamixPreset = Literal["motion", "background", "style", "object", "video", "frames"]

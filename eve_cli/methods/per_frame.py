@@ -1,4 +1,4 @@
-"""Every frame edited as a picture of its own: the base line without any video model."""
+"""Every frame edited as a picture: the baseline without a video model."""
 
 from __future__ import annotations
 

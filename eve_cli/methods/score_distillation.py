@@ -80,7 +80,7 @@ def sliding_delta(scores: Scores, sliding: Sliding, mask: MaskRule, tau: float) 
 
 
 def smoothed(noise: Tensor) -> Tensor:
-    """Equation 8: each frame (f, c, h, w) mixed with its neighbours; at the ends the frame stands for the missing."""
+    """Equation 8: each frame (f, c, h, w) mixed with its neighbours; the first and last are repeated at the ends."""
     before, after = torch.cat([noise[:1], noise[:-1]]), torch.cat([noise[1:], noise[-1:]])
     return SMOOTHING[0] * before + SMOOTHING[1] * noise + SMOOTHING[2] * after
 
@@ -89,8 +89,8 @@ def change_mask(change: Tensor, rule: MaskRule, tau: float) -> Tensor:
     """Equation 9: where a change (f, c, h, w) is near its largest over the frames (`text`), is not (`printed`), or
     everywhere (`off`).
 
-    The text of the paper puts the errors where the change is large and says that a smaller `tau` makes the mask
-    smaller; its formula says the opposite of both. `tau` is a share of the largest change.
+    According to the paper's text, errors are where the change is large, and a smaller `tau` makes the mask smaller; its
+    formula is the opposite of both. `tau` is a share of the largest change.
     """
     size = change.abs()
     threshold = size.amax(0, keepdim=True) * (1 - tau)

@@ -1,4 +1,4 @@
-"""The source half drowned in noise, then denoised as a video of the caption (Meng et al. 2022)."""
+"""SDEdit (Meng et al. 2022): noise is added to the source, which is then denoised with the new caption."""
 
 from __future__ import annotations
 

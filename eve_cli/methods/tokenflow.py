@@ -67,8 +67,8 @@ def joint(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def flow(source: Tensor, outputs: Tensor, keys: Sequence[int]) -> Tensor:
     """The keyframes' `outputs` (edits, keys, heads, places, dim) propagated to all frames: (edits, frames, ...).
 
-    `source` (frames, heads, places, dim) says which place of a keyframe is nearest to one of another frame. Between
-    two keyframes both count, by a sigmoid of how much nearer one is in time than the other.
+    `source` (frames, heads, places, dim) determines which place of a keyframe is nearest to one of another frame.
+    Between two keyframes both contribute, weighted by a sigmoid of the difference of their distances in time.
     """
     tokens = functional.normalize(source.transpose(1, 2).flatten(2), dim=-1)
     frames_out = []

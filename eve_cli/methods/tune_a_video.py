@@ -1,4 +1,5 @@
-"""Tune-A-Video (Wu et al. 2023): the model learns the clip with its caption, then resamples its noise to another."""
+"""Tune-A-Video (Wu et al. 2023): fine-tuned on the clip and its caption, the model samples its inverted noise with
+another caption."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TuneAVideo:
-    """Places attend to the first frame and to the one before; the video model learns the shot that way."""
+    """Places attend to the first frame and to the one before, during fine-tuning and sampling."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; later windows continue from their overlap."""

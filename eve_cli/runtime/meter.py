@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 META = torch.device("meta")
-BACKWARD = 2.5  # a fused attention's way back, in times its way forth (Dao et al. 2022)
+BACKWARD = 2.5  # operations of a fused attention's backward pass by those of its forward pass (Dao et al. 2022)
 
 
 class Meter(TorchDispatchMode):
@@ -56,8 +56,8 @@ class Meter(TorchDispatchMode):
 
 @contextmanager
 def attention(meter: Meter) -> Iterator[None]:
-    """Inside, attention on the meta device is as fused kernels do it, which never hold the matrix of all pairs; there
-    and back. (A mode of torch's would not see what checkpointing computes again.)"""
+    """Inside, attention on the meta device counts as fused kernels compute it, without the matrix of all pairs, forward
+    and backward. (A torch mode would miss what checkpointing recomputes.)"""
     plain = functional.scaled_dot_product_attention
 
     def counted(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:

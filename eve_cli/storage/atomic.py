@@ -159,7 +159,7 @@ def _umask() -> int:
 
 
 def _raise_on_termination() -> bool:
-    """Let SIGTERM leave `with` blocks as an exception, where nobody else handles it."""
+    """Let SIGTERM leave `with` blocks as an exception, unless it has another handler."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return False

@@ -1,4 +1,4 @@
-"""The user's folders: what eve learned about this machine, what it can compute again, and models."""
+"""The user's folders: measurements of this machine, caches that can be recomputed, and models."""
 
 import os
 from pathlib import Path

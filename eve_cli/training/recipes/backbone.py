@@ -1,4 +1,4 @@
-"""The backbone: a text-to-image UNet and the text encoder that it learns with."""
+"""The backbone: a text-to-image UNet and its text encoder, trained together."""
 
 from __future__ import annotations
 

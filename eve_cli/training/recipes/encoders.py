@@ -150,7 +150,7 @@ def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> 
     """The symmetric contrastive loss over the batch; the same within each separable pair; and the accuracy there.
 
     ``visual`` and ``text`` (2 n, dim), of which 2 i and 2 i + 1 are a pair; ``separable`` (n,): whether the encoder can
-    tell the two apart at all.
+    distinguish the two at all.
     """
     scores = (
         F.normalize(visual.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, MAX_SCALE)

@@ -26,7 +26,7 @@ PREVIEW_PICTURES = 8
 
 
 class LoraRecipe(common.LatentRecipe):
-    """Velocity prediction of a few pictures by the frozen backbone with low-rank layers, in a module tree of its own.
+    """Velocity prediction of a few pictures by a copy of the frozen backbone with low-rank layers.
 
     `prior` is the share of a batch that comes from the source, for prior preservation (DreamBooth, Ruiz et al. 2023,
     with real pictures in place of generated ones).
