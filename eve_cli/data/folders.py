@@ -7,13 +7,13 @@ A caption is the text of `name.txt` beside `name.jpg`, or a row of `captions.csv
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eve_cli.data.sample import Dropped, Item, Listing, kind_of
 from eve_cli.errors import InputError
+from eve_cli.storage import jsonl
 
 TABLES = ("captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
 
@@ -107,23 +107,10 @@ def _captions(folder: Path) -> dict[Path, str]:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if table.suffix != ".csv":
+        yield from jsonl.read(table)
+        return
     with table.open(encoding="utf-8-sig", newline="") as text:
-        if table.suffix == ".csv":
-            reader = csv.DictReader(text)
-            for row in reader:
-                yield reader.line_num, row
-            return
-        for number, line in enumerate(text, 1):
-            if line.strip():
-                yield number, parse(line, f"{table}:{number}")
-
-
-def parse(line: str, where: str) -> dict[str, Any]:
-    """The object of one JSON line; InputError naming its place."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error}).") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: a row is a JSON object, not {type(row).__name__}.")
-    return row
+        reader = csv.DictReader(text)
+        for row in reader:
+            yield reader.line_num, row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from eve_cli.data import frames as pixels
-from eve_cli.data.folders import parse, unreadable
+from eve_cli.data.folders import unreadable
 from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import kind_of
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage import jsonl
 from eve_cli.tasks import TASKS
 
 NEEDED = ("video", "instruction", "output_caption")
@@ -108,11 +109,7 @@ class FileInputs:
     @classmethod
     def open(cls, file: Path) -> FileInputs:
         """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
-        try:
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} cannot be read: {error}.") from None
-        rows = [_row(line, f"{file.name}:{n}", file.parent) for n, line in enumerate(lines, 1) if line.strip()]
+        rows = [_row(values, f"{file.name}:{number}", file.parent) for number, values in jsonl.read(file)]
         if not rows:
             raise InputError(f"{file} has no rows: each line needs {', '.join(NEEDED)}.")
         return cls(rows)
@@ -162,8 +159,7 @@ def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) 
     return Points(torch.stack(list(clips)), *([row[i] for row in rows] for i in range(4)))
 
 
-def _row(line: str, where: str, home: Path) -> Row:
-    row: dict[str, Any] = parse(line, where)
+def _row(row: Mapping[str, Any], where: str, home: Path) -> Row:
     for key in row:
         if key not in ALLOWED:
             raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")

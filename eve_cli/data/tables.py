@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eve_cli.data.folders import parse
 from eve_cli.data.sample import VIDEOS
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage import jsonl
 
 TYPES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -74,8 +74,7 @@ def _separated(file: Path) -> list[dict[str, Any]]:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    lines = enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1)
-    return [parse(line, f"{file.name}:{number}") for number, line in lines if line.strip()]
+    return [row for _, row in jsonl.read(file)]
 
 
 def _json(file: Path) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class CaptionedOptions(MethodOptions):
         from eve_cli.data.world.reading import edited_caption
 
         if self.source_caption is None or not self.source_caption.strip():
-            raise UsageError(f"{who} compares two captions; describe the source with --source-caption TEXT.")
+            raise UsageError(f"{who} compares two captions; give --source-caption TEXT that describes the source.")
         target = caption or edited_caption(self.source_caption, instruction)
         if target is None:
             raise UsageError(

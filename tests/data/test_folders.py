@@ -131,7 +131,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, row: dict[str, str], change: dict,
 
 
 def test_a_row_that_is_not_json_is_named(tmp_path: Path, row: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=r"t\.jsonl:1: not JSON"):
+    with pytest.raises(InputError, match=r"t\.jsonl:1: the row is not JSON"):
         triplets.read(write_rows(tmp_path / "t.jsonl", "{", row))
 
 
