@@ -53,6 +53,18 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
     result("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
+def markdown(text: str) -> None:
+    """A report with tables on stdout: rendered on a terminal, its Markdown source elsewhere."""
+    if not is_terminal(sys.stdout):
+        result(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    end_progress()
+    Console(file=sys.stdout).print(Markdown(text))
+
+
 def is_terminal(stream: TextIO) -> bool:
     """Whether a stream is a terminal that can redraw a line."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

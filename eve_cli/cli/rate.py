@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import webbrowser
 
 import typer
@@ -66,7 +65,10 @@ def analyze(settings: AnalyzeSettings) -> None:
     for note in votes.notes:
         console.say("note", note)
     analysis = summary.write(votes, settings.out or settings.study)
-    console.result(json.dumps(analysis.values) if settings.json else analysis.text)
+    if settings.json:
+        console.result(analysis.values, as_json=True)
+    else:
+        console.markdown(analysis.text)
 
 
 add_command(app, "create", CreateSettings, create)
