@@ -40,7 +40,7 @@ def eval_(ctx: typer.Context) -> None:
 
 
 def run(settings: EvalSettings) -> None:
-    """SelectedMetrics and prints the table."""
+    """Scores the edits and prints the table."""
     from eve_cli.evaluation.evaluate import prepare
 
     eval_set = _eval_set(settings).first(settings.limit)

@@ -8,7 +8,7 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin
 
 import typer
 
@@ -76,7 +76,14 @@ PreviewSettings = like(
 )
 
 
-def preview(settings: Any) -> None:
+class PreviewValues(Protocol):
+    """The settings of `eve preview` beside those of the edit."""
+
+    output: Path | None
+    show: Literal["three", "all"]
+
+
+def preview(settings: PreviewValues) -> None:
     """Show a few windows of an edit at several settings."""
     values = {name: value for name, value in to_mapping(settings).items() if name not in ("show", "output")}
     lists = {name: _values(name, values[name]) for name in VARIED if values[name] not in (None, _default(name))}
