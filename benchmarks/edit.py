@@ -1,4 +1,4 @@
-"""Edits through the real command: how long, how much memory, and how little of the rest they touch.
+"""Edits by the real command: time, memory, and how well the rest of the picture is preserved.
 
     python benchmarks/edit.py [--only speed,memory,untouched] [--model mini] [--short] [--quick]
 

@@ -1,4 +1,4 @@
-"""How fast edits are judged: frames a second of each metric, batches against single frames, CLIPFrame's two formulas.
+"""Speed of evaluation: frames a second of each metric, batches against single frames, CLIPFrame's two formulas.
 
     OMP_NUM_THREADS=1 python benchmarks/eval.py [--frames 16] [--size 256] [--weights DIR] [--device cpu]
 
@@ -45,7 +45,7 @@ def seconds(work: Callable[[], object], least: float = 0.5) -> float:
 
 
 def sample_clip(frames: int, size: int) -> EditClip:
-    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's eyes judge
+    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's encoders score
     rendered = render_edit([edit], frames, size, truth=True)
     source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (rendered.source, rendered.edited))
     assert rendered.after.flow is not None and rendered.after.visible is not None

@@ -2,10 +2,10 @@
 
     python benchmarks/few_steps.py [--model mini] [--each 10] [--steps 3] [--many 20] [--scales 1,1.25,2] [--out FILE]
 
-Held-out edits whose right answer is known, by the instruction alone and the same noise, every edit in every way in
+Held-out edits with a known true edit, by the instruction alone and the same noise, every edit in every way in
 turn, so that times compare. `calls` are clips that the backbone sees for an edit (two a guided step), `cpu` is seconds
 of processor time without the codec. The table has 95 % bootstrap intervals; below it are paired differences, the
-aligned student minus each of the others. `--out` keeps a line for each edit, and a later call goes on from there.
+aligned student minus each of the others. `--out` stores a line for each edit, and a later call resumes from there.
 """
 
 from __future__ import annotations

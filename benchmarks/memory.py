@@ -1,9 +1,9 @@
-"""The most memory that whole edits take, by the length of the clip.
+"""Peak memory of whole edits by the length of the clip.
 
-    python benchmarks/memory.py [--frames 16,64,250,1000,2000] [--modes chain,together] [--plot memory.svg]
+    python benchmarks/memory.py [--frames 16,64,250,1000,2000] [--modes sequential,joint] [--plot memory.svg]
 
-Clips of 64x64 pixels are drawn and edited by `eve edit --model mini --steps 1`, each in a process of its own, whose
-peak (resident memory on a CPU, of Python and its libraries too) is told by the system.
+Clips of 64x64 pixels are drawn and edited by `eve edit --model mini --steps 1`, each in its own process, whose peak
+resident memory (on a CPU, Python and its libraries included) is measured by the system.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def plot(peaks: dict[str, dict[int, float]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", default="16,64,250,1000,2000")
-    parser.add_argument("--modes", default="chain,together")
+    parser.add_argument("--modes", default="sequential,joint")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     lengths = [int(each) for each in options.frames.split(",")]

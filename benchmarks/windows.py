@@ -1,10 +1,10 @@
-"""Ways to edit clips longer than a window, compared on edits of drawn scenes whose right answer is known.
+"""Ways to edit clips longer than a window, compared on edits of drawn scenes with a known true edit.
 
     python benchmarks/windows.py [--model mini] [--each 10] [--frames 32] [--steps N] [--modes NAME,NAME] [--out FILE]
 
-Every edit is made in every way, in turn, so that times compare; what is made is judged against the true edit. The table
-has 95 % bootstrap intervals, ▲ and ▼ mark paired differences from the first way that are clear of zero. `--out` keeps a
-line for each edit and way, and a later call goes on from there.
+Every edit is made in every way, in turn, so that times compare, and scored against the true edit. The table has 95 %
+bootstrap intervals, ▲ and ▼ mark paired differences from the first way that exclude zero. `--out` stores a line for
+each edit and way, and a later call resumes from there.
 
 border     how much more the edit changes from frame to frame where one window of the chain ends and the next begins
            than elsewhere, less the same of the true edit, in levels of 255 (where the others have no border at all)
