@@ -254,7 +254,7 @@ def looks() -> Iterator[str]:
     yield "\n## Synonyms and spelling\n"
     yield (
         "Capitals do not matter. A word outside the model's vocabulary is replaced by the synonym below if that is "
-        "in the vocabulary, and a misspelt word for a look (one letter more, less or other, or two swapped) by the correct "
+        "in it, and a misspelt word for a look (one letter more, less or other, or two swapped) by the correct "
         "one; `eve edit` prints a note for each. Other unknown words are reported and stay as they are. Names of "
         "things are never replaced.\n"
     )
