@@ -58,7 +58,7 @@ def read(source: Path, instruction: str | None, shared: Mapping[str, Any], out: 
         try:
             defaults = {"instruction": instruction} if instruction is not None else {}
             request = _request({**shared, **defaults, **values}, base_dir, out, set(values))
-            rows.append(Row(number, name, _apart(request, out, outputs, number, "output" in values)))
+            rows.append(Row(number, name, _with_unique_output(request, out, outputs, number, "output" in values)))
         except EveError as error:
             rows.append(Row(number, name, error=error))
     return rows
@@ -137,7 +137,9 @@ def _inside(name: Path, out: Path) -> Path:
     return out / name
 
 
-def _apart(request: EditRequest, out: Path, outputs: dict[Path, int], number: int, is_named: bool) -> EditRequest:
+def _with_unique_output(
+    request: EditRequest, out: Path, outputs: dict[Path, int], number: int, is_named: bool
+) -> EditRequest:
     """No two rows write the same file: one that only happens to is renamed."""
     path = request.output
     assert path is not None

@@ -73,7 +73,7 @@ class Weights:
         cached = self._cached(name, row)
         if cached is not None:
             return cached
-        raise ModelError(f"{name}: weights missing. {self._how(name, row)}")
+        raise ModelError(f"{name}: weights missing. {self._how_to_install(name, row)}")
 
     def _candidates(self, name: str, row: Checkpoint) -> list[Path]:
         roots = [self.folder] if self.folder else []
@@ -96,7 +96,7 @@ class Weights:
         complete = _has_tokenizer(folder) if row.kind == "tokenizer" else (folder / WEIGHTS_FILE).is_file()
         return folder if complete else None
 
-    def _how(self, name: str, row: Checkpoint) -> str:
+    def _how_to_install(self, name: str, row: Checkpoint) -> str:
         where = f"put {row.repository} from the Hugging Face Hub into {(self.folder or Path('DIR')) / name}"
         return f"Add --download, or {where}{'' if self.folder else ' and add --weights DIR'}."
 

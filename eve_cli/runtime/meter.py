@@ -37,19 +37,19 @@ class Meter(TorchDispatchMode):
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, Tensor):
-                self._born(tensor)
+                self._allocated(tensor)
         return out
 
-    def _born(self, tensor: Tensor) -> None:
+    def _allocated(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key not in self.storages:
             self.storages.add(key)
             self.live += storage.nbytes()
             self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._died, key, storage.nbytes())
+            weakref.finalize(storage, self._freed, key, storage.nbytes())
 
-    def _died(self, key: int, size: int) -> None:
+    def _freed(self, key: int, size: int) -> None:
         self.storages.discard(key)
         self.live -= size
 
