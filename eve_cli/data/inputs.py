@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -109,7 +109,7 @@ class FileInputs:
     @classmethod
     def open(cls, file: Path) -> FileInputs:
         """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
-        rows = [_row(values, f"{file.name}:{number}", file.parent) for number, values in jsonl.read(file)]
+        rows = [_row(line, f"{file.name}:{number}", file.parent) for number, line in jsonl.lines(file)]
         if not rows:
             raise InputError(f"{file} has no rows: each line needs {', '.join(NEEDED)}.")
         return cls(rows)
@@ -159,7 +159,8 @@ def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) 
     return Points(torch.stack(list(clips)), *([row[i] for row in rows] for i in range(4)))
 
 
-def _row(row: Mapping[str, Any], where: str, home: Path) -> Row:
+def _row(line: str, where: str, home: Path) -> Row:
+    row = jsonl.loads(line, f"{where}: the row")
     for key in row:
         if key not in ALLOWED:
             raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")
