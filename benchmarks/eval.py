@@ -45,7 +45,7 @@ def seconds(work: Callable[[], object], least: float = 0.5) -> float:
 
 
 def judged(frames: int, size: int) -> EditClip:
-    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's eyes judge
+    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the encoders of the world judge
     drawn = render_edit([edit], frames, size, truth=True)
     source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (drawn.source, drawn.edited))
     assert drawn.after.flow is not None and drawn.after.visible is not None
@@ -71,11 +71,13 @@ def each_metric(clip: EditClip, weights: Weights, device: str) -> None:
         print(f"| {name} | {len(clip.edited) / seconds(work):,.1f} | |")
 
 
-def batches(clip: EditClip, eyes: Clip, named: str) -> None:
+def batches(clip: EditClip, encoder: Clip, named: str) -> None:
     print(f"\n| {named} | frames a second |\n|---|---|")
     for size in (1, 4, 16, 32):
-        eyes.batch = size
-        print(f"| in batches of {size} | {len(clip.edited) / seconds(lambda: eyes.look(clip.edited, 480)):,.1f} |")
+        encoder.batch = size
+        print(
+            f"| in batches of {size} | {len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480)):,.1f} |"
+        )
 
 
 def double_loop(features: torch.Tensor) -> float:
@@ -107,7 +109,7 @@ def main() -> None:
     if missing is None:
         batches(clip, Clip.load(weights.find(WithClip.checkpoint), options.device), "CLIP L/14")
     else:
-        from tests.eyes import clip_folder
+        from tests.encoders import clip_folder
 
         with tempfile.TemporaryDirectory() as folder:
             batches(clip, Clip.load(clip_folder(Path(folder) / "clip"), options.device), "a small CLIP, random weights")

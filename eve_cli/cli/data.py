@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Check a folder or a triplet file: count usable samples and list why others are dropped. Opens every file."""
     listing = _scan(path)
-    kept, dropped = len(listing.kept), len(listing.dropped)
+    kept, dropped = len(listing.items), len(listing.dropped)
     console.say("kept", f"{kept} of {kept + dropped} in {path}")
     for reason, count in listing.reasons().items():
         where = [d.where for d in listing.dropped if d.reason == reason]
