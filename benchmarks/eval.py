@@ -76,7 +76,8 @@ def batches(clip: EditClip, encoder: Clip, named: str) -> None:
     for size in (1, 4, 16, 32):
         encoder.batch = size
         print(
-            f"| in batches of {size} | {len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480)):,.1f} |"
+        rate = len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480))
+        print(f"| in batches of {size} | {rate:,.1f} |")
         )
 
 

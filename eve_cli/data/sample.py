@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CHANGED = 8 / 255  # a pixel that differs by more than this is one that an edit changes
 Kind = Literal["picture", "video"]
-Item = TypeVar("Item")
+Entry = TypeVar("Entry")
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg"})
@@ -66,10 +66,10 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Listing(Generic[Item]):
+class Listing(Generic[Entry]):
     """The usable items of a folder or table, and the dropped ones with their reasons."""
 
-    items: Sequence[Item]
+    items: Sequence[Entry]
     dropped: Sequence[Dropped]
 
     def reasons(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from eve_cli.data.world.scene import COLOURS, KINDS, TEXTURES
 def edited_caption(caption: str, instruction: str) -> str | None:
     """The caption of the result, in the source caption's words but for what changes; None if it cannot be derived.
 
-    Understands instructions of the world's grammars, and captions that they could have generated: "a red car in a meadow"
+    Understands instructions of the world's grammars, and captions that they could generate: "a red car in a meadow"
     and "make the car blue" give "a blue car in a meadow".
     """
     caption, order = _plain(caption), _plain(instruction).rstrip(".!")
