@@ -75,10 +75,8 @@ def batches(clip: EditClip, encoder: Clip, named: str) -> None:
     print(f"\n| {named} | frames a second |\n|---|---|")
     for size in (1, 4, 16, 32):
         encoder.batch = size
-        print(
         rate = len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480))
         print(f"| in batches of {size} | {rate:,.1f} |")
-        )
 
 
 def double_loop(features: torch.Tensor) -> float:
