@@ -75,7 +75,8 @@ def batches(clip: EditClip, encoder: Clip, title: str) -> None:
     print(f"\n| {title} | frames a second |\n|---|---|")
     for size in (1, 4, 16, 32):
         encoder.batch = size
-        print(f"| in batches of {size} | {len(clip.edited) / seconds(lambda: encoder.look(clip.edited, 480)):,.1f} |")
+        rate = len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480))
+        print(f"| in batches of {size} | {rate:,.1f} |")
 
 
 def double_loop(features: torch.Tensor) -> float:
@@ -107,7 +108,7 @@ def main() -> None:
     if trouble is None:
         batches(clip, Clip.load(weights.find(WithClip.checkpoint), options.device), "CLIP L/14")
     else:
-        from tests.eyes import clip_folder
+        from tests.encoders import clip_folder
 
         with tempfile.TemporaryDirectory() as folder:
             batches(clip, Clip.load(clip_folder(Path(folder) / "clip"), options.device), "a small CLIP, random weights")

@@ -19,7 +19,7 @@ from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models import alignment_lora, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
-from eve_cli.models.low_rank import Tree, Where
+from eve_cli.models.low_rank import Unet, Where
 from eve_cli.models.share_weights import shared_unet
 
 OnStep = Callable[[Tensor, Tensor, Tensor], None]
@@ -31,7 +31,7 @@ class Student:
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
         """With the low-rank layers of the model's alignment, or new ones if it has none."""
         self.editor = editor
-        self.unet: Tree = editor.need_student()
+        self.unet: Unet = editor.need_student()
         self._train_layers(rank, where, new=editor.parts.align is None)
 
     def _train_layers(self, rank: int, where: Where, new: bool) -> None:

@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Check a folder or a triplet file: count usable samples and list why others are dropped. Opens every file."""
     listing = _scan(path)
-    usable, dropped = len(listing.kept), len(listing.dropped)
+    usable, dropped = len(listing.items), len(listing.dropped)
     console.say("kept", f"{usable} of {usable + dropped} in {path}")
     for reason, count in listing.reasons().items():
         where = [d.where for d in listing.dropped if d.reason == reason]

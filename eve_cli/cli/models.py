@@ -42,7 +42,7 @@ def list_models(json_output: Json = False) -> None:
         here = bundle_manifest.here(name)
         size = here.bytes / 1e6 if here else preset.megabytes
         rows.append(_row(name, here is not None, size, preset.licences, preset.summary))
-    for manifest in bundle_manifest.kept():
+    for manifest in bundle_manifest.installed():
         if manifest.path.name not in PRESETS:
             licences = sorted({str(each.get("licence", "?")) for each in manifest.sources.values()})
             rows.append(_row(manifest.path.name, True, manifest.bytes / 1e6, licences, str(manifest.path)))
@@ -195,7 +195,7 @@ def verify(
     from eve_cli.models.presets import PRESETS
 
     here = [name for name in PRESETS if bundle_manifest.here(name)]
-    checked = names or [*here, *(m.path.name for m in bundle_manifest.kept() if m.path.name not in here)]
+    checked = names or [*here, *(m.path.name for m in bundle_manifest.installed() if m.path.name not in here)]
     broken = []
     for name in checked:
         try:

@@ -30,7 +30,7 @@ STARTS = 8  # frame numbers at which the world's clips begin
 
 @dataclass(frozen=True)
 class Points:
-    """Data points: clips (n, frames, 3, side, side) in [0, 1], what is asked, what should be seen, and the task.
+    """Data points: clips (n, frames, 3, side, side) in [0, 1], instructions, expected captions, and the tasks.
 
     `shown` says what the clips show, where that is known; else it is empty.
     """
@@ -104,7 +104,7 @@ class FileInputs:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        self.shelf: pixels.Shelf | None = None
+        self.cache: pixels.ClipCache | None = None
 
     @classmethod
     def open(cls, file: Path) -> FileInputs:
@@ -116,12 +116,12 @@ class FileInputs:
 
     def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
         """A part of each row's video, another one each time its turn comes; too short videos are an InputError."""
-        self.shelf = self.shelf or pixels.Shelf(round(side * 1.25))
+        self.cache = self.cache or pixels.ClipCache(round(side * 1.25))
         clips, rows = [], []
         for number in numbers:
             row = self.rows[number % len(self.rows)]
             rng = random.Random(f"point {number}")
-            clip = self.shelf.read(row.video)
+            clip = self.cache.read(row.video)
             if len(clip) < length:
                 raise InputError(f"{row.video} has {len(clip)} frames; the model's windows need {length}.")
             start = rng.randint(0, len(clip) - length)
@@ -133,7 +133,7 @@ class FileInputs:
 class PersonalInputs:
     """Points about what a LoRA knows, made from other points: edits in its style, or that bring its subject in.
 
-    What the clips show then holds the token: alignment has the LoRA paint them anew from it (EVE, section 4.4).
+    What the clips show then holds the token: alignment regenerates them from it with the LoRA (EVE, section 4.4).
     """
 
     def __init__(self, inputs: Inputs, token: str, kind: Literal["subject", "style"]) -> None:
@@ -141,18 +141,18 @@ class PersonalInputs:
 
     def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
         """Points of the other inputs with other texts; InputError where those do not say what their clips show."""
-        found = self.inputs.points(numbers, length, side)
-        if not all(found.shown):
+        points = self.inputs.points(numbers, length, side)
+        if not all(points.shown):
             raise InputError("A LoRA paints its own inputs: each row needs an input_caption that says what to paint.")
         if self.kind == "style":
             shown, captions = (
-                [f"{text}, in the style of {self.token}" for text in t] for t in (found.shown, found.captions)
+                [f"{text}, in the style of {self.token}" for text in t] for t in (points.shown, points.captions)
             )
-            return replace(found, shown=shown, captions=captions)
+            return replace(points, shown=shown, captions=captions)
         rng = [random.Random(f"subject {number}") for number in numbers]
         instructions = [r.choice(BRING).format(self.token) for r in rng]
-        captions = [f"{text} and {self.token}" for text in found.shown]
-        return replace(found, instructions=instructions, captions=captions, tasks=["add"] * len(numbers))
+        captions = [f"{text} and {self.token}" for text in points.shown]
+        return replace(points, instructions=instructions, captions=captions, tasks=["add"] * len(numbers))
 
 
 def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) -> Points:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CHANGED = 8 / 255  # a pixel that differs by more than this is one that an edit changes
 Kind = Literal["picture", "video"]
-Kept = TypeVar("Kept")
+Entry = TypeVar("Entry")
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif", ".mpg", ".mpeg"})
@@ -66,10 +66,10 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Listing(Generic[Kept]):
-    """What was found, what of it can be used, and why the rest cannot."""
+class Listing(Generic[Entry]):
+    """The usable items of a folder or table, and the dropped ones with their reasons."""
 
-    kept: Sequence[Kept]
+    items: Sequence[Entry]
     dropped: Sequence[Dropped]
 
     def reasons(self) -> dict[str, int]:

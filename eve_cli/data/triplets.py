@@ -25,21 +25,21 @@ def read(file: Path) -> list[Triplet]:
         first = listing.dropped[0]
         more = f" ({len(listing.dropped)} rows are wrong; `eve data check` lists them)" if listing.dropped[1:] else ""
         raise InputError(f"{first.where}: {first.reason}{more}.")
-    if not listing.kept:
+    if not listing.items:
         raise InputError(f"{file} has no rows.")
-    return list(listing.kept)
+    return list(listing.items)
 
 
 def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
     """The rows that can be used and those that cannot; with `deep` the first frames are read too."""
-    kept: list[Triplet] = []
+    triplets: list[Triplet] = []
     dropped: list[Dropped] = []
     for number, line in jsonl.lines(file):
         try:
-            kept.append(_triplet(line, number, file, deep))
+            triplets.append(_triplet(line, number, file, deep))
         except InputError as error:
             dropped.append(Dropped(f"{file.name}:{number}", str(error).split(": ", 1)[1].rstrip(".")))
-    return Listing(kept, dropped)
+    return Listing(triplets, dropped)
 
 
 def _triplet(line: str, number: int, file: Path, deep: bool) -> Triplet:

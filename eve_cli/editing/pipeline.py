@@ -24,6 +24,7 @@ from eve_cli.editing.run_dir import RunDir
 from eve_cli.editing.source import FindCuts, encode, find_shots, resized_frames, stored
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
+from eve_cli.methods.particles import changes_most, particles
 from eve_cli.methods.registry import METHODS, check_parts, spec
 from eve_cli.models.canvas import to_bytes, to_floats
 from eve_cli.models.loading import LoadedModel, load_model, parts_of
@@ -207,7 +208,11 @@ def window_content(
     if not plan.edit.preserve:
         return latents, None
     new = clip.part(window.overlap, len(window.frames))
-    return latents, to_bytes(runner("effect", window.name, partial(effect, runner.editor, new, guidance)))
+    rows = runner("effect", window.name, partial(effect, runner.editor, new, guidance))
+    if runner.editor.settings.particle_steps and changes_most(*rows):
+        light = runner("effect", window.name, partial(particles, runner.editor, new, guidance))
+        rows = torch.cat([rows, light])
+    return latents, to_bytes(rows)
 
 
 @torch.inference_mode()

@@ -19,6 +19,7 @@ from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
 from eve_cli.methods.finetune import RARE, FinetuningMethod, Tuning, finetune_loss
+from eve_cli.methods.particles import particles
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.finetuned import with_clip_layers
 from eve_cli.models.loading import LoadedModel
@@ -135,9 +136,13 @@ class CostModel:
         return self.of(name, lambda: self.method.edit(self.meta_copy, self.clip(window), guidance))
 
     def effect(self, window: Window) -> Cost:
-        """What the instruction does to a window."""
+        """What the instruction does to a window, with particles if the model has them: an edit may not need those."""
         new = len(window.new)
-        return self.of(f"effect {new}", lambda: effect(self.meta_copy, self.clip(window).part(0, new), self.once))
+        clip = self.clip(window).part(0, new)
+        cost = self.of(f"effect {new}", lambda: effect(self.meta_copy, clip, self.once))
+        if self.model.editor.settings.particle_steps:
+            cost += self.of(f"particles {new}", lambda: particles(self.meta_copy, clip, self.once))
+        return cost
 
     def decoding(self, frames: int) -> Cost:
         """Frames that come out of the vae."""

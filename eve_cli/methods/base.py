@@ -118,6 +118,18 @@ class Clip:
         return noise.to(self.source.device, torch.float32)
 
 
+def in_blocks(editor: Editor, clip: Clip, guidance: Guidance) -> tuple[list[Clip], Callable[[Tensor], Tensor]]:
+    """This process's frames of a clip in parts of the model's frames, for work that treats each frame alone.
+
+    The function gathers the results of all processes, (rows, frames, ...), from the own of each.
+    """
+    group = ProcessGroup.of(len(clip.source), 1) if guidance.shared else None
+    frames, step = range(len(clip.source)) if group is None else group.own, editor.settings.frames
+    starts = range(frames.start, frames.stop, step)
+    parts = [clip.part(start, min(start + step, frames.stop)) for start in starts]
+    return parts, (lambda own: own) if group is None else group.gathered
+
+
 class EditMethod(Protocol):
     """A way to edit: a class without state, in a file of its own, with a row in METHODS."""
 

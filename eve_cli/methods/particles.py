@@ -8,6 +8,7 @@ frame to frame, so the particles fall too.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from eve_cli.diffusion.noise import falling_noise
-from eve_cli.diffusion.samplers import ddim
-from eve_cli.methods.base import Clip, Guidance
+from eve_cli.diffusion.samplers import Denoise, ddim
+from eve_cli.methods.base import Clip, Guidance, in_blocks
 
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
@@ -36,14 +37,41 @@ def changes_most(without_instruction: Tensor, with_instruction: Tensor) -> bool:
 
 def particles(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
     """What falls, as light to be added to the frames: (1, frames, 3, height, width) in [0, 1] at the model's size."""
-    _, channels, height, width = clip.source.shape
-    noise = falling_noise(guidance.seed, clip.indices, (channels, height, width), FRAMES_A_ROW).to(clip.source)
-    idle, idle_mean = _sample_and_mean(editor, clip, guidance.idle(), noise, 1.0)
-    sample, mean = _sample_and_mean(editor, clip, guidance, noise, GUIDANCE_SCALE)
-    light = bright_and_small(sample - mean - (idle - idle_mean), editor.decode(clip.source), idle)
-    between = editor.factor / FRAMES_A_ROW
-    frames = [lowered(frame, round(i % FRAMES_A_ROW * between)) for i, frame in zip(clip.indices, light, strict=True)]
-    return torch.stack(frames).expand(-1, 3, -1, -1)[None]
+    parts, gathered = in_blocks(editor, clip, guidance)
+    timesteps = editor.image_schedule.trailing(editor.settings.particle_steps)
+    between, blocks = editor.factor / FRAMES_A_ROW, []
+    for part in parts:
+        noise = falling_noise(guidance.seed, part.indices, part.source.shape[1:], FRAMES_A_ROW).to(part.source)
+        differences, copy = [], noise
+        for settings, scale in ((guidance, GUIDANCE_SCALE), (guidance.idle(), 1.0)):
+            means: list[Tensor] = []
+            denoise = _denoiser(editor, part, settings, scale)
+            sample = ddim(denoise, editor.image_schedule, noise, timesteps, correct=partial(_store, means))
+            copy = editor.decode(sample)
+            differences.append(copy - editor.decode(means[0]))
+        light = bright_and_small(differences[0] - differences[1], editor.decode(part.source), copy)
+        shifts = [round(index % FRAMES_A_ROW * between) for index in part.indices]
+        blocks.append(torch.stack([lowered(*each) for each in zip(light, shifts, strict=True)]).expand(-1, 3, -1, -1))
+    return gathered(torch.cat(blocks)[None])
+
+
+def _denoiser(editor: Editor, clip: Clip, guidance: Guidance, scale: float) -> Denoise:
+    condition = guidance.condition(editor)
+    return editor.guided_edit(
+        condition.text,
+        condition.instruction,
+        clip.control_image,
+        guidance.labels(editor, len(clip.source)),
+        guidance_scale=scale,
+        image_guidance_scale=1.0,
+        with_lora=True,
+    )
+
+
+def _store(cleans: list[Tensor], step: int, noisy: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+    """Appends the prediction of a step; the first, from pure noise, is the mean."""
+    cleans.append(clean)
+    return clean
 
 
 def bright_and_small(difference: Tensor, source: Tensor, copy: Tensor) -> Tensor:
@@ -60,31 +88,6 @@ def bright_and_small(difference: Tensor, source: Tensor, copy: Tensor) -> Tensor
 def lowered(frame: Tensor, rows: int) -> Tensor:
     """A picture (channels, height, width) moved down by some rows; the first rows are zero."""
     return functional.pad(frame, (0, 0, rows, 0))[:, : frame.shape[1]]
-
-
-def _sample_and_mean(
-    editor: Editor, clip: Clip, guidance: Guidance, noise: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Frames (f, 3, h, w) of the edit adapter's sample, and of the prediction that its first step begins with."""
-    condition = guidance.condition(editor)
-    denoise = editor.guided_edit(
-        condition.text,
-        condition.instruction,
-        clip.control_image,
-        guidance.labels(editor, len(noise)),
-        guidance_scale=scale,
-        image_guidance_scale=1.0,
-        with_lora=True,
-    )
-    cleans: list[Tensor] = []
-
-    def record_clean(step: int, noisy: Tensor, clean: Tensor, t: Tensor) -> Tensor:
-        cleans.append(clean)
-        return clean
-
-    steps = editor.image_schedule.trailing(editor.settings.particle_steps)
-    ddim(denoise, editor.image_schedule, noise, steps, correct=record_clean)
-    return editor.decode(cleans[-1]), editor.decode(cleans[0])
 
 
 def _box(values: Tensor, radius: int) -> Tensor:

@@ -1,15 +1,20 @@
 """Falling particles: light that a sample shows and its mean cannot, moving down with the noise."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from eve_cli.diffusion.noise import falling_noise
-from eve_cli.editing import detail
+from eve_cli.editing import detail, pipeline
+from eve_cli.editing.run_dir import RunDir
 from eve_cli.methods import particles
 from eve_cli.methods.base import Guidance
-from eve_cli.methods.effect import effect
 from eve_cli.models.editor import Editor
+from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
+from tests.clips import make_clip
+from tests.fakes import request
 from tests.tiny import randomized, tiny_clip, tiny_parts
 
 
@@ -56,23 +61,35 @@ def test_most_of_a_frame_changes_under_weather_and_not_where_a_thing_is_added() 
     assert not particles.changes_most(source, thing)
 
 
-@pytest.mark.parametrize("most", [True, False])
-def test_particles_are_a_third_row_of_the_effect_where_most_changes(
-    most: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("eve_cli.methods.effect.changes_most", lambda *pair: most)
+def test_particles_of_a_frame_do_not_depend_on_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(particles, "bright_and_small", lambda difference, *rest: difference.mean(1, keepdim=True).abs())
     settings = BundleSettings(name="tiny", steps=3, frames=4, long="sequential", particle_steps=2)
     editor = Editor(randomized(tiny_parts(settings=settings)))
-    clip = tiny_clip(6)
-    guidance = Guidance("make it snowy", None, None, 3, 1.0, 1.0, 7)
+    clip, guidance = tiny_clip(6), Guidance("make it snowy", None, None, 3, 1.0, 1.0, 7)
     with torch.no_grad():
-        rows = effect(editor, clip, guidance)
-        plain = effect(Editor(randomized(tiny_parts())), clip, guidance)
-        later = effect(editor, clip.part(3, 6), guidance)
-    assert torch.equal(rows[:2], plain)
-    assert len(rows) == (3 if most else 2)
-    torch.testing.assert_close(later, rows[:, 3:], atol=1e-5, rtol=0)
-    assert (rows >= 0).all() and (rows <= 1).all()
+        light = particles.particles(editor, clip, guidance)
+        later = particles.particles(editor, clip.part(3, 6), guidance)
+    assert light.shape[:3] == (1, 6, 3) and light.any()
+    torch.testing.assert_close(later, light[:, 3:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("most", [True, False])
+def test_an_edit_has_particles_where_the_model_makes_them_and_most_changes(
+    most: bool, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "changes_most", lambda *pair: most)
+    rows: list[int] = []
+    save = RunDir.save_window
+    monkeypatch.setattr(
+        RunDir,
+        "save_window",
+        lambda self, i, latents, effect: (rows.append(len(effect)), save(self, i, latents, effect)),
+    )
+    settings = BundleSettings(name="tiny", steps=1, frames=4, long="sequential", particle_steps=steps, preserve=True)
+    model = LoadedModel(Editor(randomized(tiny_parts(settings=settings))), "tiny", {})
+    pipeline.edit(request(make_clip(tmp_path / "a.mkv", 5), tmp_path / "b.mkv", method="eve"), load=lambda spec: model)
+    assert set(rows) == {3 if most and steps else 2}
 
 
 def test_light_is_added_to_the_change_where_the_effect_explains_itself() -> None:

@@ -20,7 +20,7 @@ from eve_cli.models.parts import Parts
 from eve_cli.perception import viclip_encoders
 from eve_cli.perception.clip import Clip, features
 from eve_cli.perception.viclip import Viclip, ViclipSizes
-from eve_cli.perception.viclip_encoders import ViclipEyes
+from eve_cli.perception.viclip_encoders import ViclipEncoder
 from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -103,9 +103,11 @@ class EncodersRecipe:
         text = features(self.clip.get_text_features(input_ids=ids))
         clip, clip_pair, clip_accuracy = contrast(visual, text, self.clip.logit_scale.exp(), ~batch["moves"])
         indices = every_step(clips.shape[1], self.viclip.sizes.frames)
-        visual = self.viclip.look(normalised(clips[:, indices], IMAGENET))
+        visual = self.viclip.encode_clips(normalised(clips[:, indices], IMAGENET))
         every = torch.ones_like(batch["moves"])
-        viclip, viclip_pair, viclip_accuracy = contrast(visual, self.viclip.read(ids), 1 / self.viclip.temp, every)
+        viclip, viclip_pair, viclip_accuracy = contrast(
+            visual, self.viclip.encode_texts(ids), 1 / self.viclip.temp, every
+        )
         return {
             "clip": clip,
             "clip_pair": clip_pair,
@@ -139,10 +141,10 @@ def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
     clip = Clip.load(out / "clip")
     sizes = viclip_encoders.sizes_of(out / "viclip")
     assert sizes is not None
-    viclip = ViclipEyes.load(out / "viclip" / "model.safetensors", sizes)
+    viclip = ViclipEncoder.load(out / "viclip" / "model.safetensors", sizes)
     return {
-        "clip": lambda frames, texts: (clip.look(frames) @ clip.read(texts).T).mean(0),
-        "viclip": lambda frames, texts: (viclip.look(frames) @ viclip.read(texts).T)[0],
+        "clip": lambda frames, texts: (clip.encode_frames(frames) @ clip.encode_texts(texts).T).mean(0),
+        "viclip": lambda frames, texts: (viclip.encode_frames(frames) @ viclip.encode_texts(texts).T)[0],
     }
 
 
