@@ -38,10 +38,11 @@ def changes_most(without_instruction: Tensor, with_instruction: Tensor) -> bool:
 def particles(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
     """What falls, as light to be added to the frames: (1, frames, 3, height, width) in [0, 1] at the model's size."""
     parts, gathered = in_blocks(editor, clip, guidance)
+    _, channels, height, width = clip.source.shape
     timesteps = editor.image_schedule.trailing(editor.settings.particle_steps)
     between, blocks = editor.factor / FRAMES_A_ROW, []
     for part in parts:
-        noise = falling_noise(guidance.seed, part.indices, part.source.shape[1:], FRAMES_A_ROW).to(part.source)
+        noise = falling_noise(guidance.seed, part.indices, (channels, height, width), FRAMES_A_ROW).to(part.source)
         differences, copy = [], noise
         for settings, scale in ((guidance, GUIDANCE_SCALE), (guidance.idle(), 1.0)):
             means: list[Tensor] = []
