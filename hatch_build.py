@@ -1,4 +1,4 @@
-"""Adds the embedded weights to the wheel, where the checkout has them: the model, and the eyes of the world."""
+"""Adds the embedded weights to the wheel, where the checkout has them: the model, and the encoders of the world."""
 
 from pathlib import Path
 from typing import Any

@@ -1,13 +1,13 @@
 """The parts of ASSD, one after the other, on held-out edits of the world: figure 5 of its paper as numbers.
 
-    python benchmarks/assd.py [--each 2] [--steps 25] [--guidance-scale 4] [--captions true|told] [--strips 7]
+    python benchmarks/assd.py [--each 2] [--steps 25] [--guidance-scale 4] [--captions true|derived] [--strips 7]
         [--out DIR]
 
 Every row adds a part to the row above, from plain DDS of the video model on; rows behind "+ joint" are controls: the
 noise smoothed as in the paper, the mask as its formula is printed, parts alone, DDS of the backbone, frame by frame,
 and half of the learning rate, which is the default where the backbone's gradient is added. All rows see the same edits,
-captions and noise. --captions told gives what a user gives: the caption of the source and the instruction, from which
-the caption of the result is told; `true` gives the world's own.
+captions and noise. With --captions derived the caption of the result is derived from that of the source and the
+instruction, as for a user; with `true` it is the world's own.
 
 leak: mean change outside the edit, in levels of 255, against the source through the codec. The second table compares
 each row with the one it builds on, edit by edit. All intervals are 95 % bootstrap intervals.
@@ -40,7 +40,7 @@ from eve_cli.methods.score_distillation import delta, image_scores, optimise
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 
-SHOWN = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
+MEASURES = (*(c for c in COLUMNS if c.name not in ("ssim", "colour_bias")), Column("leak", -1, digits=2))
 OFF: dict[str, Any] = {"sliding": "off", "fusion": 1.0, "joint": 0.0}
 SLIDING = OFF | {"sliding": "error"}
 
@@ -77,52 +77,50 @@ ROWS = (
 )
 
 
-def edited(
-    editor: Editor, row: Row, source: Tensor, asked: WorldEdit, seed: int, options: argparse.Namespace
-) -> Tensor:
-    """The latents that a row makes of a source's."""
+def edited(editor: Editor, row: Row, source: Tensor, edit: WorldEdit, seed: int, options: argparse.Namespace) -> Tensor:
+    """The latents of a source as a row edits them."""
     if row.method == "copy":
         return source
     kind = DDSOptions if row.method == "dds" else ASSDOptions
-    own = kind(source_caption=asked.source_caption, **row.parts)
-    usual = own.usual(editor.settings)
-    steps = options.steps or usual["steps"]
-    own = replace(own, rate=DDSOptions().rate_of(steps) * row.speed)
+    method_options = kind(source_caption=edit.source_caption, **row.parts)
+    defaults = method_options.defaults(editor.settings)
+    steps = options.steps or defaults["steps"]
+    method_options = replace(method_options, rate=DDSOptions().rate_of(steps) * row.speed)
     guidance = Guidance(
-        asked.instruction,
-        asked.caption if options.captions == "true" else None,
+        edit.instruction,
+        edit.caption if options.captions == "true" else None,
         None,
         steps=steps,
-        guidance_scale=usual["guidance_scale"] if options.guidance_scale is None else options.guidance_scale,
+        guidance_scale=defaults["guidance_scale"] if options.guidance_scale is None else options.guidance_scale,
         image_guidance_scale=1.0,
         seed=seed,
-        options=own,
+        options=method_options,
     )
     clip = Clip(source, source, range(len(source)), source[:0])
     if row.frame_by_frame:
-        captions = own.captions(guidance.instruction, guidance.caption)
+        captions = method_options.captions(guidance.instruction, guidance.caption)
         gradient = delta(image_scores(editor, source, captions, guidance.guidance_scale))
-        return optimise(editor, clip, gradient, seed, steps, own.rate_of(steps))
+        return optimise(editor, clip, gradient, seed, steps, method_options.rate_of(steps))
     return METHODS[row.method].load()().edit(editor, clip, guidance)
 
 
 @contextmanager
 def sharing(editor: Editor) -> Iterator[None]:
-    """The scores of the source depend on no row of the table: the first row that needs them computes them for all."""
-    kept: dict[tuple[float, ...], Tensor] = {}
+    """Caches the scores of the source, which are the same for all rows of the table."""
+    cached: dict[tuple[float, ...], Tensor] = {}
     networks = {name: getattr(editor, name) for name in ("clean_video", "clean_image")}
 
     def shared(name: str) -> Callable[..., Tensor]:
-        def clean(noisy: Tensor, t: Tensor, words: Tensor, *given: Any) -> Tensor:
-            if editor.video is not None and attention.is_modified(editor.video):  # the source lends its own to the edit
-                return networks[name](noisy, t, words, *given)
-            rows = [each.unflatten(0, (2, 2, -1)) for each in (noisy, t, words)]  # with words and without; edit, source
+        def clean(noisy: Tensor, t: Tensor, embeddings: Tensor, *further: Any) -> Tensor:
+            if editor.video is not None and attention.is_modified(editor.video):  # by the fusion of attention
+                return networks[name](noisy, t, embeddings, *further)
+            rows = [each.unflatten(0, (2, 2, -1)) for each in (noisy, t, embeddings)]  # guided or not; edit, source
             key = (float(t[0]), float(rows[0][0, 1].sum()), len(noisy), ord(name[-1]))
-            alone = [each[:, :1] if key in kept else each for each in rows]
-            made = networks[name](*(each.flatten(0, 2) for each in alone), *given)
-            made = made.unflatten(0, alone[0].shape[:3])
-            source = kept.setdefault(key, made[:, 1:])
-            return torch.cat([made[:, :1], source], 1).flatten(0, 2)
+            missing_rows = [each[:, :1] if key in cached else each for each in rows]
+            output = networks[name](*(each.flatten(0, 2) for each in missing_rows), *further)
+            output = output.unflatten(0, missing_rows[0].shape[:3])
+            source = cached.setdefault(key, output[:, 1:])
+            return torch.cat([output[:, :1], source], 1).flatten(0, 2)
 
         return clean
 
@@ -135,39 +133,39 @@ def sharing(editor: Editor) -> Iterator[None]:
             delattr(editor, name)
 
 
-def measured(drawn: RenderedEdit, made: Tensor, untouched: Tensor) -> dict[str, float]:
+def measured(rendered: RenderedEdit, output: Tensor, untouched: Tensor) -> dict[str, float]:
     """Every column for one edit."""
-    values = measure(drawn, made) | {"leak": truth.leak(drawn.source, drawn.edited, made, untouched)}
+    values = measure(rendered, output) | {"leak": truth.leak(rendered.source, rendered.edited, output, untouched)}
     return {name: float(value) for name, value in values.items()}
 
 
 @torch.inference_mode()
-def make(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
+def edit_missing(options: argparse.Namespace, rows: Sequence[Row], file: Path) -> None:
     """Appends what the file lacks, a line for each edit and row; keeps the first edits as pictures."""
-    have = {(line["edit"], line["row"]) for line in lines(file)}
+    done = {(line["edit"], line["row"]) for line in lines(file)}
     editor = Editor.load(options.model, dtype=getattr(torch, options.dtype)).optimize_for_inference()
-    for number, asked in enumerate(HeldOutEdits(each=options.each, seed=options.seed).edits()):
-        drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
-        source = editor.encode(drawn.source[0]).float()
-        shown = [drawn.source[0]]
+    for number, edit in enumerate(HeldOutEdits(each=options.each, seed=options.seed).edits()):
+        rendered = render_edit([edit], editor.settings.frames, editor.settings.pixels, truth=True)
+        source = editor.encode(rendered.source[0]).float()
+        clips = [rendered.source[0]]
         with sharing(editor):
             for row in rows:
-                kept = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
-                if (number, row.name) not in have:
-                    latents = edited(editor, row, source, asked, number, options)
-                    made, untouched = (editor.decode(each)[None].float() for each in (latents, source))
-                    values = measured(drawn, made, untouched)
-                    torch.save(latents.half(), kept)
+                latents_file = file.parent / f"{number}-{row.name.replace(' ', '-')}.pt"
+                if (number, row.name) not in done:
+                    latents = edited(editor, row, source, edit, number, options)
+                    output, untouched = (editor.decode(each)[None].float() for each in (latents, source))
+                    values = measured(rendered, output, untouched)
+                    torch.save(latents.half(), latents_file)
                     with file.open("a") as out:
-                        out.write(json.dumps({"edit": number, "task": asked.task, "row": row.name, **values}) + "\n")
-                    print(number, asked.task, row.name, file=sys.stderr, flush=True)
+                        out.write(json.dumps({"edit": number, "task": edit.task, "row": row.name, **values}) + "\n")
+                    print(number, edit.task, row.name, file=sys.stderr, flush=True)
                 if number < options.strips:
-                    shown.append(editor.decode(torch.load(kept).float()).float())
+                    clips.append(editor.decode(torch.load(latents_file).float()).float())
         if number < options.strips:
-            picture = file.parent / f"{number:03d}-{asked.task}.png"
-            strips.save(picture, [*shown, drawn.edited[0]])
-            told = "\n".join([asked.instruction, asked.source_caption, asked.caption, *(row.name for row in rows)])
-            picture.with_suffix(".txt").write_text(told + "\n", encoding="utf-8")
+            picture = file.parent / f"{number:03d}-{edit.task}.png"
+            strips.save(picture, [*clips, rendered.edited[0]])
+            texts = "\n".join([edit.instruction, edit.source_caption, edit.caption, *(row.name for row in rows)])
+            picture.with_suffix(".txt").write_text(texts + "\n", encoding="utf-8")
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -175,26 +173,28 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().split("\n") if line] if file.is_file() else []
 
 
-def table(found: list[dict[str, Any]], rows: Sequence[Row]) -> str:
+def table(recorded: list[dict[str, Any]], rows: Sequence[Row]) -> str:
     """Means with intervals, over the edits that all rows have; then paired differences."""
-    by = {(line["edit"], line["row"]): line for line in found}
+    by = {(line["edit"], line["row"]): line for line in recorded}
     edits = [n for n in sorted({edit for edit, _ in by}) if all((n, row.name) in by for row in rows)]
-    values = {(row.name, c.name): torch.tensor([by[n, row.name][c.name] for n in edits]) for row in rows for c in SHOWN}
-    head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in SHOWN]
-    out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
+    values = {
+        (row.name, c.name): torch.tensor([by[n, row.name][c.name] for n in edits]) for row in rows for c in MEASURES
+    }
+    head = [f"{c.name}{f' x{c.scale:.0f}' if c.scale != 1 else ''} {'↑' if c.better > 0 else '↓'}" for c in MEASURES]
+    out = [f"{len(edits)} edits", "", f"| | {' | '.join(head)} |", "|---|" + "---|" * len(MEASURES)]
     for row in rows:
-        cells = [told(bootstrap(values[row.name, c.name] * c.scale), c) for c in SHOWN]
+        cells = [interval_text(bootstrap(values[row.name, c.name] * c.scale), c) for c in MEASURES]
         out.append(f"| {row.name} | {' | '.join(cells)} |")
-    out += ["", f"| difference | {' | '.join(head)} |", "|---|" + "---|" * len(SHOWN)]
+    out += ["", f"| difference | {' | '.join(head)} |", "|---|" + "---|" * len(MEASURES)]
     for row in rows:
         if row.of in {each.name for each in rows}:
-            pairs = ((values[row.name, c.name] - values[row.of, c.name], c) for c in SHOWN)
-            cells = [told(bootstrap(pair * c.scale), c, signed=True) for pair, c in pairs]
+            pairs = ((values[row.name, c.name] - values[row.of, c.name], c) for c in MEASURES)
+            cells = [interval_text(bootstrap(pair * c.scale), c, signed=True) for pair, c in pairs]
             out.append(f"| {row.name} against {row.of} | {' | '.join(cells)} |")
     return "\n".join(out)
 
 
-def told(interval: tuple[float, float, float], column: Column, signed: bool = False) -> str:
+def interval_text(interval: tuple[float, float, float], column: Column, signed: bool = False) -> str:
     """A mean with its interval; a difference that is clear of zero with an arrow, up where it is better."""
     mean, low, high = interval
     sign = "" if not signed or low <= 0 <= high else " ▲" if (mean > 0) == (column.better > 0) else " ▼"
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="updates (default: the method's for the model)")
     parser.add_argument("--guidance-scale", type=float, help="guidance (default: the method's for the model)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks")
-    parser.add_argument("--captions", choices=("true", "told"), default="true")
+    parser.add_argument("--captions", choices=("true", "derived"), default="true")
     parser.add_argument("--rows", default="", help="some rows, with commas")
     parser.add_argument("--strips", type=int, default=7, help="edits to show as pictures")
     parser.add_argument("--out", type=Path, default=Path("runs/bench-assd"))
@@ -218,7 +218,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     names = options.rows.split(",") if options.rows else [row.name for row in ROWS]
     rows = [row for row in ROWS if row.name in names]
-    make(options, rows, options.out / "values.jsonl")
+    edit_missing(options, rows, options.out / "values.jsonl")
     print(table(lines(options.out / "values.jsonl"), rows))
 
 

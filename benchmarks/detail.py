@@ -118,8 +118,8 @@ def main() -> None:
     frames = [frame_of(path, options.frame) for path in sorted(options.clips.glob("*.mp4"))[:: options.every]]
     scores: dict[str, dict[str, list[float]]] = {way: {} for way in WAYS}
     for number, frame in enumerate(frames):
-        other = enlarge(frames[number - 1], frame).clamp(0, 1)
-        for name, truth in edits(frame, other):
+        other_scene = enlarge(frames[number - 1], frame).clamp(0, 1)
+        for name, truth in edits(frame, other_scene):
             after = small(truth) + errors(options.error, small(truth), number)
             for way, bring_back in WAYS.items():
                 result = bring_back(frame, small(frame), after).clamp(0, 1)
@@ -128,8 +128,8 @@ def main() -> None:
     kinds = list(scores["eve"])
     print(f"| error {options.error:g}, {len(frames)} clips | {' | '.join(kinds)} | mean |")
     print("|---" * (len(kinds) + 2) + "|")
-    for way, found in scores.items():
-        means = [sum(found[kind]) / len(frames) for kind in kinds]
+    for way, by_kind in scores.items():
+        means = [sum(by_kind[kind]) / len(frames) for kind in kinds]
         cells = " | ".join(f"{mean:.1f}" for mean in [*means, sum(means) / len(means)])
         print(f"| {way} | {cells} |")
 

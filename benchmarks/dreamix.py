@@ -1,12 +1,12 @@
-"""Dreamix on edits of the world whose truth is known: what fine-tuning brings, and against its base lines.
+"""Dreamix on edits of the world with a known true edit: the effect of fine-tuning, and a comparison with baselines.
 
     python benchmarks/dreamix.py [--scenes 24] [--out runs/dreamix] [--probe runs/probe.safetensors] [--strips 4]
     python benchmarks/dreamix.py --motion-words 16
 
-Each held-out scene is learned once by each variant and edited in four ways (motion, style, object, background) to the
-caption of the result, by the same noise. Scenes that --out holds already are not made again, so a run can be stopped at
-any time. Intervals are 95 % bootstraps over scenes; ▲ and ▼ are paired differences from the reference that are clear
-of zero.
+Each variant is fine-tuned once on each held-out scene and edits it in four ways (motion, style, object, background)
+to the caption of the result, from the same noise. Scenes that are in --out are not repeated, so a run can be stopped at
+any time. Intervals are 95 % bootstraps over scenes; ▲ and ▼ are paired differences from the reference that exclude
+zero.
 
 learning    the paper's table 1: no fine-tuning, video-only, mixed; and no fine-tuning with as much noise as those.
             `best`: how often a variant's clip is the one of the three nearest to the true edit, in place of raters.
@@ -54,7 +54,7 @@ from eve_cli.methods.dreamix import Dreamix
 from eve_cli.methods.options import DreamixOptions
 from eve_cli.models.editor import Editor
 
-HELD = 2**41 + 1_300_000  # seeds that no training draws
+FIRST_SEED = 2**41 + 1_300_000  # seeds that no training draws
 KINDS = {"motion": (MOTION,), "style": ("style",), "object": ("add", "local"), "background": ("background", "texture")}
 FRAMES, SIDE = 8, 64
 VARIANTS = {
@@ -78,13 +78,13 @@ def edits(number: int) -> dict[str, WorldEdit]:
     """One edit of each kind in a scene with one thing, two at most."""
     rng = random.Random(f"dreamix {number}")
     while True:
-        scene = sample_scene(HELD + rng.randrange(100_000), held_out=None)
-        made = {}
+        scene = sample_scene(FIRST_SEED + rng.randrange(100_000), held_out=None)
+        edits_by_kind = {}
         for kind, tasks in KINDS.items():
             tries = (edit_scene(rng, scene, rng.choice(tasks), True, range(FRAMES)) for _ in range(10))
-            made[kind] = next((edit for edit in tries if edit is not None), None)
-        if len(scene.things) <= 2 and all(made.values()):
-            return {kind: edit for kind, edit in made.items() if edit is not None}
+            edits_by_kind[kind] = next((edit for edit in tries if edit is not None), None)
+        if len(scene.things) <= 2 and all(edits_by_kind.values()):
+            return {kind: edit for kind, edit in edits_by_kind.items() if edit is not None}
 
 
 class Scene:
@@ -92,126 +92,130 @@ class Scene:
 
     def __init__(self, editor: Editor, number: int, steps: int, guidance_scale: float) -> None:
         self.editor, self.number, self.edits = editor, number, edits(number)
-        self.drawn: RenderedEdit = render_edit(list(self.edits.values()), FRAMES, SIDE, truth=True)
-        self.source = editor.encode(self.drawn.source[0]).float()
+        self.rendered: RenderedEdit = render_edit(list(self.edits.values()), FRAMES, SIDE, truth=True)
+        self.source = editor.encode(self.rendered.source[0]).float()
         self.guidance = Guidance("", None, None, steps, guidance_scale, 1.0, seed=number)
 
-    def by(self, name: str, edit: WorldEdit) -> Tensor:
+    def edited(self, name: str, edit: WorldEdit) -> Tensor:
         """The frames (frames, 3, side, side) that a row of the tables makes of an edit."""
         guidance, editor = replace(self.guidance, caption=edit.caption), self.editor
         clip = Clip(self.source, self.source, range(FRAMES), self.source[:0])
-        if own := (VARIANTS | CONTROLS).get(name):
-            return editor.decode(Dreamix().edit(editor, clip, replace(guidance, options=own)))
-        how = {"seed": guidance.seed, "steps": guidance.steps, "guidance_scale": guidance.guidance_scale}
+        if options := (VARIANTS | CONTROLS).get(name):
+            return editor.decode(Dreamix().edit(editor, clip, replace(guidance, options=options)))
+        sampling = {"seed": guidance.seed, "steps": guidance.steps, "guidance_scale": guidance.guidance_scale}
         if name == "text alone":
-            return editor.decode(text_to_video(editor, edit.caption, FRAMES, **how))
-        options = replace(VARIANTS["no fine-tuning"], tune_steps=0)
-        alone = [
+            return editor.decode(text_to_video(editor, edit.caption, FRAMES, **sampling))
+        untuned = replace(VARIANTS["no fine-tuning"], tune_steps=0)
+        single_frames = [
             replace(clip, source=row[None], control_image=row[None], indices=range(i, i + 1))
             for i, row in enumerate(self.source)
         ]
-        made = [Dreamix().edit(editor, each, replace(guidance, options=options)) for each in alone]
-        return editor.decode(torch.cat(made))
+        latents = [Dreamix().edit(editor, each, replace(guidance, options=untuned)) for each in single_frames]
+        return editor.decode(torch.cat(latents))
 
 
-def judged(
+def measures(
     scene: Scene, row: int, edit: WorldEdit, clip: Tensor, answers: scene_matching.Candidates, probe: Probe | None
 ) -> Row:
     """All measures of one clip."""
-    drawn = scene.drawn
-    assert drawn.after.flow is not None and drawn.after.visible is not None
-    source, wanted, flow, seen = (
-        part[row : row + 1] for part in (drawn.source, drawn.edited, drawn.after.flow, drawn.after.visible)
+    rendered = scene.rendered
+    assert rendered.after.flow is not None and rendered.after.visible is not None
+    source, target, flow, visible = (
+        part[row : row + 1] for part in (rendered.source, rendered.edited, rendered.after.flow, rendered.after.visible)
     )
-    made = clip[None]
-    found = {name: float(value) for name, value in truth.measures(source, wanted, made, flow, seen).items()}
-    found["psnr"], found["ssim"] = float(truth.psnr(wanted, made)), float(truth.ssim(wanted, made))
-    found["warp"] = float(truth.matched_warp_error(made) - truth.matched_warp_error(wanted))
-    found["asked"] = float(answers.shows_target(clip))
-    found["as before"] = float(answers.closest(clip) == answers.closest(source[0]))
-    found["probe"] = math.nan
+    output = clip[None]
+    values = {name: float(value) for name, value in truth.measures(source, target, output, flow, visible).items()}
+    values["psnr"], values["ssim"] = float(truth.psnr(target, output)), float(truth.ssim(target, output))
+    values["warp"] = float(truth.matched_warp_error(output) - truth.matched_warp_error(target))
+    values["asked"] = float(answers.shows_target(clip))
+    values["as before"] = float(answers.closest(clip) == answers.closest(source[0]))
+    values["probe"] = math.nan
     if probe is not None and not edit.look:
-        told = accuracies(probe.predict(clip), [edit.target] * FRAMES)
-        found["probe"] = sum(told[name] for name in ("thing in its colour", "place", "time", "weather")) / 4
-    found |= {name: float(test(found)) for name, test in PASSES.items()}
-    return found | {"success": float(all(test(found) for test in PASSES.values()))}
+        shares = accuracies(probe.predict(clip), [edit.target] * FRAMES)
+        values["probe"] = sum(shares[name] for name in ("thing in its colour", "place", "time", "weather")) / 4
+    values |= {name: float(test(values)) for name, test in PASSES.items()}
+    return values | {"success": float(all(test(values) for test in PASSES.values()))}
 
 
 def run(
-    editor: Editor, number: int, options: argparse.Namespace, probe: Probe | None, found: dict[str, dict[str, Row]]
+    editor: Editor, number: int, options: argparse.Namespace, probe: Probe | None, results: dict[str, dict[str, Row]]
 ) -> dict[str, dict[str, Row]]:
-    """The measures of every edit of a scene, by kind and row of the tables; what is `found` already is kept."""
-    wanted = [*BASE, *VARIANTS, *CONTROLS]
-    if all(name in rows for rows in found.values() for name in wanted) and found:
-        return found
+    """The measures of every edit of a scene, by kind and row of the tables; those in `results` are not repeated."""
+    row_names = [*BASE, *VARIANTS, *CONTROLS]
+    if all(name in rows for rows in results.values() for name in row_names) and results:
+        return results
     scene = Scene(editor, number, options.steps, options.guidance_scale)
     for row, (kind, edit) in enumerate(scene.edits.items()):
-        have = found.setdefault(kind, {})
+        measured = results.setdefault(kind, {})
         answers = scene_matching.candidates(edit, range(FRAMES), SIDE)
-        clips = {} if have else {"input copied": scene.drawn.source[row]}
-        if not have:
-            clips["true edit, codec"] = editor.decode(editor.encode(scene.drawn.edited[row])).float()
-        clips |= {name: scene.by(name, edit).float() for name in wanted if name not in have}
-        have |= {name: judged(scene, row, edit, clip, answers, probe) for name, clip in clips.items()}
-        nearest = max(VARIANTS, key=lambda name: have[name]["psnr"])
-        for name in have:
-            have[name]["best"] = float(name == nearest) if name in VARIANTS else math.nan
+        clips = {} if measured else {"input copied": scene.rendered.source[row]}
+        if not measured:
+            clips["true edit, codec"] = editor.decode(editor.encode(scene.rendered.edited[row])).float()
+        clips |= {name: scene.edited(name, edit).float() for name in row_names if name not in measured}
+        measured |= {name: measures(scene, row, edit, clip, answers, probe) for name, clip in clips.items()}
+        nearest = max(VARIANTS, key=lambda name: measured[name]["psnr"])
+        for name in measured:
+            measured[name]["best"] = float(name == nearest) if name in VARIANTS else math.nan
         if number < options.strips and set(VARIANTS) <= set(clips):
-            rows = [scene.drawn.source[row], scene.drawn.edited[row], *(clips[name] for name in (*VARIANTS, *BASE))]
+            rows = [
+                scene.rendered.source[row],
+                scene.rendered.edited[row],
+                *(clips[name] for name in (*VARIANTS, *BASE)),
+            ]
             sheet = torch.cat([torch.cat(list(each[::2]), 2) for each in rows], 1)
             save_png((sheet.clamp(0, 1) * 255).round().byte().numpy(), options.out / f"{number:03d}.{kind}.png")
             print(f"{number} {kind}: {edit.source_caption} -> {edit.caption}", flush=True)
-    return found
+    return results
 
 
 def motion_words(editor: Editor, count: int, guidance_scale: float = 4.0, steps: int = 10) -> None:
-    """Prints how the video model moves true first frames, told of the asked motion and of the source's."""
-    right, same, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
+    """Prints how the video model moves true first frames, with the caption of the result and with the source's."""
+    matches, identical, schedule = {"caption": 0, "source_caption": 0}, 0, editor.schedule
     for number in range(count):
-        edit = sample_edit(HELD + 200_000 + number, MOTION, held_out=None, frames=range(FRAMES))
+        edit = sample_edit(FIRST_SEED + 200_000 + number, MOTION, held_out=None, frames=range(FRAMES))
         answers, first = (
             scene_matching.candidates(edit, range(FRAMES), SIDE),
             render_edit([edit], FRAMES, SIDE).edited[0, :1],
         )
         _, channels, height, width = editor.encode(first).shape
         noise = frame_noise(number, range(FRAMES), (channels, height, width))
-        seen = {}
-        for name in right:
+        predicted = {}
+        for name in matches:
             denoise = editor.guided_video(
                 editor.embed([getattr(edit, name)]), editor.encode(first), guidance_scale=guidance_scale
             )
-            made = editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
-            seen[name] = answers.closest(made.float())
-            right[name] += seen[name] == answers.target
-        same += len(set(seen.values())) == 1
+            frames = editor.decode(ddim(denoise, schedule, noise[None], schedule.trailing(steps))[0])
+            predicted[name] = answers.closest(frames.float())
+            matches[name] += predicted[name] == answers.target
+        identical += len(set(predicted.values())) == 1
     print(
-        f"of {count} clips from a true first frame, {right['caption']} move as the true caption says, "
-        f"{right['source_caption']} do so when told the source's; the two move alike in {same}"
+        f"of {count} clips from a true first frame, {matches['caption']} move as the true caption says, "
+        f"{matches['source_caption']} do so with the source's caption; the two move alike in {identical}"
     )
 
 
 def table(
-    found: Sequence[dict[str, dict[str, Row]]],
+    results: Sequence[dict[str, dict[str, Row]]],
     kinds: Iterable[str],
     names: Sequence[str],
     columns: Sequence[str],
     reference: str,
 ) -> str:
     """Means with intervals; differences from the reference are paired edit by edit, and drawn scene by scene."""
-    rows = [(number, kind) for number, each in enumerate(found) for kind in kinds if kind in each]
+    rows = [(number, kind) for number, each in enumerate(results) for kind in kinds if kind in each]
     clusters = [number for number, _ in rows]
     lines = ["| | " + " | ".join(columns) + " |", "|" + "---|" * (len(columns) + 1)]
     for name in names:
         cells = []
         for column in columns:
-            values, against = ([found[i][kind][each][column] for i, kind in rows] for each in (name, reference))
+            values, base_values = ([results[i][kind][each][column] for i, kind in rows] for each in (name, reference))
             scale, digits = (1000, 2) if column == "warp" else (1, 1 if column.endswith("psnr") else 2)
             if column == "best":
                 share = wilson(sum(values), len(values)) if all(map(math.isfinite, values)) else None
                 cells.append("" if share is None else f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
                 continue
             mean, low, high = (part * scale for part in bootstrap(values, clusters))
-            change = paired(values, against, clusters).difference
+            change = paired(values, base_values, clusters).difference
             mark = "" if name == reference or not change.low * change.high > 0 else " ▲" if change.mean > 0 else " ▼"
             cells.append(f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{mark}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -241,20 +245,23 @@ def main() -> None:
     if options.motion_words:
         with torch.no_grad():
             return motion_words(editor, options.motion_words)
-    probe, found = Probe.load(options.probe) if options.probe else None, []
+    probe, results = Probe.load(options.probe) if options.probe else None, []
     for number in range(options.scenes):
         file = options.out / f"{number:03d}.json"
         with torch.no_grad():
-            found.append(run(editor, number, options, probe, json.loads(file.read_text()) if file.is_file() else {}))
-        file.write_text(json.dumps(found[-1]))
-    told = [f"{len(found)} scenes, {sum(map(len, found))} edits"]
-    ends = ("input copied", "true edit, codec")
+            results.append(run(editor, number, options, probe, json.loads(file.read_text()) if file.is_file() else {}))
+        file.write_text(json.dumps(results[-1]))
+    report = [f"{len(results)} scenes, {sum(map(len, results))} edits"]
+    bounds = ("input copied", "true edit, codec")
     for kind in KINDS:
-        told += [f"\n{kind}\n", table(found, [kind], [*VARIANTS, *CONTROLS, *ends], LEARNING, "no fine-tuning")]
-    told += ["\nall\n", table(found, KINDS, [*VARIANTS, *CONTROLS, *ends], LEARNING, "no fine-tuning")]
-    told += ["\nall, against base lines\n", table(found, KINDS, [*BASE, "mixed", *ends], AGAINST, "mixed")]
-    (options.out / "tables.md").write_text("\n".join(told) + "\n")
-    print("\n".join(told))
+        report += [
+            f"\n{kind}\n",
+            table(results, [kind], [*VARIANTS, *CONTROLS, *bounds], LEARNING, "no fine-tuning"),
+        ]
+    report += ["\nall\n", table(results, KINDS, [*VARIANTS, *CONTROLS, *bounds], LEARNING, "no fine-tuning")]
+    report += ["\nall, against base lines\n", table(results, KINDS, [*BASE, "mixed", *bounds], AGAINST, "mixed")]
+    (options.out / "tables.md").write_text("\n".join(report) + "\n")
+    print("\n".join(report))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Edits through the real command: how long, how much memory, and how little of the rest they touch.
+"""Edits by the real command: time, memory, and how well the rest of the picture is preserved.
 
     python benchmarks/edit.py [--only speed,memory,untouched] [--model mini] [--short] [--quick]
 
@@ -37,7 +37,7 @@ from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
 
 SPEED_BAR, MEMORY_BAR, UNTOUCHED_BAR = 40.0, 1.15, 35.0
-HELD = 2**41 + 700_000  # seeds that no training draws
+FIRST_SEED = 2**41 + 700_000  # seeds that no training draws
 ONE_THING = ("local", "texture", "remove", "add")
 MODEL_ROWS = 64
 MEASURE = (
@@ -53,19 +53,19 @@ def make(path: Path, frames: int, width: int, height: int) -> Path:
     ground = np.kron(rng.integers(40, 215, (3, height // 40 + 1, width // 40 + 8)), np.ones((1, 40, 40), np.int64))
     with VideoWriter(path, codec="h264", fps=25, audio="none") as writer:
         for number in range(frames):
-            left = number % 200
-            writer.write(np.ascontiguousarray(ground[:, :height, left : left + width]).astype(np.uint8))
+            offset = number % 200
+            writer.write(np.ascontiguousarray(ground[:, :height, offset : offset + width]).astype(np.uint8))
     return path
 
 
-def edit(clip: Path, instruction: str, result: Path, *words: str) -> tuple[float, float, float]:
+def edit(clip: Path, instruction: str, result: Path, *options: str) -> tuple[float, float, float]:
     """Seconds, peak resident MB and seconds of processor time of one edit in a fresh process."""
-    command = ["edit", str(clip), instruction, "--seed", "1", "-q", "--overwrite", "-o", str(result), *words]
+    command = ["edit", str(clip), instruction, "--seed", "1", "-q", "--overwrite", "-o", str(result), *options]
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr.strip() or f"the edit failed with code {done.returncode}")
-    peak, processor = map(float, done.stdout.split()[-2:])
+    process = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=False)
+    if process.returncode:
+        sys.exit(process.stderr.strip() or f"the edit failed with code {process.returncode}")
+    peak, processor = map(float, process.stdout.split()[-2:])
     return time.monotonic() - started, peak, processor
 
 
@@ -84,12 +84,12 @@ def speed(folder: Path, options: argparse.Namespace) -> bool:
 def memory(folder: Path, options: argparse.Namespace) -> bool:
     """A clip and one ten times as long."""
     frames, width, height = (200, 426, 240) if options.quick else (1000, 854, 480)
-    words = ["--model", options.model, *(("--method", "per_frame", "--steps", "1") if options.short else ())]
+    flags = ["--model", options.model, *(("--method", "per_frame", "--steps", "1") if options.short else ())]
     how = "short: each frame alone, 1 step" if options.short else "as eve edits by itself"
     peaks = []
     for count in (frames // 10, frames):
         clip = make(folder / "memory.mp4", count, width, height)
-        seconds, peak, processor = edit(clip, "make it snowy", folder / "out.mp4", *words)
+        seconds, peak, processor = edit(clip, "make it snowy", folder / "out.mp4", *flags)
         peaks.append(peak)
         print(
             f"memory: {count} frames of {width}x{height} ({how}): peak {peak:.0f} MB, "
@@ -104,15 +104,15 @@ def untouched(folder: Path, options: argparse.Namespace) -> bool:
     """Drawn scenes, an edit of one thing in each."""
     width, height, frames, count = (214, 120, 3, 1) if options.quick else (854, 480, 8, options.edits)
     margins = {"beyond": round(3 * height / MODEL_ROWS), "close by too": truth.MARGIN}
-    found: dict[str, list[float]] = {name: [] for name in margins}
+    psnrs: dict[str, list[float]] = {name: [] for name in margins}
     for task in ONE_THING:
         for values in edited(folder, options.model, task, (width, height), frames, count, list(margins.values())):
             for name, value in zip(margins, values, strict=True):
-                found[name].append(value)
-        told = ", ".join(f"{name} {np.nanmean(each[-count:]):.1f} dB" for name, each in found.items())
-        print(f"untouched: {task}, {count} edits of {frames} frames of {width}x{height}: {told}", flush=True)
-    mean, low, high = bootstrap(torch.tensor(found["beyond"]))
-    worst = float(np.nanmin(found["beyond"]))
+                psnrs[name].append(value)
+        means = ", ".join(f"{name} {np.nanmean(each[-count:]):.1f} dB" for name, each in psnrs.items())
+        print(f"untouched: {task}, {count} edits of {frames} frames of {width}x{height}: {means}", flush=True)
+    mean, low, high = bootstrap(torch.tensor(psnrs["beyond"]))
+    worst = float(np.nanmin(psnrs["beyond"]))
     print(f"untouched: mean {mean:.1f} dB [{low:.1f}, {high:.1f}] (bar {UNTOUCHED_BAR:g}), worst {worst:.1f} dB")
     return mean >= UNTOUCHED_BAR
 
@@ -122,16 +122,16 @@ def edited(
 ) -> Iterator[list[float]]:
     """PSNR of the rest for each margin, an edit at a time."""
     for number in range(count):
-        asked = sample_edit(HELD + number, task, held_out=None)
-        drawn = render_edit([asked], frames, size)
+        world_edit = sample_edit(FIRST_SEED + number, task, held_out=None)
+        rendered = render_edit([world_edit], frames, size)
         clip, result = folder / "scene.mkv", folder / "scene.mp4"
         with VideoWriter(clip, codec="ffv1", fps=8, audio="none") as writer:
-            for picture in pictures(drawn.source[0]):
+            for picture in pictures(rendered.source[0]):
                 writer.write(np.ascontiguousarray(picture))
-        edit(clip, asked.instruction, result, "--model", model)
+        edit(clip, world_edit.instruction, result, "--model", model)
         with VideoReader(result) as reader:
             output = torch.stack([torch.from_numpy(frame.rgb.copy()) for frame in reader]).float() / 255
-        yield [float(truth.bg_psnr(drawn.source, drawn.edited, output[None], margin)) for margin in margins]
+        yield [float(truth.bg_psnr(rendered.source, rendered.edited, output[None], margin)) for margin in margins]
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], bool]] = {

@@ -72,7 +72,7 @@ class Work:
     scale: float
 
     @classmethod
-    def drawn(cls, editor: Editor, frames: int, steps: int, scale: float) -> Work:
+    def random(cls, editor: Editor, frames: int, steps: int, scale: float) -> Work:
         """From noise."""
         generator = torch.Generator().manual_seed(0)
         side = editor.settings.pixels
@@ -90,7 +90,7 @@ def pipeline(kind: type, size: str, editor: Editor, freenoise: bool = False) -> 
     """A pipeline of diffusers with the editor's weights, in parts of its own."""
     parts = parts_of(size)
     assert parts.video is not None
-    made: Any = kind(
+    pipe: Any = kind(
         vae=parts.vae,
         text_encoder=parts.text_encoder,
         tokenizer=parts.tokenizer,
@@ -99,11 +99,11 @@ def pipeline(kind: type, size: str, editor: Editor, freenoise: bool = False) -> 
         controlnet=parts.edit,
         scheduler=DDIMScheduler.from_config(diffusers_config(parts.schedule)),
     )
-    made.to(editor.device, editor.dtype)
-    made.set_progress_bar_config(disable=True)
+    pipe.to(editor.device, editor.dtype)
+    pipe.set_progress_bar_config(disable=True)
     if freenoise:
-        made.enable_free_noise(context_length=WINDOW, context_stride=STRIDE)
-    return made
+        pipe.enable_free_noise(context_length=WINDOW, context_stride=STRIDE)
+    return pipe
 
 
 def theirs(pipe: Any, work: Work, start: Tensor | None = None) -> Tensor:
@@ -165,7 +165,7 @@ class Pair:
 
 def pairs(editor: Editor, size: str, steps: int, frames: int) -> list[Pair]:
     """The rows of the table."""
-    work, long = (Work.drawn(editor, length, steps, SCALE) for length in (frames, 2 * frames))
+    work, long = (Work.random(editor, length, steps, SCALE) for length in (frames, 2 * frames))
     few, start = replace(work, steps=4, scale=1.0), half_way(editor, work)
     new, old = AnimateDiffControlNetPipeline, AnimateDiffVideoToVideoControlNetPipeline
     plain, redo, stretched = (
@@ -262,19 +262,19 @@ def peers(options: argparse.Namespace) -> bool:
     for job in dict.fromkeys(pair.theirs for pair in rows):
         group = [pair for pair in rows if pair.theirs is job]
         frames = job()
-        apart = [float((frames - pair.ours()).abs().max()) if pair.same else 0.0 for pair in group]
+        differences = [float((frames - pair.ours()).abs().max()) if pair.same else 0.0 for pair in group]
         seconds = [
             [timed(each, device) for each in (job, *(pair.ours for pair in group))] for _ in range(options.repeats)
         ]
-        theirs_cost = cost(job, editor, group[0].pipe)
+        diffusers_cost = cost(job, editor, group[0].pipe)
         for number, pair in enumerate(group):
             pairs_of = [(row[0], row[number + 1]) for row in seconds]
             gain = statistics.median(a / b for a, b in pairs_of)
-            both = theirs_cost, cost(pair.ours, editor)
-            passed &= gain >= pair.bar and (dtype != torch.float32 or apart[number] <= DIFFERENCE_BAR)
+            both = diffusers_cost, cost(pair.ours, editor)
+            passed &= gain >= pair.bar and (dtype != torch.float32 or differences[number] <= DIFFERENCE_BAR)
             cells = [
                 pair.name,
-                f"{apart[number]:.0e}" if pair.same else "another function",
+                f"{differences[number]:.0e}" if pair.same else "another function",
                 " / ".join(f"{statistics.median(each):.2f}" for each in zip(*pairs_of, strict=True)),
                 f"**{gain:.2f}** (bar {pair.bar:g})",
                 " / ".join(str(each.calls) for each in both),
@@ -308,26 +308,26 @@ def savings(options: argparse.Namespace) -> bool:
     editor = Editor.load("mini").optimize_for_inference()
     base = Guidance("", None, None, options.steps, options.guidance_scale, 1.0, 0)
     edits = HeldOutEdits(each=options.edits, frames=editor.settings.frames, seed=7).edits()
-    found: dict[str, list[list[float]]] = {name: [] for name in SAVINGS}
-    for number, asked in enumerate(edits):
-        drawn = render_edit([asked], editor.settings.frames, editor.settings.pixels, truth=True)
-        source = editor.encode(drawn.source[0])
+    results: dict[str, list[list[float]]] = {name: [] for name in SAVINGS}
+    for number, edit in enumerate(edits):
+        rendered = render_edit([edit], editor.settings.frames, editor.settings.pixels, truth=True)
+        source = editor.encode(rendered.source[0])
         clip, frames = Clip(source, source, range(len(source)), source[:0]), torch.empty(0)
         for name, saving in SAVINGS.items():
-            guidance = replace(base, instruction=asked.instruction, seed=number, **saving)
+            guidance = replace(base, instruction=edit.instruction, seed=number, **saving)
             started = time.process_time()
-            made = Eve().edit(editor, clip, guidance)
-            seconds, made = time.process_time() - started, editor.decode(made)[None]
-            frames = made if name == "exact" else frames
-            right = float(truth.edit_acc(drawn.source, drawn.edited, made))
-            found[name].append([float(truth.psnr(made, frames)), right, seconds])
+            output = Eve().edit(editor, clip, guidance)
+            seconds, output = time.process_time() - started, editor.decode(output)[None]
+            frames = output if name == "exact" else frames
+            accuracy = float(truth.edit_acc(rendered.source, rendered.edited, output))
+            results[name].append([float(truth.psnr(output, frames)), accuracy, seconds])
     print(
         f"\nsavings: mini, {len(edits)} edits of {editor.settings.frames} frames, {options.steps} steps, text guidance "
         f"{options.guidance_scale:g}\n| | PSNR to exact, dB: mean | worst | edit_acc less exact's | times |\n"
         "|---|---|---|---|---|"
     )
-    exact = torch.tensor(found["exact"])
-    for name, rows in found.items():
+    exact = torch.tensor(results["exact"])
+    for name, rows in results.items():
         values = torch.tensor(rows)
         mean, low, high = bootstrap(values[:, 1] - exact[:, 1])
         gain = float((exact[:, 2] / values[:, 2]).median())

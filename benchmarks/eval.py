@@ -1,4 +1,4 @@
-"""How fast edits are judged: frames a second of each metric, batches against single frames, CLIPFrame's two formulas.
+"""Speed of evaluation: frames a second of each metric, batches against single frames, CLIPFrame's two formulas.
 
     OMP_NUM_THREADS=1 python benchmarks/eval.py [--frames 16] [--size 256] [--weights DIR] [--device cpu]
 
@@ -44,14 +44,14 @@ def seconds(work: Callable[[], object], least: float = 0.5) -> float:
     return best
 
 
-def judged(frames: int, size: int) -> EditClip:
-    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's eyes judge
-    drawn = render_edit([edit], frames, size, truth=True)
-    source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (drawn.source, drawn.edited))
-    assert drawn.after.flow is not None and drawn.after.visible is not None
+def sample_clip(frames: int, size: int) -> EditClip:
+    edit = sample_edit(2**41 + 1, "remove", held_out=None)  # a task that the world's encoders score
+    rendered = render_edit([edit], frames, size, truth=True)
+    source, edited = ((clip[0] * 255).round().to(torch.uint8) for clip in (rendered.source, rendered.edited))
+    assert rendered.after.flow is not None and rendered.after.visible is not None
     pair = Pair("a", "a", edit.task, Path("a"), Path("b"), edit.instruction, edit.source_caption, edit.caption)
-    world = {"flow": drawn.after.flow[0], "visible": drawn.after.visible[0]}
-    return EditClip(pair, edited, source, mask=drawn.changed[0], reference=edited, world=world)
+    world = {"flow": rendered.after.flow[0], "visible": rendered.after.visible[0]}
+    return EditClip(pair, edited, source, mask=rendered.changed[0], reference=edited, world=world)
 
 
 def each_metric(clip: EditClip, weights: Weights, device: str) -> None:
@@ -71,11 +71,12 @@ def each_metric(clip: EditClip, weights: Weights, device: str) -> None:
         print(f"| {name} | {len(clip.edited) / seconds(work):,.1f} | |")
 
 
-def batches(clip: EditClip, eyes: Clip, named: str) -> None:
-    print(f"\n| {named} | frames a second |\n|---|---|")
+def batches(clip: EditClip, encoder: Clip, title: str) -> None:
+    print(f"\n| {title} | frames a second |\n|---|---|")
     for size in (1, 4, 16, 32):
-        eyes.batch = size
-        print(f"| in batches of {size} | {len(clip.edited) / seconds(lambda: eyes.look(clip.edited, 480)):,.1f} |")
+        encoder.batch = size
+        rate = len(clip.edited) / seconds(lambda: encoder.encode_frames(clip.edited, 480))
+        print(f"| in batches of {size} | {rate:,.1f} |")
 
 
 def double_loop(features: torch.Tensor) -> float:
@@ -101,13 +102,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    clip, weights = judged(options.frames, options.size), Weights(options.weights)
+    clip, weights = sample_clip(options.frames, options.size), Weights(options.weights)
     each_metric(clip, weights, options.device)
-    missing = weights.trouble(WithClip.checkpoint)
-    if missing is None:
+    trouble = weights.trouble(WithClip.checkpoint)
+    if trouble is None:
         batches(clip, Clip.load(weights.find(WithClip.checkpoint), options.device), "CLIP L/14")
     else:
-        from tests.eyes import clip_folder
+        from tests.encoders import clip_folder
 
         with tempfile.TemporaryDirectory() as folder:
             batches(clip, Clip.load(clip_folder(Path(folder) / "clip"), options.device), "a small CLIP, random weights")

@@ -27,7 +27,7 @@ from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, ren
 from eve_cli.data.world.scene import COLOURS, PLACES, TIMES, WEATHERS
 from eve_cli.evaluation import truth
 
-HELD = 2**41 + 300_000  # seeds that no training draws
+FIRST_SEED = 2**41 + 300_000  # seeds that no training draws
 FRAMES = 8
 LIGHT = (0.0, 0.08, -0.06, 0.05, -0.08, 0.07, 0.0, -0.07)  # what a flickering editor adds to its frames
 Edits = Sequence[WorldEdit]
@@ -37,79 +37,81 @@ def another(edit: WorldEdit) -> WorldEdit | None:
     """The same edit with another answer: another colour, place, time, weather or look; None where nothing is made."""
     rng, target, index = random.Random(edit.instruction), edit.target, edit.subject
 
-    def other(names: Sequence[str], *used: str) -> str:
+    def pick(names: Sequence[str], *used: str) -> str:
         return rng.choice([name for name in names if name not in used])
 
     if edit.task in ("add", "local", "texture") and index is not None:
-        return replace(edit, target=target.with_thing(index, colour=other(list(COLOURS), target.things[index].colour)))
+        return replace(edit, target=target.with_thing(index, colour=pick(list(COLOURS), target.things[index].colour)))
     if edit.task == "background":
-        return replace(edit, target=replace(target, place=other(PLACES, target.place)))
+        return replace(edit, target=replace(target, place=pick(PLACES, target.place)))
     if edit.task == "global" and target.time != edit.source.time:
-        return replace(edit, target=replace(target, time=other(TIMES, target.time, edit.source.time)))
+        return replace(edit, target=replace(target, time=pick(TIMES, target.time, edit.source.time)))
     if edit.task == "global":
-        return replace(edit, target=replace(target, weather=other(WEATHERS, target.weather, edit.source.weather)))
+        return replace(edit, target=replace(target, weather=pick(WEATHERS, target.weather, edit.source.weather)))
     if edit.task == "style" and edit.look:
-        return replace(edit, look=other([n for n, row in LOOKS.items() if row.task == "style"], edit.look))
+        return replace(edit, look=pick([n for n, row in LOOKS.items() if row.task == "style"], edit.look))
     return None
 
 
-def wrong_answer(drawn: RenderedEdit, edits: Edits) -> Tensor:
+def wrong_answer(rendered: RenderedEdit, edits: Edits) -> Tensor:
     """Another colour, place, time, weather or look than was asked for; the source where a thing was to be removed."""
-    made = [another(edit) for edit in edits]
-    size = (drawn.source.shape[-1], drawn.source.shape[-2])
-    drawn_too = render_edit([m or e for m, e in zip(made, edits, strict=True)], drawn.source.shape[1], size).edited
-    return torch.stack([drawn.source[i] if m is None else drawn_too[i] for i, m in enumerate(made)])
+    wrong_edits = [another(edit) for edit in edits]
+    size = (rendered.source.shape[-1], rendered.source.shape[-2])
+    wrong_frames = render_edit(
+        [m or e for m, e in zip(wrong_edits, edits, strict=True)], rendered.source.shape[1], size
+    ).edited
+    return torch.stack([rendered.source[i] if m is None else wrong_frames[i] for i, m in enumerate(wrong_edits)])
 
 
-def flickering(drawn: RenderedEdit, edits: Edits) -> Tensor:
+def flickering(rendered: RenderedEdit, edits: Edits) -> Tensor:
     """Each frame a little lighter or darker."""
-    light = torch.tensor(LIGHT * (-(-drawn.edited.shape[1] // len(LIGHT))))[: drawn.edited.shape[1]]
-    return (drawn.edited + light.view(1, -1, 1, 1, 1)).clamp(0, 1)
+    light = torch.tensor(LIGHT * (-(-rendered.edited.shape[1] // len(LIGHT))))[: rendered.edited.shape[1]]
+    return (rendered.edited + light.view(1, -1, 1, 1, 1)).clamp(0, 1)
 
 
-def blurred(drawn: RenderedEdit, edits: Edits) -> Tensor:
+def blurred(rendered: RenderedEdit, edits: Edits) -> Tensor:
     """A quarter of the resolution."""
-    flat = drawn.edited.flatten(0, 1)
+    flat = rendered.edited.flatten(0, 1)
     small = F.interpolate(flat, scale_factor=0.25, mode="area")
-    return F.interpolate(small, flat.shape[-2:], mode="bilinear").view_as(drawn.edited)
+    return F.interpolate(small, flat.shape[-2:], mode="bilinear").view_as(rendered.edited)
 
 
-def repainted(drawn: RenderedEdit, edits: Edits) -> Tensor:
+def repainted(rendered: RenderedEdit, edits: Edits) -> Tensor:
     """The right edit, and other colours in all the rest."""
-    rest = drawn.edited * 0.8 + torch.tensor([0.05, 0.025, 0.1]).view(3, 1, 1)
-    return torch.where(drawn.changed.unsqueeze(2) > 0, drawn.edited, rest)
+    repainted_frames = rendered.edited * 0.8 + torch.tensor([0.05, 0.025, 0.1]).view(3, 1, 1)
+    return torch.where(rendered.changed.unsqueeze(2) > 0, rendered.edited, repainted_frames)
 
 
 FAULTS: dict[str, Callable[[RenderedEdit, Edits], Tensor]] = {
-    "the true edit": lambda drawn, edits: drawn.edited,
-    "the input copied": lambda drawn, edits: drawn.source,
-    "half the edit": lambda drawn, edits: torch.lerp(drawn.source, drawn.edited, 0.5),
-    "half of the frames": lambda drawn, edits: torch.cat(
-        [drawn.edited[:, : FRAMES // 2], drawn.source[:, FRAMES // 2 :]], 1
+    "the true edit": lambda rendered, edits: rendered.edited,
+    "the input copied": lambda rendered, edits: rendered.source,
+    "half the edit": lambda rendered, edits: torch.lerp(rendered.source, rendered.edited, 0.5),
+    "half of the frames": lambda rendered, edits: torch.cat(
+        [rendered.edited[:, : FRAMES // 2], rendered.source[:, FRAMES // 2 :]], 1
     ),
     "a wrong answer": wrong_answer,
     "the rest repainted": repainted,
     "flicker": flickering,
-    "the first frame frozen": lambda drawn, edits: drawn.edited[:, :1].expand_as(drawn.edited).contiguous(),
+    "the first frame frozen": lambda rendered, edits: rendered.edited[:, :1].expand_as(rendered.edited).contiguous(),
     "blur": blurred,
-    "shifted": lambda drawn, edits: drawn.edited.roll(4, -1),
+    "shifted": lambda rendered, edits: rendered.edited.roll(4, -1),
 }
 
 
-SHOWN = ("edit_acc", "edit_amount", "edit_direction", "edit_colour", "bg_psnr", "bg_ssim", "colour_bias")
-IN_TIME = ("warp_excess", "flicker", "motion_ratio", "detail_ratio", "ssim")
+EDIT_MEASURES = ("edit_acc", "edit_amount", "edit_direction", "edit_colour", "bg_psnr", "bg_ssim", "colour_bias")
+TEMPORAL_MEASURES = ("warp_excess", "flicker", "motion_ratio", "detail_ratio", "ssim")
 
 
-def row(drawn: RenderedEdit, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def row(rendered: RenderedEdit, output: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Which edits succeed, and every measure of each."""
-    flow, visible = drawn.after.flow, drawn.after.visible
+    flow, visible = rendered.after.flow, rendered.after.visible
     assert flow is not None and visible is not None
-    edit = drawn.source, drawn.edited, output
-    found = {name: getattr(truth, name)(*edit) for name in SHOWN}
-    found |= {name: getattr(truth, name)(drawn.edited, output, flow, visible) for name in IN_TIME[:2]}
-    found |= {name: getattr(truth, name)(drawn.edited, output) for name in IN_TIME[2:]}
-    found["psnr"] = truth.psnr(output, drawn.edited)
-    return truth.success(*edit, flow, visible), found
+    edit = rendered.source, rendered.edited, output
+    measures = {name: getattr(truth, name)(*edit) for name in EDIT_MEASURES}
+    measures |= {name: getattr(truth, name)(rendered.edited, output, flow, visible) for name in TEMPORAL_MEASURES[:2]}
+    measures |= {name: getattr(truth, name)(rendered.edited, output) for name in TEMPORAL_MEASURES[2:]}
+    measures["psnr"] = truth.psnr(output, rendered.edited)
+    return truth.success(*edit, flow, visible), measures
 
 
 def main() -> None:
@@ -129,11 +131,11 @@ def main() -> None:
         ).view_as(clips)
     table: dict[tuple[str, str], list[tuple[Tensor, dict[str, Tensor]]]] = {}
     for task in ALIGNED_TASKS:
-        edits = [sample_edit(HELD + number, task, held_out=None) for number in range(options.edits)]
-        drawn = render_edit(edits, FRAMES, 64, truth=True)
+        edits = [sample_edit(FIRST_SEED + number, task, held_out=None) for number in range(options.edits)]
+        rendered = render_edit(edits, FRAMES, 64, truth=True)
         for fault, make in FAULTS.items():
             for way, send in ways.items():
-                table.setdefault((way, fault), []).append(row(drawn, send(make(drawn, edits))))
+                table.setdefault((way, fault), []).append(row(rendered, send(make(rendered, edits))))
     for way in ways:
         show(way, {fault: parts for (sent, fault), parts in table.items() if sent == way})
 
@@ -145,10 +147,10 @@ def show(way: str, table: dict[str, list[tuple[Tensor, dict[str, Tensor]]]]) -> 
     print("|---" * (len(names) + 3) + "|")
     for fault, parts in table.items():
         good = torch.cat([success for success, _ in parts]).float()
-        found = {name: torch.cat([values[name] for _, values in parts]) for name in names}
-        spoilt = good[found["psnr"] < 30]
+        measures = {name: torch.cat([values[name] for _, values in parts]) for name in names}
+        spoilt = good[measures["psnr"] < 30]
         share = f"{spoilt.mean():.0%}" if len(spoilt) else "-"
-        medians = " | ".join(f"{float(value.nanmedian()):.4g}" for value in found.values())
+        medians = " | ".join(f"{float(value.nanmedian()):.4g}" for value in measures.values())
         print(f"| {fault} | {good.mean():.0%} | {share} | {medians} |")
     print()
 

@@ -2,10 +2,10 @@
 
     python benchmarks/few_steps.py [--model mini] [--each 10] [--steps 3] [--many 20] [--scales 1,1.25,2] [--out FILE]
 
-Held-out edits whose right answer is known, by the instruction alone and the same noise, every edit in every way in
+Held-out edits with a known true edit, by the instruction alone and the same noise, every edit in every way in
 turn, so that times compare. `calls` are clips that the backbone sees for an edit (two a guided step), `cpu` is seconds
 of processor time without the codec. The table has 95 % bootstrap intervals; below it are paired differences, the
-aligned student minus each of the others. `--out` keeps a line for each edit, and a later call goes on from there.
+aligned student minus each of the others. `--out` stores a line for each edit, and a later call resumes from there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eve_cli.data.world.edits import render_edit
 from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, TableRow, edit, load_editor, measure
 from eve_cli.evaluation.statistics import bootstrap
 
-SHOWN = (*COLUMNS, Column("calls", -1, digits=0), Column("cpu", -1, digits=2))
+TABLE_COLUMNS = (*COLUMNS, Column("calls", -1, digits=0), Column("cpu", -1, digits=2))
 Values = dict[str, dict[str, list[float]]]
 
 
@@ -46,22 +46,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a .jsonl file of values")
     options = parser.parse_args()
     editors = {aligned: load_editor(TableRow("", model=options.model, aligned=aligned)) for aligned in (True, False)}
-    settings, seen = editors[True].settings, []
+    settings, batch_sizes = editors[True].settings, []
     for editor in editors.values():
-        editor.parts.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+        editor.parts.backbone.register_forward_pre_hook(lambda _, inputs: batch_sizes.append(len(inputs[0])))
     test = HeldOutEdits(each=options.each, frames=settings.frames, side=settings.pixels)
     text = options.out.read_text() if options.out and options.out.is_file() else ""
     lines = [line for line in text.split("\n") if line]
-    for number, asked in list(enumerate(test.edits()))[len(lines) :]:
-        drawn, found = render_edit([asked], test.frames, test.side, truth=True), {}
+    for number, world_edit in list(enumerate(test.edits()))[len(lines) :]:
+        rendered, measurements = render_edit([world_edit], test.frames, test.side, truth=True), {}
         for name, (aligned, steps, scale) in ways(options).items():
-            guide = {"steps": steps, "guidance_scale": scale, "image_guidance_scale": 1.0}
+            scales = {"steps": steps, "guidance_scale": scale, "image_guidance_scale": 1.0}
             started = time.process_time()
-            made = edit(editors[aligned], TableRow(name), drawn, [asked], number, guide)
-            took = {"calls": sum(seen), "cpu": time.process_time() - started}
-            seen.clear()
-            found[name] = {column: float(value) for column, value in measure(drawn, made).items()} | took
-        lines.append(json.dumps(found))
+            output = edit(editors[aligned], TableRow(name), rendered, [world_edit], number, scales)
+            costs = {"calls": sum(batch_sizes), "cpu": time.process_time() - started}
+            batch_sizes.clear()
+            measurements[name] = {column: float(value) for column, value in measure(rendered, output).items()} | costs
+        lines.append(json.dumps(measurements))
         if options.out:
             options.out.write_text("\n".join(lines) + "\n")
         print(f"{number + 1} of {len(test.edits())}", end="\r", file=sys.stderr)
@@ -70,15 +70,19 @@ def main() -> None:
 
 def show(rows: list[dict[str, dict[str, float]]]) -> None:
     """The table and the differences."""
-    first, *others = rows[0]
-    values = {name: {c.name: torch.tensor([row[name][c.name] for row in rows]) for c in SHOWN} for name in rows[0]}
-    print(f"{len(rows)} edits\n| | {' | '.join(c.name for c in SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}")
-    for name, found in values.items():
-        cells = [_cell(found[c.name], c) for c in SHOWN]
+    first, *baselines = rows[0]
+    values = {
+        name: {c.name: torch.tensor([row[name][c.name] for row in rows]) for c in TABLE_COLUMNS} for name in rows[0]
+    }
+    print(f"{len(rows)} edits\n| | {' | '.join(c.name for c in TABLE_COLUMNS)} |\n|{'---|' * (len(TABLE_COLUMNS) + 1)}")
+    for name, measurements in values.items():
+        cells = [_cell(measurements[c.name], c) for c in TABLE_COLUMNS]
         print(f"| {name} | {' | '.join(cells)} |")
-    for name in others:
-        cells = [_cell(values[first][c.name] - values[name][c.name], c, "+") for c in SHOWN[:-2]]
-        ratios = [f"{float((values[name][c.name] / values[first][c.name]).median()):.1f} times" for c in SHOWN[-2:]]
+    for name in baselines:
+        cells = [_cell(values[first][c.name] - values[name][c.name], c, "+") for c in TABLE_COLUMNS[:-2]]
+        ratios = [
+            f"{float((values[name][c.name] / values[first][c.name]).median()):.1f} times" for c in TABLE_COLUMNS[-2:]
+        ]
         print(f"| aligned less {name} | {' | '.join(cells + ratios)} |")
 
 

@@ -33,7 +33,7 @@ DEFAULT = "snowy,rainy,foggy,night,sunset,sepia,sketch,watercolor,cartoon,pixel 
 SEED, HEIGHT = 1, 180
 
 
-def read(path: Path, count: int) -> tuple[Tensor, float]:
+def read_frames(path: Path, count: int) -> tuple[Tensor, float]:
     """The first frames (n, 3, height, width) in [0, 1], and the time behind the last."""
     frames, end = [], 0.0
     with VideoReader(path, max_frames=count) as reader:
@@ -60,12 +60,12 @@ def main() -> None:
         return load_model(spec)
 
     rows = []
-    chosen = [name for name in args.only.split(",") if name]
+    selected = [name for name in args.only.split(",") if name]
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(args.clips.glob("*.mp4")):
-            if chosen and path.stem not in chosen:
+            if selected and path.stem not in selected:
                 continue
-            source, end = read(path, args.frames)
+            source, end = read_frames(path, args.frames)
             cells = [source[len(source) // 2]]
             for name in names:
                 result = Path(folder) / f"{path.stem}.{len(rows)}.mp4"
@@ -74,7 +74,7 @@ def main() -> None:
                     str(path), instruction, result, end=end, seed=SEED, model=args.model, overwrite=True
                 )
                 pipeline.edit(request, load=load)
-                edited, target = read(result, args.frames)[0], LOOKS[name].function(source, SEED, 0)
+                edited, target = read_frames(result, args.frames)[0], LOOKS[name].function(source, SEED, 0)
                 scores[name].append((*likeness(edited, target), steadiness(edited, target)))
                 cells.append(edited[len(edited) // 2])
             rows.append(cells)
@@ -108,13 +108,13 @@ def sheet(rows: list[list[Tensor]]) -> Image.Image:
     for row in rows:
         small = [Image.fromarray((cell * 255).byte().permute(1, 2, 0).numpy()) for cell in row]
         lines.append([picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT)) for picture in small])
-    whole = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), HEIGHT * len(lines)), "white")
+    canvas = Image.new("RGB", (max(sum(p.width for p in line) for line in lines), HEIGHT * len(lines)), "white")
     for y, line in enumerate(lines):
         x = 0
         for picture in line:
-            whole.paste(picture, (x, y * HEIGHT))
+            canvas.paste(picture, (x, y * HEIGHT))
             x += picture.width
-    return whole
+    return canvas
 
 
 if __name__ == "__main__":

@@ -101,13 +101,13 @@ def speed(folder: Path, quick: bool) -> dict[str, float]:
         ),
     }
     start = min(cpu_of_ffmpeg("-f", "lavfi", "-i", "color=s=16x16:d=0.04", "-f", "null", "-") for _ in range(3))
-    found = {}
-    for name, (theirs, ours) in jobs.items():
-        pairs = [(theirs() - start, ours()) for _ in range(runs)]
-        found[name] = statistics.median(one / other for one, other in pairs)
+    ratios = {}
+    for name, (ffmpeg_seconds, our_seconds) in jobs.items():
+        pairs = [(ffmpeg_seconds() - start, our_seconds()) for _ in range(runs)]
+        ratios[name] = statistics.median(a / b for a, b in pairs)
         cost = [1000 * statistics.median(column) / count for column in zip(*pairs, strict=True)]
         print(f"{name}: ffmpeg {cost[0]:.1f}, ours {cost[1]:.1f} CPU ms a frame")
-    return found
+    return ratios
 
 
 def resident() -> float:

@@ -1,9 +1,9 @@
-"""The most memory that whole edits take, by the length of the clip.
+"""Peak memory of whole edits by the length of the clip.
 
-    python benchmarks/memory.py [--frames 16,64,250,1000,2000] [--modes chain,together] [--plot memory.svg]
+    python benchmarks/memory.py [--frames 16,64,250,1000,2000] [--modes sequential,joint] [--plot memory.svg]
 
-Clips of 64x64 pixels are drawn and edited by `eve edit --model mini --steps 1`, each in a process of its own, whose
-peak (resident memory on a CPU, of Python and its libraries too) is told by the system.
+Clips of 64x64 pixels are drawn and edited by `eve edit --model mini --steps 1`, each in its own process, whose peak
+resident memory (on a CPU, Python and its libraries included) is measured by the system.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ def draw(path: Path, frames: int) -> None:
 
 def megabytes(clip: Path, mode: str, folder: Path) -> float:
     """The peak of an edit."""
-    words = [str(clip), "make it snowy", "--steps", "1", "--seed", "1", "--long", mode, "--scene-cuts", "off", "-q"]
-    words += ["-o", str(folder / "out.mp4"), "--overwrite"]
-    done = subprocess.run([sys.executable, "-c", EDIT, *words], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return float(done.stderr.split()[-1])
+    arguments = [str(clip), "make it snowy", "--steps", "1", "--seed", "1", "--long", mode, "--scene-cuts", "off", "-q"]
+    arguments += ["-o", str(folder / "out.mp4"), "--overwrite"]
+    process = subprocess.run([sys.executable, "-c", EDIT, *arguments], capture_output=True, text=True)
+    if process.returncode:
+        sys.exit(process.stderr)
+    return float(process.stderr.split()[-1])
 
 
-def plot(found: dict[str, dict[int, float]], path: Path) -> None:
+def plot(peaks: dict[str, dict[int, float]], path: Path) -> None:
     """Lines over the length of the clip."""
     from matplotlib.figure import Figure
 
     figure = Figure((7, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    for mode, row in found.items():
+    for mode, row in peaks.items():
         axes.plot(*zip(*sorted(row.items()), strict=True), marker="o", label=f"--long {mode}")
     axes.set(title="peak memory of an edit", xlabel="frames", ylabel="MB", ylim=(0, None))
     axes.legend()
@@ -68,21 +68,21 @@ def plot(found: dict[str, dict[int, float]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", default="16,64,250,1000,2000")
-    parser.add_argument("--modes", default="chain,together")
+    parser.add_argument("--modes", default="sequential,joint")
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     lengths = [int(each) for each in options.frames.split(",")]
-    found: dict[str, dict[int, float]] = {mode: {} for mode in options.modes.split(",")}
-    print(f"most memory, MB\n| frames | {' | '.join(found)} |\n|---{'|---' * len(found)}|")
+    peaks: dict[str, dict[int, float]] = {mode: {} for mode in options.modes.split(",")}
+    print(f"most memory, MB\n| frames | {' | '.join(peaks)} |\n|---{'|---' * len(peaks)}|")
     with tempfile.TemporaryDirectory() as name:
         for frames in lengths:
             clip = Path(name) / f"{frames}.mp4"
             draw(clip, frames)
-            for mode, row in found.items():
+            for mode, row in peaks.items():
                 row[frames] = megabytes(clip, mode, Path(name))
-            print(f"| {frames:,} | {' | '.join(f'{row[frames]:.0f}' for row in found.values())} |", flush=True)
+            print(f"| {frames:,} | {' | '.join(f'{row[frames]:.0f}' for row in peaks.values())} |", flush=True)
     if options.plot:
-        plot(found, options.plot)
+        plot(peaks, options.plot)
 
 
 if __name__ == "__main__":

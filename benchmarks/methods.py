@@ -2,17 +2,17 @@
 
     python benchmarks/methods.py [--each 2] [--rows "eve;pnp"] [--some "assd=7"] [--strips 7] [--out runs/methods]
 
-Every row edits the same clips from noise of the same seeds, by its own defaults. Methods that have an edit adapter are
-told the instruction alone, the others the world's own captions of source and result: more than a user gives. Rows of
---some make that many of the edits. Intervals are 95 % bootstraps; ▲ and ▼ are paired differences from `eve`, edit by
-edit, that are clear of zero. What --out holds is not made again.
+Every row edits the same clips from noise of the same seeds, with its own defaults. Methods with an edit adapter read
+the instruction only, the others the world's own captions of source and result: more than a user gives. Rows of --some
+make that many of the edits. Intervals are 95 % bootstraps; ▲ and ▼ are paired differences from `eve`, edit by edit,
+that exclude zero. Edits that are in --out are not repeated.
 
-calls, operations   of networks for one clip (a multiply-add is two), counted on tensors without content.
-memory              the most bytes of activations at once, counted likewise: beside the weights, on any device.
-seconds             of processor, measured, for a clip, learning included.
+calls, operations   of networks for one clip (a multiply-add is two), counted on meta tensors.
+memory              peak bytes of activations, counted likewise, without the weights, on any device.
+seconds             of processor time for a clip, measured, fine-tuning included.
 
---returns 3 sees how well clips come back from their noise: the error (latents have a deviation of about one) by steps
-and corrections, and in brackets the deviation of the noise that was reached.
+--returns 3 measures how well clips are reconstructed from their inverted noise: the error (latents have a deviation of
+about one) by steps and corrections, and in brackets the deviation of the noise.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from eve_cli.data.world.edits import WorldEdit, render_edit
 from eve_cli.diffusion.inversion import invert
 from eve_cli.diffusion.samplers import ddim
+from eve_cli.estimate.cost_model import finetuning_cost
 from eve_cli.estimate.flops import Cost, count, meta_copy
 from eve_cli.evaluation import strips
 from eve_cli.evaluation.alignment_table import COLUMNS, Column, HeldOutEdits, measure
 from eve_cli.evaluation.statistics import bootstrap
-from eve_cli.methods import finetune
 from eve_cli.methods.base import Clip, EditMethod, Guidance
+from eve_cli.methods.finetune import FinetuningMethod
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.editor import Editor
 
@@ -54,28 +55,28 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def told(self) -> str:
+    def reads(self) -> str:
         """What it reads."""
         return METHODS[self.method].reads
 
     @property
-    def made(self) -> EditMethod:
+    def editing_method(self) -> EditMethod:
         """The method."""
         return METHODS[self.method].load()()
 
     def guidance(self, editor: Editor, edit: WorldEdit, seed: int) -> Guidance:
-        """All that it is told of an edit."""
-        kind, captions = METHODS[self.method].options, self.told == "captions"
-        known = {"source_caption": edit.source_caption} if "source_caption" in kind.__dataclass_fields__ else {}
-        options = kind(**known, **self.options)
-        usual = options.usual(editor.settings)
+        """Its settings for an edit."""
+        kind, captions = METHODS[self.method].options, self.reads == "captions"
+        captioned = {"source_caption": edit.source_caption} if "source_caption" in kind.__dataclass_fields__ else {}
+        options = kind(**captioned, **self.options)
+        defaults = options.defaults(editor.settings)
         return Guidance(
             instruction=edit.instruction,
             caption=edit.caption if captions else None,
             task=None,
-            steps=usual["steps"],
-            guidance_scale=usual["guidance_scale"],
-            image_guidance_scale=usual["image_guidance_scale"],
+            steps=defaults["steps"],
+            guidance_scale=defaults["guidance_scale"],
+            image_guidance_scale=defaults["image_guidance_scale"],
             seed=seed,
             options=options,
         )
@@ -85,9 +86,9 @@ EXTRA = {
     "per_frame": [Row("per_frame, one noise", "per_frame", {"shared_noise": True})],
     "dreamix": [Row("dreamix, preset motion", "dreamix", {"preset": "motion"})],
 }
-OWN = {"dreamix": {"preset": "object"}}
+MINI_OPTIONS = {"dreamix": {"preset": "object"}}
 """Defaults that `eve edit` chooses for `mini`."""
-ROWS = [row for name in METHODS for row in (Row(name, name, OWN.get(name, {})), *EXTRA.get(name, []))]
+ROWS = [row for name in METHODS for row in (Row(name, name, MINI_OPTIONS.get(name, {})), *EXTRA.get(name, []))]
 
 
 PAIRS = (
@@ -106,26 +107,26 @@ def clip_of(source: Tensor) -> Clip:
     return Clip(source, source, range(len(source)), source[:0])
 
 
-def make(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], some: dict[str, int], folder: Path) -> None:
+def edit_missing(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], some: dict[str, int], folder: Path) -> None:
     """Edits what the folder lacks; a line of values for each edit, and its latents."""
     file = folder / "values.jsonl"
-    have = {(line["edit"], line["row"]) for line in lines(file)}
+    done = {(line["edit"], line["row"]) for line in lines(file)}
     for number, edit in enumerate(test.edits()):
-        lacking = [r for r in rows if (number, r.name) not in have and number < some.get(r.name, math.inf)]
-        if not lacking:
+        missing = [r for r in rows if (number, r.name) not in done and number < some.get(r.name, math.inf)]
+        if not missing:
             continue
-        drawn = render_edit([edit], test.frames, test.side, truth=True)
-        source = editor.encode(drawn.source[0])
-        for row in lacking:
-            began = time.process_time()
-            latents = row.made.edit(editor, clip_of(source), row.guidance(editor, edit, number))
-            seconds = time.process_time() - began
-            made = drawn.source[0] if row.method == "copy" else editor.decode(latents).float()
-            told = {"edit": number, "task": edit.task, "row": row.name, "seconds": seconds}
-            told |= {name: float(value) for name, value in measure(drawn, made[None]).items()}
+        rendered = render_edit([edit], test.frames, test.side, truth=True)
+        source = editor.encode(rendered.source[0])
+        for row in missing:
+            started = time.process_time()
+            latents = row.editing_method.edit(editor, clip_of(source), row.guidance(editor, edit, number))
+            seconds = time.process_time() - started
+            output = rendered.source[0] if row.method == "copy" else editor.decode(latents).float()
+            values = {"edit": number, "task": edit.task, "row": row.name, "seconds": seconds}
+            values |= {name: float(value) for name, value in measure(rendered, output[None]).items()}
             torch.save(latents.half(), folder / f"{number}.{row.name}.pt")
             with file.open("a") as out:
-                out.write(json.dumps(told) + "\n")
+                out.write(json.dumps(values) + "\n")
             print(number, edit.task, row.name, f"{seconds:.1f} s", file=sys.stderr, flush=True)
 
 
@@ -134,61 +135,59 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().split("\n") if line] if file.is_file() else []
 
 
-def table(found: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) -> str:
+def table(values: Sequence[dict[str, Any]], rows: Sequence[Row], reference: str) -> str:
     """Means with intervals, marked where the paired difference from the reference is clear of zero."""
-    by = {(line["edit"], line["row"]): line for line in found}
-    out = [f"| | told | edits | {HEAD} |", "|---|" + "---|" * (len(COLUMNS) + 2)]
+    by = {(line["edit"], line["row"]): line for line in values}
+    out = [f"| | reads | edits | {HEAD} |", "|---|" + "---|" * (len(COLUMNS) + 2)]
     for row in rows:
-        own = [line for line in found if line["row"] == row.name]
+        row_values = [line for line in values if line["row"] == row.name]
         cells = []
         for c in COLUMNS:
-            mean, low, high = bootstrap(torch.tensor([line[c.name] for line in own]) * c.scale)
+            mean, low, high = bootstrap(torch.tensor([line[c.name] for line in row_values]) * c.scale)
             mark = "" if row.name == reference else change(by, row.name, reference, c)[1]
             cells.append(f"{mean:.{c.digits}f} [{low:.{c.digits}f}, {high:.{c.digits}f}]{mark}")
-        out.append(f"| {row.name} | {row.told} | {len(own)} | {' | '.join(cells)} |")
+        out.append(f"| {row.name} | {row.reads} | {len(row_values)} | {' | '.join(cells)} |")
     return "\n".join(out)
 
 
-def differences(found: Sequence[dict[str, Any]]) -> str:
+def differences(values: Sequence[dict[str, Any]]) -> str:
     """What a method adds to the one that it is built on, over the edits that both have."""
-    by = {(line["edit"], line["row"]): line for line in found}
+    by = {(line["edit"], line["row"]): line for line in values}
     out = [f"| | {HEAD} |", "|---|" + "---|" * len(COLUMNS)]
-    for name, other in PAIRS:
-        if {name, other} <= {row for _, row in by}:
-            cells = ("".join(change(by, name, other, c)) for c in COLUMNS)
-            out.append(f"| {name} against {other} | {' | '.join(cells)} |")
+    for name, base in PAIRS:
+        if {name, base} <= {row for _, row in by}:
+            cells = ("".join(change(by, name, base, c)) for c in COLUMNS)
+            out.append(f"| {name} against {base} | {' | '.join(cells)} |")
     return "\n".join(out)
 
 
-def change(by: dict[tuple[int, str], dict[str, Any]], name: str, other: str, c: Column) -> tuple[str, str]:
+def change(by: dict[tuple[int, str], dict[str, Any]], name: str, base: str, c: Column) -> tuple[str, str]:
     """The mean paired difference in a column with its interval; an arrow where it is clear of zero, up for better."""
-    pairs = [
-        (by[edit, name][c.name], by[edit, other][c.name]) for edit, row in by if row == name and (edit, other) in by
-    ]
-    mean, low, high = bootstrap(torch.tensor([one - two for one, two in pairs]) * c.scale)
+    pairs = [(by[edit, name][c.name], by[edit, base][c.name]) for edit, row in by if row == name and (edit, base) in by]
+    mean, low, high = bootstrap(torch.tensor([a - b for a, b in pairs]) * c.scale)
     mark = "" if not low * high > 0 else " ▲" if (mean > 0) == (c.better > 0) else " ▼"
     return f"{mean:+.{c.digits}f} [{low:+.{c.digits}f}, {high:+.{c.digits}f}]", mark
 
 
 def cost(editor: Editor, row: Row, edit: WorldEdit, frames: int) -> tuple[Cost, Cost]:
     """What learning and editing a clip costs, counted without content."""
-    empty, method = meta_copy(editor), row.made
+    meta_editor, method = meta_copy(editor), row.editing_method
     guidance, side = row.guidance(editor, edit, 0), editor.settings.pixels
     channels: Any = editor.parts.vae.config["latent_channels"]
-    source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=empty.device)
-    learned = Cost()
-    if isinstance(method, finetune.FinetuningMethod) and (how := method.tuning(guidance)).steps:
-        learned = finetune.cost(empty, source, how)
-    return learned, count(empty, lambda: method.edit(empty, clip_of(source), guidance))
+    source = torch.zeros(frames, channels, *editor.latent_size(side, side), device=meta_editor.device)
+    tuning_cost = Cost()
+    if isinstance(method, FinetuningMethod) and (tuning := method.tuning(guidance)).steps:
+        tuning_cost = finetuning_cost(meta_editor, source, tuning)
+    return tuning_cost, count(meta_editor, lambda: method.edit(meta_editor, clip_of(source), guidance))
 
 
-def costs(editor: Editor, rows: Sequence[Row], edit: WorldEdit, found: Sequence[dict[str, Any]], frames: int) -> str:
+def costs(editor: Editor, rows: Sequence[Row], edit: WorldEdit, values: Sequence[dict[str, Any]], frames: int) -> str:
     """The table of costs."""
     out = ["| | steps | calls | operations | memory | seconds |", "|---|" + "---|" * 5]
     for row in rows:
         learning, editing = cost(editor, row, edit, frames)
         total = learning + editing
-        seconds = [line["seconds"] for line in found if line["row"] == row.name]
+        seconds = [line["seconds"] for line in values if line["row"] == row.name]
         steps = row.guidance(editor, edit, 0).steps if editing.calls else 0
         calls = f"{editing.calls}" + (f" + {learning.calls} learning" if learning.calls else "")
         mean = f"{sum(seconds) / len(seconds):.1f}" if seconds else ""
@@ -202,16 +201,16 @@ def show(editor: Editor, test: HeldOutEdits, rows: Sequence[Row], numbers: Seque
     """A picture for each of some edits: source, the rows in order, truth."""
     for number in numbers:
         edit = test.edits()[number]
-        drawn, shown, names = render_edit([edit], test.frames, test.side), [], []
+        rendered, clips, names = render_edit([edit], test.frames, test.side), [], []
         for row in rows:
-            kept = folder / f"{number}.{row.name}.pt"
-            if kept.is_file() and row.method != "copy":
-                shown.append(editor.decode(torch.load(kept).float()))
+            latents_file = folder / f"{number}.{row.name}.pt"
+            if latents_file.is_file() and row.method != "copy":
+                clips.append(editor.decode(torch.load(latents_file).float()))
                 names.append(row.name)
         file = folder / f"{number:03d}-{edit.task}.png"
-        strips.save(file, [drawn.source[0], *shown, drawn.edited[0]])
-        told = [edit.instruction, f"{edit.source_caption} -> {edit.caption}", "source", *names, "truth"]
-        file.with_suffix(".txt").write_text("\n".join(told) + "\n", encoding="utf-8")
+        strips.save(file, [rendered.source[0], *clips, rendered.edited[0]])
+        captions = [edit.instruction, f"{edit.source_caption} -> {edit.caption}", "source", *names, "truth"]
+        file.with_suffix(".txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
 
 
 def returns(editor: Editor, test: HeldOutEdits, clips: int) -> str:
@@ -223,7 +222,7 @@ def returns(editor: Editor, test: HeldOutEdits, clips: int) -> str:
         for name, schedule in (("backbone", editor.image_schedule), ("video model", editor.schedule)):
             cells = []
             for corrections in CORRECTIONS:
-                found = []
+                errors = []
                 for edit, source in zip(edits, sources, strict=True):
                     text, times = editor.embed([edit.source_caption]), schedule.trailing(steps)
                     video = name != "backbone"
@@ -232,10 +231,10 @@ def returns(editor: Editor, test: HeldOutEdits, clips: int) -> str:
                     )
                     clean = source[None] if video else source
                     path = invert(denoise, schedule, clean, times, corrections=corrections)
-                    off = float((ddim(denoise, schedule, path[0], times) - clean).square().mean().sqrt())
-                    found.append((off, float(path[0].std())))
-                off, spread = (sum(part) / clips for part in zip(*found, strict=True))
-                cells.append(f"{off:.3f} ({spread:.2f})")
+                    error = float((ddim(denoise, schedule, path[0], times) - clean).square().mean().sqrt())
+                    errors.append((error, float(path[0].std())))
+                error, spread = (sum(part) / clips for part in zip(*errors, strict=True))
+                cells.append(f"{error:.3f} ({spread:.2f})")
             out.append(f"| {name}, {steps} steps | {' | '.join(cells)} |")
     return "\n".join(out)
 
@@ -263,12 +262,13 @@ def main() -> None:
         with torch.inference_mode():
             return print(returns(editor, test, options.returns))
     with torch.inference_mode():
-        make(editor, test, rows, some, options.out)
+        edit_missing(editor, test, rows, some, options.out)
         show(editor, test, rows, range(min(options.strips, len(test.edits()))), options.out)
-    found = lines(options.out / "values.jsonl")
-    told = [table(found, rows, "eve"), differences(found), costs(editor, rows, test.edits()[0], found, test.frames)]
-    (options.out / "tables.md").write_text("\n\n".join(told) + "\n", encoding="utf-8")
-    print("\n\n".join(told))
+    values = lines(options.out / "values.jsonl")
+    edit = test.edits()[0]
+    tables = [table(values, rows, "eve"), differences(values), costs(editor, rows, edit, values, test.frames)]
+    (options.out / "tables.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    print("\n\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from eve_cli.evaluation.probe import Probe, accuracies, train
 from eve_cli.evaluation.statistics import bootstrap
 from eve_cli.models.editor import Editor
 
-HELD = 2**41  # seeds from here on are drawn by no training
+FIRST_SEED = 2**41  # seeds from here on are drawn by no training
 DRAW = 1_000_000
 FRAME = [5]
 
@@ -57,37 +57,39 @@ def probe_at(path: Path) -> Probe:
     return probe
 
 
-def codec_rows(editor: Editor, probe: Probe, held: int) -> list[Row]:
+def codec_rows(editor: Editor, probe: Probe, first_seed: int) -> list[Row]:
     """Round trips of held-out frames."""
-    scenes = [sample_scene(held + i, held_out=None) for i in range(256)]
-    drawn = render(scenes, FRAME, editor.settings.pixels)
-    frames = drawn.frames[:, 0]
-    back = torch.cat([editor.decode(editor.encode(f)) for f in frames.split(64)])
-    things = drawn.masks[:, :, 0].sum(1).clamp(0, 1).unsqueeze(1)
+    scenes = [sample_scene(first_seed + i, held_out=None) for i in range(256)]
+    rendered = render(scenes, FRAME, editor.settings.pixels)
+    frames = rendered.frames[:, 0]
+    decoded = torch.cat([editor.decode(editor.encode(f)) for f in frames.split(64)])
+    things = rendered.masks[:, :, 0].sum(1).clamp(0, 1).unsqueeze(1)
     on_things = -10 * torch.log10(
-        ((back - frames).square() * things).flatten(1).sum(1) / (3 * things.flatten(1).sum(1))
+        ((decoded - frames).square() * things).flatten(1).sum(1) / (3 * things.flatten(1).sum(1))
     )
-    rows = [row("vae PSNR, dB", truth.psnr(back, frames), "bar 30"), row("vae PSNR on things, dB", on_things)]
-    for name, pictures in (("true frames", frames), ("through the vae", back)):
+    rows = [row("vae PSNR, dB", truth.psnr(decoded, frames), "bar 30"), row("vae PSNR on things, dB", on_things)]
+    for name, pictures in (("true frames", frames), ("through the vae", decoded)):
         share = accuracies(probe.predict(at_probe_size(pictures)), scenes)["thing in its colour"]
         rows.append((f"probe right on {name}", share, float("nan"), float("nan"), "bar .97"))
     return rows
 
 
-def image_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: float, keep: dict[str, Tensor]) -> list[Row]:
+def image_rows(
+    editor: Editor, probe: Probe, first_seed: int, count: int, cfg: float, keep: dict[str, Tensor]
+) -> list[Row]:
     """Text to image: is what the caption names there, in its colour? Seen and held-out combinations apart."""
     rows = []
     for name, held_out, n in (("seen", False, count), ("held-out", True, count // 2)):
-        scenes = [sample_scene(held + 10_000 + i, held_out=held_out) for i in range(n)]
+        scenes = [sample_scene(first_seed + 10_000 + i, held_out=held_out) for i in range(n)]
         captions = [say.caption(s, random.Random(f"caption {i}")) for i, s in enumerate(scenes)]
-        made = torch.cat(
+        generated = torch.cat(
             [generate(editor, captions[i : i + 50], cfg, 20, i) for i in range(0, n, 50)],
         )
-        keep[f"image {name}"] = made[:16]
-        answer = probe.predict(at_probe_size(made))
+        keep[f"image {name}"] = generated[:16]
+        answer = probe.predict(at_probe_size(generated))
         shares = accuracies(answer, scenes)
-        colour, there = colours_of(scenes)
-        good = ((answer.present > 0.5) & (answer.colour == colour))[there].float()
+        colour, has_thing = colours_of(scenes)
+        good = ((answer.present > 0.5) & (answer.colour == colour))[has_thing].float()
         note = ", ".join(f"{k} {v:.2f}" for k, v in shares.items() if k != "thing in its colour")
         rows.append(row(f"text to image, thing in its colour, {name} combinations", good, f"bar .85; {note}"))
     return rows
@@ -118,11 +120,11 @@ def noise_of(editor: Editor, count: int, seed: int, frames: int | None = None) -
 
 @torch.no_grad()
 def edit_frames(
-    editor: Editor, edits: list[WorldEdit], drawn: RenderedEdit, how: str, cfg: tuple[float, float]
+    editor: Editor, edits: list[WorldEdit], rendered: RenderedEdit, texts: str, cfg: tuple[float, float]
 ) -> Tensor:
     """Lone frames edited by the edit adapter; ``how``: instruction, caption or caption and task."""
-    source = editor.encode(drawn.source[:, 0])
-    captions = None if how == "instruction" else [e.caption for e in edits]
+    source = editor.encode(rendered.source[:, 0])
+    captions = None if texts == "instruction" else [e.caption for e in edits]
     condition = editor.condition([e.instruction for e in edits], captions)
     denoise = editor.guided_edit(
         condition.text, condition.instruction, source, guidance_scale=cfg[0], image_guidance_scale=cfg[1]
@@ -131,33 +133,35 @@ def edit_frames(
     return editor.decode(ddim(denoise, editor.schedule, noise, editor.schedule.trailing(editor.settings.steps)))
 
 
-def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[float, float], keep: dict) -> list[Row]:
+def edit_rows(
+    editor: Editor, probe: Probe, first_seed: int, count: int, cfg: tuple[float, float], keep: dict
+) -> list[Row]:
     """The edit adapter on single frames by task, with the caption as a second column; then the unseen tasks."""
-    rows, gathered = [], {}
+    rows, values_by_task = [], {}
     for task in (*ALIGNED_TASKS, *UNSEEN_TASKS):
         n = max(8, count // len(ALIGNED_TASKS))
-        edits = [sample_edit(held + 50_000 + i, task, held_out=None) for i in range(n)]
-        drawn = render_edit(edits, FRAME, editor.settings.pixels)
-        source, edited = at_probe_size(drawn.source[:, 0]), at_probe_size(drawn.edited[:, 0])
+        edits = [sample_edit(first_seed + 50_000 + i, task, held_out=None) for i in range(n)]
+        rendered = render_edit(edits, FRAME, editor.settings.pixels)
+        source, edited = at_probe_size(rendered.source[:, 0]), at_probe_size(rendered.edited[:, 0])
         values = {}
         for how in ("instruction", "caption"):
-            made = torch.cat(
+            output = torch.cat(
                 [
-                    at_probe_size(edit_frames(editor, edits[i : i + 40], part(drawn, i, i + 40), how, cfg))
+                    at_probe_size(edit_frames(editor, edits[i : i + 40], part(rendered, i, i + 40), how, cfg))
                     for i in range(0, n, 40)
                 ]
             )
-            values[how] = truth.edit_acc(source, edited, made)
+            values[how] = truth.edit_acc(source, edited, output)
             if how == "instruction":
-                keep[task] = (source[:8], made[:8], edited[:8], [e.instruction for e in edits[:8]])
-                kept_db = truth.bg_psnr(source, edited, made)
+                keep[task] = (source[:8], output[:8], edited[:8], [e.instruction for e in edits[:8]])
+                outside_psnr = truth.bg_psnr(source, edited, output)
                 if task == "add":
-                    there = added(probe.predict(made), edits)
-                    rows.append(row("added thing present in its colour", there, "bar .60; instruction alone"))
-        gathered[task] = values
+                    is_present = added(probe.predict(output), edits)
+                    rows.append(row("added thing present in its colour", is_present, "bar .60; instruction alone"))
+        values_by_task[task] = values
         second = bootstrap(values["caption"])[0]
         median = float(values["instruction"].nanmedian())
-        outside = bootstrap(kept_db)[0]
+        outside = bootstrap(outside_psnr)[0]
         rows.append(
             row(
                 f"edit_acc {task}",
@@ -166,13 +170,13 @@ def edit_rows(editor: Editor, probe: Probe, held: int, count: int, cfg: tuple[fl
             )
         )
     bar = ("remove", "background", "local", "texture", "style", "global")
-    rows.append(row("edit_acc over six tasks", torch.cat([gathered[t]["instruction"] for t in bar]), "bar .60"))
-    rows.append(row("  the same with caption", torch.cat([gathered[t]["caption"] for t in bar])))
+    rows.append(row("edit_acc over six tasks", torch.cat([values_by_task[t]["instruction"] for t in bar]), "bar .60"))
+    rows.append(row("  the same with caption", torch.cat([values_by_task[t]["caption"] for t in bar])))
     return rows
 
 
-def part(drawn: RenderedEdit, start: int, end: int) -> RenderedEdit:
-    return replace(drawn, source=drawn.source[start:end], edited=drawn.edited[start:end])
+def part(rendered: RenderedEdit, start: int, end: int) -> RenderedEdit:
+    return replace(rendered, source=rendered.source[start:end], edited=rendered.edited[start:end])
 
 
 def added(answer, edits: list[WorldEdit]) -> Tensor:
@@ -188,27 +192,29 @@ def added(answer, edits: list[WorldEdit]) -> Tensor:
 
 
 @torch.no_grad()
-def video_rows(editor: Editor, held: int, count: int, keep: dict) -> list[Row]:
+def video_rows(editor: Editor, first_seed: int, count: int, keep: dict) -> list[Row]:
     """The video adapter: warp error of generated clips along the flow that their own first frame's scene would have."""
     frames = editor.settings.frames
-    scenes = [replace(sample_scene(held + 90_000 + i), weather="clear") for i in range(count)]
-    drawn = render(scenes, frames, editor.settings.pixels, truth=True)
-    assert drawn.flow is not None and drawn.visible is not None
+    scenes = [replace(sample_scene(first_seed + 90_000 + i), weather="clear") for i in range(count)]
+    rendered = render(scenes, frames, editor.settings.pixels, truth=True)
+    assert rendered.flow is not None and rendered.visible is not None
     captions = [say.caption(s, random.Random(f"clip {i}"), True, range(frames)) for i, s in enumerate(scenes)]
-    first = editor.encode(drawn.frames[:, 0])
-    made = []
+    first = editor.encode(rendered.frames[:, 0])
+    generated = []
     for i in range(0, count, 16):
         texts = editor.embed(captions[i : i + 16])
         noise = noise_of(editor, len(texts), 100 + i, frames)
         schedule = editor.schedule
         denoise = editor.guided_video(texts, first[i : i + 16], guidance_scale=1.0)
         out = ddim(denoise, schedule, noise, schedule.trailing(editor.settings.steps))
-        made.append(editor.decode(out.flatten(0, 1)).view(-1, *drawn.frames.shape[1:]))
-    clips = torch.cat(made)
-    through = torch.cat([editor.decode(editor.encode(c)) for c in drawn.frames]).view_as(drawn.frames)
-    keep["video"] = (drawn.frames[:3], clips[:3])
-    errors = {n: truth.matched_warp_error(c) for n, c in (("true", drawn.frames), ("vae", through), ("made", clips))}
-    moved = [(c[:, 1:] - c[:, :-1]).abs().flatten(1).mean(1) for c in (drawn.frames, clips)]
+        generated.append(editor.decode(out.flatten(0, 1)).view(-1, *rendered.frames.shape[1:]))
+    clips = torch.cat(generated)
+    reconstructed = torch.cat([editor.decode(editor.encode(c)) for c in rendered.frames]).view_as(rendered.frames)
+    keep["video"] = (rendered.frames[:3], clips[:3])
+    errors = {
+        n: truth.matched_warp_error(c) for n, c in (("true", rendered.frames), ("vae", reconstructed), ("made", clips))
+    }
+    moved = [(c[:, 1:] - c[:, :-1]).abs().flatten(1).mean(1) for c in (rendered.frames, clips)]
     ratio = errors["made"].mean() / errors["true"].mean()
     return [
         row("warp error of true clips x1000", errors["true"] * 1000),
@@ -248,12 +254,12 @@ def main() -> None:
         editor.settings.image_guidance_scale if args.image_guidance_scale is None else args.image_guidance_scale,
     )
     probe, keep, started, rows = probe_at(args.probe), {}, time.time(), []
-    held = HELD + args.draw * DRAW
+    first_seed = FIRST_SEED + args.draw * DRAW
     jobs = {
-        "vae": lambda: codec_rows(editor, probe, held),
-        "image": lambda: image_rows(editor, probe, held, args.captions, args.image_cfg, keep),
-        "edit": lambda: edit_rows(editor, probe, held, args.edits, cfg, keep),
-        "video": lambda: video_rows(editor, held, args.clips, keep),
+        "vae": lambda: codec_rows(editor, probe, first_seed),
+        "image": lambda: image_rows(editor, probe, first_seed, args.captions, args.image_cfg, keep),
+        "edit": lambda: edit_rows(editor, probe, first_seed, args.edits, cfg, keep),
+        "video": lambda: video_rows(editor, first_seed, args.clips, keep),
     }
     for name in args.only.split(","):
         with torch.no_grad():

@@ -41,11 +41,11 @@ from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models import lora
 from eve_cli.models.editor import Editor
 
-HELD = 2**41 + 400_000  # seeds that no training draws
+FIRST_SEED = 2**41 + 400_000  # seeds that no training draws
 SIDE = 64
 
 
-def sources(count: int, first: int = HELD) -> Tensor:
+def sources(count: int, first: int = FIRST_SEED) -> Tensor:
     """Held-out pictures (count, 3, SIDE, SIDE)."""
     return render([sample_scene(first + i, held_out=None) for i in range(count)], [0], SIDE).frames[:, 0]
 
@@ -57,57 +57,59 @@ def probe(kind: str, steps: int = 400, batch: int = 32) -> Callable[[Tensor], Te
     body = [m for a, b in pairwise(widths) for m in (nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(8, b), nn.SiLU())]
     net = nn.Sequential(*body, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 1))
 
-    def drawn(count: int, seed: int) -> tuple[Tensor, Tensor]:
-        with_it, _ = novel.SETS[kind]("<toy>", count, SIDE, seed)
-        shown = torch.cat([with_it, sources(count, 2**40 + 1000 * seed)])
-        return shown, torch.cat([torch.ones(count), torch.zeros(count)])
+    def labelled_pictures(count: int, seed: int) -> tuple[Tensor, Tensor]:
+        with_subject, _ = novel.SETS[kind]("<toy>", count, SIDE, seed)
+        pictures = torch.cat([with_subject, sources(count, 2**40 + 1000 * seed)])
+        return pictures, torch.cat([torch.ones(count), torch.zeros(count)])
 
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
-    pool = [drawn(64, 100 + i) for i in range(16)]
+    pool = [labelled_pictures(64, 100 + i) for i in range(16)]
     for step in range(steps):
-        shown, label = pool[step % len(pool)]
-        pick = torch.randperm(len(shown))[:batch]
-        loss = F.binary_cross_entropy_with_logits(net(degrade(shown[pick], rng)).squeeze(1), label[pick])
+        pictures, label = pool[step % len(pool)]
+        batch_rows = torch.randperm(len(pictures))[:batch]
+        loss = F.binary_cross_entropy_with_logits(net(degrade(pictures[batch_rows], rng)).squeeze(1), label[batch_rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     net.eval()
     with torch.no_grad():
-        shown, label = drawn(100, 7)
-        print(f"probe: right on {float(((net(shown).squeeze(1) > 0) == (label > 0)).float().mean()):.3f} of 200")
+        pictures, label = labelled_pictures(100, 7)
+        print(f"probe: right on {float(((net(pictures).squeeze(1) > 0) == (label > 0)).float().mean()):.3f} of 200")
     return lambda pictures: net(pictures).squeeze(1).sigmoid()
 
 
 @torch.no_grad()
-def edited(weights: lora.Lora, pictures: Tensor, asked: list[str], steps: int) -> Tensor:
+def edited(weights: lora.Lora, pictures: Tensor, instructions: list[str], steps: int) -> Tensor:
     """The pictures as the edit adapter and a LoRA together edit them."""
     editor = Editor.load("mini", weights=weights.weights)
-    made = []
-    for i, (picture, instruction) in enumerate(zip(pictures, asked, strict=True)):
+    results = []
+    for i, (picture, instruction) in enumerate(zip(pictures, instructions, strict=True)):
         source = editor.encode(picture[None])
         control_image = source if editor.settings.control_image == "latents" else picture[None]
         guidance = Guidance(instruction, None, None, steps, 1.0, 1.0, seed=i)
-        made.append(
+        results.append(
             editor.decode(PerFrame().edit(editor, Clip(source, control_image, range(1), source[:0]), guidance))[0]
         )
-    return torch.stack(made).float()
+    return torch.stack(results).float()
 
 
-def kept(source: Tensor, made: Tensor) -> Tensor:
+def least_changed_psnr(source: Tensor, edited: Tensor) -> Tensor:
     """PSNR in dB of the three quarters of each picture that changed least."""
-    error = (made - source).square().mean(1).flatten(1).sort(1).values
+    error = (edited - source).square().mean(1).flatten(1).sort(1).values
     return -10 * torch.log10(error[:, : error.shape[1] * 3 // 4].mean(1).clamp_min(1e-10))
 
 
-def measures(kind: str, source: Tensor, made: Tensor, there: Callable[[Tensor], Tensor] | None) -> dict[str, Tensor]:
+def measures(
+    kind: str, source: Tensor, output: Tensor, detector: Callable[[Tensor], Tensor] | None
+) -> dict[str, Tensor]:
     """Every column of the table, (n,) each."""
-    if there is not None:
-        return {"there": (there(made) > 0.5).float(), "kept, dB": kept(source, made)}
-    wanted = novel.two_inks(source)
+    if detector is not None:
+        return {"there": (detector(output) > 0.5).float(), "kept, dB": least_changed_psnr(source, output)}
+    target = novel.two_inks(source)
     return {
-        "edit_acc": truth.edit_acc(source, wanted, made),
-        "ssim": truth.ssim(made, wanted),
-        "psnr, dB": truth.psnr(made, wanted),
+        "edit_acc": truth.edit_acc(source, target, output),
+        "ssim": truth.ssim(output, target),
+        "psnr, dB": truth.psnr(output, target),
     }
 
 
@@ -123,21 +125,25 @@ def main() -> None:
     plugged, aligned = lora.load(arguments.plugged), lora.load(arguments.aligned)
     source, rng = sources(arguments.edits), random.Random(0)
     orders = ("make it in the style of {}", "turn it into {}", "make it {}") if arguments.kind == "style" else BRING
-    asked = [rng.choice(orders).format(plugged.token) for _ in source]
+    instructions = [rng.choice(orders).format(plugged.token) for _ in source]
     with torch.no_grad():
-        there = None
+        detector = None
         if arguments.kind != "style":
             with torch.enable_grad():
-                there = probe(arguments.kind)
+                detector = probe(arguments.kind)
         rows = {"input copied": source}
-        rows |= {n: edited(w, source, asked, arguments.steps) for n, w in (("plugged", plugged), ("aligned", aligned))}
-        found = {name: measures(arguments.kind, source, made, there) for name, made in rows.items()}
-    found["aligned - plugged"] = {k: found["aligned"][k] - found["plugged"][k] for k in found["plugged"]}
-    for name, row in found.items():
+        rows |= {
+            n: edited(w, source, instructions, arguments.steps) for n, w in (("plugged", plugged), ("aligned", aligned))
+        }
+        measurements = {name: measures(arguments.kind, source, output, detector) for name, output in rows.items()}
+    measurements["aligned - plugged"] = {
+        k: measurements["aligned"][k] - measurements["plugged"][k] for k in measurements["plugged"]
+    }
+    for name, row in measurements.items():
         cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*bootstrap(values)) for values in row.values()]
         print(f"| {name} | " + " | ".join(f"{k} {c}" for k, c in zip(row, cells, strict=True)) + " |")
     if arguments.strip:
-        columns = [torch.cat([made[i] for made in rows.values()], 1) for i in range(min(8, len(source)))]
+        columns = [torch.cat([output[i] for output in rows.values()], 1) for i in range(min(8, len(source)))]
         sheet = F.interpolate(torch.cat(columns, 2)[None], scale_factor=2)[0]
         save_png((sheet * 255).round().byte().numpy(), arguments.strip)
 

@@ -93,14 +93,14 @@ def window(editor: Editor, frames: Tensor, guidance_scale: float) -> dict[str, f
         image_guidance_scale=1.0,
     )
     with clock.on("sampler and guidance"):
-        made = ddim(denoise, editor.schedule, torch.randn_like(source)[None], editor.schedule.trailing(STEPS))[0]
+        latents = ddim(denoise, editor.schedule, torch.randn_like(source)[None], editor.schedule.trailing(STEPS))[0]
     with clock.on("decode"):
-        editor.decode(made)
+        editor.decode(latents)
     with clock.on("files"), tempfile.TemporaryDirectory() as folder:
         with VideoReader(CLIP) as reader:
-            seen = list(islice(reader, len(frames)))
+            video_frames = list(islice(reader, len(frames)))
         with VideoWriter(Path(folder) / "out.mp4", like=reader.info) as writer:
-            for frame in seen:
+            for frame in video_frames:
                 writer.write(frame.rgb, frame.pts, frame.duration)
     editor.networks = networks
     clock.seconds["sampler and guidance"] -= sum(clock.seconds[stage] for stage in set(CALLS.values()))
@@ -117,18 +117,18 @@ def main() -> None:
     device, makers = torch.device(options.device), {}
     makers["mini, unguided"] = (lambda: bundle.load(bundle.resolve("mini")), 1.0)
     makers["sd15 layout, tiny, guided"] = (lambda: engine.parts_of("tiny"), engine.SCALE)
-    editors, found = {}, defaultdict[str, list[dict[str, float]]](list)
+    editors, runs_by_name = {}, defaultdict[str, list[dict[str, float]]](list)
     for name, (make, scale) in makers.items():
         editors[f"{name}: diffusers' networks"] = Editor(make(), device), scale
         editors[f"{name}: the engine"] = Editor(make(), device).optimize_for_inference(), scale
     for _ in range(options.repeats + 1):
         for name, (editor, scale) in editors.items():
             side, frames = editor.settings.pixels, editor.settings.frames
-            drawn = torch.rand(frames, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-            found[name].append(window(editor, drawn, scale))
+            clip = torch.rand(frames, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+            runs_by_name[name].append(window(editor, clip, scale))
     print(f"one window, {STEPS} steps, {device}, {torch.get_num_threads()} threads\n")
     print(f"| | s | {' | '.join(STAGES)} |\n|---|---{'|---' * len(STAGES)}|")
-    for name, runs in found.items():
+    for name, runs in runs_by_name.items():
         seconds = {stage: statistics.median(run[stage] for run in runs[1:]) for stage in STAGES}
         total = sum(seconds.values())
         print(f"| {name} | {total:.2f} | {' | '.join(f'{seconds[stage] / total:.0%}' for stage in STAGES)} |")

@@ -1,10 +1,10 @@
-"""Ways to edit clips longer than a window, compared on edits of drawn scenes whose right answer is known.
+"""Ways to edit clips longer than a window, compared on edits of drawn scenes with a known true edit.
 
     python benchmarks/windows.py [--model mini] [--each 10] [--frames 32] [--steps N] [--modes NAME,NAME] [--out FILE]
 
-Every edit is made in every way, in turn, so that times compare; what is made is judged against the true edit. The table
-has 95 % bootstrap intervals, ▲ and ▼ mark paired differences from the first way that are clear of zero. `--out` keeps a
-line for each edit and way, and a later call goes on from there.
+Every edit is made in every way, in turn, so that times compare, and scored against the true edit. The table has 95 %
+bootstrap intervals, ▲ and ▼ mark paired differences from the first way that exclude zero. `--out` stores a line for
+each edit and way, and a later call resumes from there.
 
 border     how much more the edit changes from frame to frame where one window of the chain ends and the next begins
            than elsewhere, less the same of the true edit, in levels of 255 (where the others have no border at all)
@@ -55,7 +55,7 @@ BETTER = {column.name: column.better for column in alignment_table.COLUMNS} | {"
 DIGITS = {"warp_excess": (1000, 2), "flicker": (100, 2), "bg_psnr": (1, 2), "border": (1, 3), "cpu": (1, 2)}
 
 
-def made(editor: Editor, mode: Mode, source: Tensor, guidance: Guidance) -> Tensor:
+def edit_clip(editor: Editor, mode: Mode, source: Tensor, guidance: Guidance) -> Tensor:
     """The edited latents of a clip (frames, c, h, w)."""
     if not mode:
         return PerFrame().edit(editor, Clip(source, source, range(len(source)), source[:0]), guidance)
@@ -73,16 +73,19 @@ def made(editor: Editor, mode: Mode, source: Tensor, guidance: Guidance) -> Tens
     return out
 
 
-def judged(drawn: RenderedEdit, frames: Tensor) -> dict[str, float]:
+def measures(rendered: RenderedEdit, frames: Tensor) -> dict[str, float]:
     """All measures of one edit, frames (f, 3, h, w)."""
-    found = {name: float(value) for name, value in alignment_table.measure(drawn, frames[None]).items()}
-    own, true = steps(drawn.source[0], frames), steps(drawn.source[0], drawn.edited[0])
-    usual = float(own.quantile(0.5))
+    values = {name: float(value) for name, value in alignment_table.measure(rendered, frames[None]).items()}
+    changes, true_changes = steps(rendered.source[0], frames), steps(rendered.source[0], rendered.edited[0])
+    median_change = float(changes.quantile(0.5))
     borders = [window.start + window.overlap - 1 for window in plan_windows([range(len(frames))], WINDOW, CHAIN)[1:]]
-    at = torch.zeros_like(own, dtype=torch.bool)
-    at[borders] = True
-    excess = [float(each[at].mean() - each[~at].mean()) for each in (own, true)]
-    return found | {"seam": (float(own.max()) - usual) / (usual + LEAST_STEP), "border": excess[0] - excess[1]}
+    is_border = torch.zeros_like(changes, dtype=torch.bool)
+    is_border[borders] = True
+    excess = [float(each[is_border].mean() - each[~is_border].mean()) for each in (changes, true_changes)]
+    return values | {
+        "seam": (float(changes.max()) - median_change) / (median_change + LEAST_STEP),
+        "border": excess[0] - excess[1],
+    }
 
 
 def main() -> None:
@@ -95,8 +98,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("windows.jsonl"))
     options = parser.parse_args()
-    wanted = options.modes.split(";") if options.modes else [""]
-    modes = {name: mode for name, mode in MODES.items() if any(part in name for part in wanted)}
+    name_parts = options.modes.split(";") if options.modes else [""]
+    modes = {name: mode for name, mode in MODES.items() if any(part in name for part in name_parts)}
     torch.set_flush_denormal(True)
     editor = Editor.load(options.model).optimize_for_inference()
     settings = editor.settings
@@ -104,23 +107,24 @@ def main() -> None:
         "", None, None, options.steps or settings.steps, settings.guidance_scale, settings.image_guidance_scale, 0
     )
     edits = HeldOutEdits(each=options.each, frames=options.frames, seed=options.seed).edits()
-    facts = [options.model, options.frames, guidance.steps, options.seed]
-    kept = [json.loads(line) for line in options.out.read_text().split("\n") if line] if options.out.exists() else []
-    rows = {(row["mode"], row["edit"]): row for row in kept if row["facts"] == facts}
+    setting = [options.model, options.frames, guidance.steps, options.seed]
+    lines = options.out.read_text().split("\n") if options.out.exists() else []
+    recorded = [json.loads(line) for line in lines if line]
+    rows = {(row["mode"], row["edit"]): row for row in recorded if row["facts"] == setting}
     with torch.inference_mode(), options.out.open("a") as log:
-        for number, asked in enumerate(edits):
+        for number, edit in enumerate(edits):
             todo = [name for name in modes if (name, number) not in rows]
             if not todo:
                 continue
-            drawn = render_edit([asked], options.frames, settings.pixels, truth=True)
-            source = editor.encode(drawn.source[0])
-            told = replace(guidance, instruction=asked.instruction, seed=1000 + number)
+            rendered = render_edit([edit], options.frames, settings.pixels, truth=True)
+            source = editor.encode(rendered.source[0])
+            edit_guidance = replace(guidance, instruction=edit.instruction, seed=1000 + number)
             for name in todo:
                 started = time.process_time()
-                latents = made(editor, modes[name], source, told)
+                latents = edit_clip(editor, modes[name], source, edit_guidance)
                 seconds = time.process_time() - started
-                values = judged(drawn, editor.decode(latents)) | {"cpu": seconds}
-                rows[name, number] = {"facts": facts, "mode": name, "edit": number, "values": values}
+                values = measures(rendered, editor.decode(latents)) | {"cpu": seconds}
+                rows[name, number] = {"facts": setting, "mode": name, "edit": number, "values": values}
                 log.write(json.dumps(rows[name, number]) + "\n")
                 log.flush()
     show(modes, rows, len(edits))

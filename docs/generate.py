@@ -253,8 +253,8 @@ def looks() -> Iterator[str]:
         yield f"| {name} | {look.task} | {target} | {instructions} |"
     yield "\n## Synonyms and spelling\n"
     yield (
-        "Capitals do not matter. A word outside the model's vocabulary is replaced by the synonym below if the model "
-        "knows that, and a misspelt word for a look (one letter more, less or other, or two swapped) by the correct "
+        "Capitals do not matter. A word outside the model's vocabulary is replaced by the synonym below if that is "
+        "in it, and a misspelt word for a look (one letter more, less or other, or two swapped) by the correct "
         "one; `eve edit` prints a note for each. Other unknown words are reported and stay as they are. Names of "
         "things are never replaced.\n"
     )

@@ -34,7 +34,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if match[1] == "modules":
             return "\n".join(modules())
         try:
-            return "\n\n".join(shown(name) for name in match[2].split())
+            return "\n\n".join(source_block(name) for name in match[2].split())
         except LookupError as error:
             log.warning("%s: %s", page.file.src_uri, error)
             return match[0]
@@ -56,9 +56,9 @@ def on_page_content(content: str, **_: Any) -> str:
     return FORMULA.sub(replaced, content)
 
 
-def shown(name: str) -> str:
+def source_block(name: str) -> str:
     """The source of a function or class, below the line that says where it is."""
-    path, node = found(name)
+    path, node = definition_of(name)
     lines = path.read_text(encoding="utf-8").splitlines()
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     code = "\n".join(lines[first - 1 : node.end_lineno])
@@ -67,7 +67,7 @@ def shown(name: str) -> str:
     return f'<p class="source-of"><code>{path.relative_to(ROOT)}</code></p>\n\n```python\n{code}\n```'
 
 
-def found(name: str) -> tuple[Path, ast.FunctionDef | ast.ClassDef]:
+def definition_of(name: str) -> tuple[Path, ast.FunctionDef | ast.ClassDef]:
     """Where the only definition of this name is; LookupError if there is none, or more than one."""
     hits = [hit for full, *hit in definitions() if full == name or full.endswith(f".{name}")]
     if len(hits) != 1:

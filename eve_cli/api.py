@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eve_cli.editing.edit_plan import EditPlan
-from eve_cli.editing.progress import EditCallbacks
+from eve_cli.editing.progress import EditCallbacks, text_notes
 from eve_cli.editing.request import EditRequest
 from eve_cli.errors import EveError, UsageError
 from eve_cli.models.loading import LoadedModel
@@ -92,10 +92,10 @@ def edit(
         request = _request(path, instruction, model, seed, settings | {"output": target})
         callbacks = _Collect(progress)
         result = pipeline.edit(request, callbacks, load=_loader(model))
-        kept = output is not None or folder is None
+        returns_file = output is not None or folder is None
         return EditResult(
-            frames=_read(result.output),
-            output=result.output if kept else None,
+            frames=_read_frames(result.output),
+            output=result.output if returns_file else None,
             plan=result.plan,
             change=result.change,
             notes=(*callbacks.notes, *result.notes),
@@ -126,7 +126,7 @@ def generate(
         if output is None:
             settings = {"codec": "ffv1", **settings}
         values = {"prompt": prompt, "seed": seed, "output": target, **settings}
-        return _read(run(from_mapping(GenerateRequest, values, "generate")))
+        return _read_frames(run(from_mapping(GenerateRequest, values, "generate")))
 
 
 def evaluate(
@@ -189,9 +189,7 @@ class _Collect(EditCallbacks):
         self.progress, self.notes = progress, list[str]()
 
     def on_plan(self, plan: EditPlan, model: LoadedModel, info: VideoInfo, run_dir: Path) -> None:
-        if plan.unknown_words:
-            self.notes.append(f"the model was never trained on the words {', '.join(plan.unknown_words)}")
-        self.notes += [f'the text is too long for the model, which does not read "{text}"' for text in plan.unread]
+        self.notes += text_notes(plan)
 
     def on_progress(self, stage: str, done: float, total: int) -> None:
         if self.progress is not None:
@@ -246,7 +244,7 @@ def _as_uint8(source: Any) -> Frames:
     return array
 
 
-def _read(path: Path) -> Frames:
+def _read_frames(path: Path) -> Frames:
     """All frames of a video or picture (frames, height, width, 3)."""
     from eve_cli.media.decode import VideoReader
 

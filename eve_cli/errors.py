@@ -78,6 +78,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    # oneDNN's message when it has no room for a kernel; when it has no such kernel, "descriptor" follows
+    # oneDNN's message when it lacks memory for a kernel; when it has no such kernel, "descriptor" follows
     signs = text.strip() == "could not create a primitive" or any(sign in text for sign in MEMORY_SIGNS)
     return isinstance(error, RuntimeError) and signs

@@ -102,7 +102,7 @@ def _convert(value: Any, kind: Any, key: str, origin: str) -> Any:
             }
         if isinstance(bare, type) and isinstance(value, bare) and not (bare is int and isinstance(value, bool)):
             return value
-    expected = " or ".join(_named(choice) for choice in choices if choice is not type(None))
+    expected = " or ".join(_type_name(choice) for choice in choices if choice is not type(None))
     raise UsageError(f"{origin}: {key} must be {expected}, not {value!r}")
 
 
@@ -112,7 +112,7 @@ def _table(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _named(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     if get_origin(kind) in (tuple, dict):
         return "a list" if get_origin(kind) is tuple else "a table"
     if get_origin(kind) is Literal:
@@ -135,11 +135,11 @@ def like(
     `kinds` replaces types of fields. Checks in `base.__post_init__` are not inherited.
     """
     types_of: dict[str, Any] = field_types(base) | dict(kinds)
-    taken = {field_name for field_name, _, _ in own} | set(leave)
+    replaced = {field_name for field_name, _, _ in own} | set(leave)
     borrowed: list[tuple[str, Any, Any]] = [
         (item.name, types_of[item.name], field(default=item.default, metadata=_plain(item, kinds)))  # pyright: ignore
         for item in dataclasses.fields(base)
-        if item.name not in taken
+        if item.name not in replaced
     ]
     ordered = sorted([*own, *borrowed, *also], key=lambda row: row[2].default is not MISSING)
     settings_class = dataclasses.make_dataclass(name, ordered, frozen=True)

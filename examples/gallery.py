@@ -112,14 +112,14 @@ def edits(page: Page, each: int = 2, across: int = 6) -> None:
     page.heading("Edits with their true answer (the last four kinds are never seen by the alignment)")
     tasks = [task for task in ORDER for _ in range(each)]
     tasks += ["global"] * (-len(tasks) % across)
-    chosen = [sample_edit(50 + number, task) for number, task in enumerate(sorted(tasks, key=ORDER.index))]
-    for start in range(0, len(chosen), across):
-        some = chosen[start : start + across]
-        drawn = render_edit(some, [4], CELL)
+    examples = [sample_edit(50 + number, task) for number, task in enumerate(sorted(tasks, key=ORDER.index))]
+    for start in range(0, len(examples), across):
+        some = examples[start : start + across]
+        rendered = render_edit(some, [4], CELL)
         for i, edit in enumerate(some):
-            left = i * COLUMNS / across
-            page.cell(left, drawn.source[i, 0], f"{edit.task}: {edit.instruction}", 2)
-            page.cell(left + CELL / (CELL + GAP), drawn.edited[i, 0])
+            column = i * COLUMNS / across
+            page.cell(column, rendered.source[i, 0], f"{edit.task}: {edit.instruction}", 2)
+            page.cell(column + CELL / (CELL + GAP), rendered.edited[i, 0])
         page.row(2)
 
 

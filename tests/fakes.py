@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from eve_cli.diffusion.schedule import Schedule
+from eve_cli.editing import pipeline
+from eve_cli.editing.request import EditRequest
 from eve_cli.models.loading import LoadedModel
 from eve_cli.models.parts import BundleSettings
 from eve_cli.models.spec import ModelSpec
@@ -114,3 +118,11 @@ def fake_load(**options):
         return LoadedModel(FakeEditor(**options), spec.name, {"weights": "0" * 64})  # type: ignore[arg-type]
 
     return load
+
+
+def request(source: Path, output: Path, **values: Any) -> EditRequest:
+    return EditRequest.of({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values, "test")
+
+
+def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> pipeline.EditResult:
+    return pipeline.edit(request(source, output, **values), load=fake_load(**(fake or {})))

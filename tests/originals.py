@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import torch
+from safetensors.torch import save_file
 from torch import Tensor
+
+from eve_cli.models.parts import Parts
 
 RESNET = {
     "norm1": "in_layers.0",
@@ -101,3 +106,12 @@ def motion(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 new = new.replace(f".attn{place}.", f".attention_blocks.{place - 1}.")
         made[new] = value
     return made
+
+
+def save_checkpoint(parts: Parts, file: Path) -> Path:
+    """Saves parts as a Stable Diffusion 1.5 checkpoint in one file, as the webui reads them."""
+    tensors = unet(parts.backbone.state_dict(), "model.diffusion_model.")
+    tensors |= vae(parts.vae.state_dict()) | text_encoder(parts.text_encoder.state_dict())
+    tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file({n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}, file)
+    return file

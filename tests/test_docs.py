@@ -133,14 +133,14 @@ def test_blocks_name_a_known_language(page: Path) -> None:
 def test_functions_that_are_shown_are_in_the_code(page: Path) -> None:
     for block in blocks(page):
         if block.language == "source":
-            assert all(hooks.shown(name) for name in block.text.split())
+            assert all(hooks.source_block(name) for name in block.text.split())
 
 
 def test_an_unknown_function_is_an_error() -> None:
     with pytest.raises(LookupError, match="is not in the code"):
-        hooks.found("no_such_function")
+        hooks.definition_of("no_such_function")
     with pytest.raises(LookupError, match="say which"):
-        hooks.found("edit")
+        hooks.definition_of("edit")
 
 
 # Commands

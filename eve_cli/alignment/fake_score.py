@@ -35,14 +35,14 @@ class FakeScore:
     ) -> None:
         torch.manual_seed(seed)
         editor = copy.copy(teacher.editor)
-        if teacher.tree == "backbone":
-            tree = editor.backbone = shared_unet(editor.parts.backbone)
-        elif teacher.tree == "lora_unet":
-            tree = editor.lora_unet = shared_unet(editor.parts.backbone)
-            lora.attach(tree, lora.weights(teacher.editor.lora_unet))
+        if teacher.network == "backbone":
+            unet = editor.backbone = shared_unet(editor.parts.backbone)
+        elif teacher.network == "lora_unet":
+            unet = editor.lora_unet = shared_unet(editor.parts.backbone)
+            lora.attach(unet, lora.weights(teacher.editor.lora_unet))
         else:
-            tree = editor.video = editor.shared_motion_unet()
-        self.layers = low_rank.add(tree, NAME, rank)
+            unet = editor.video = editor.shared_motion_unet()
+        self.layers = low_rank.add(unet, NAME, rank)
         self.teacher = copy.copy(teacher)
         self.teacher.editor, self.teacher.guidance = editor, 1.0
         self.optimizer = torch.optim.AdamW(self.layers, lr, betas=(0.0, 0.999), weight_decay=0.0)

@@ -59,7 +59,7 @@ class Alignment:
     def __init__(self, settings: AlignSettings, meta_copy: bool = False) -> None:
         self.settings = settings
         self.origin = None if meta_copy and bundle_manifest.here(settings.model) is None else check(settings)
-        self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_known(self.origin))
+        self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_origin(self.origin))
         if settings.pixels:
             self.parts.settings = replace(self.parts.settings, pixels=settings.pixels)
         self.parts.channels_last()
@@ -150,7 +150,7 @@ def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
         kind, _, folder = name.partition(":")
         if kind == "lora":
             loaded = lora.load(folder)
-            loaded.check_fits(Path(folder), settings.model, bundle_manifest.read(_known(origin)))
+            loaded.check_fits(Path(folder), settings.model, bundle_manifest.read(_origin(origin)))
             return loaded
     return None
 
@@ -224,6 +224,6 @@ def _inputs_identity(settings: AlignSettings) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
 
 
-def _known(origin: Path | None) -> Path:
+def _origin(origin: Path | None) -> Path:
     assert origin is not None
     return origin

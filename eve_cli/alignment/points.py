@@ -176,7 +176,7 @@ class PreparedPoints(Sequence[Point]):
         So rounding does not depend on which files are there.
         """
         files = [self._file(name, number) for number in numbers]
-        rows = [_read(file) for file in files]
+        rows = [_load_file(file) for file in files]
         if all(row is not None for row in rows):
             return [row for row in rows if row is not None]
         batch = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in compute().items()}
@@ -192,7 +192,7 @@ class PreparedPoints(Sequence[Point]):
         return [row or tensors for row, tensors in zip(rows, computed, strict=True)]
 
 
-def _read(file: Path) -> dict[str, Tensor] | None:
+def _load_file(file: Path) -> dict[str, Tensor] | None:
     try:
         return load_file(file) if file.is_file() else None
     except (OSError, SafetensorError):

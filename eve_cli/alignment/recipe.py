@@ -119,9 +119,9 @@ class AlignRecipe:
             row["timesteps"] = permuted[: s.student_steps].sort(descending=True).values
         else:
             row["timesteps"] = schedule.trailing(s.student_steps)
-        for teacher, own in self.teachers.items():
+        for teacher, resolved in self.teachers.items():
             views = len(teacher.view(row["source"].unsqueeze(0)))
-            low, high = own.t_range
+            low, high = resolved.t_range
             share = low + (high - low) * torch.rand(views, generator=g)
             t = (share * (teacher.schedule.steps - 1)).long()
             row[f"t_{teacher.name}"] = t[:1].expand(views) if s.student_score_weight else t
@@ -139,11 +139,11 @@ class AlignRecipe:
             context, batch["noise"], batch["timesteps"], s.gradient_checkpointing, end, lambda *step: steps.append(step)
         )
         adversarial = self.progress >= s.adversarial_start
-        # the gradients by the clips first, each in a graph of its own; then one pass back through the student
+        # first the gradients with respect to the clips, each in its own graph; then one backward pass of the student
         leaf = clips.detach().requires_grad_(True)
         metrics: dict[str, Tensor] = {}
         gradient, value = torch.zeros_like(leaf), leaf.new_zeros(())
-        for teacher, own in self.teachers.items():
+        for teacher, resolved in self.teachers.items():
             terms = {}
             if s.distillation_weight:
                 terms["distillation"] = s.distillation_weight * self._distill(teacher, leaf, context, batch, metrics)
@@ -153,9 +153,9 @@ class AlignRecipe:
                 loss = self._adversarial(teacher, leaf, context, batch, metrics, adversarial)
                 terms |= {"adversarial": s.adversarial_weight * loss} if adversarial else {}
             for name, term in terms.items():
-                (part,) = torch.autograd.grad(own.weight * term, leaf)
+                (part,) = torch.autograd.grad(resolved.weight * term, leaf)
                 gradient += part
-                value += own.weight * term.detach()
+                value += resolved.weight * term.detach()
                 metrics[f"_{name}_{teacher.name}"] = term.detach()
                 metrics[f"_gradient_{name}_{teacher.name}"] = part.norm() * len(leaf) ** 0.5
         metrics |= self._diagnostics(clips.detach(), batch)
@@ -176,16 +176,16 @@ class AlignRecipe:
         (On-policy distillation: Agarwal et al. 2024, for language models.)
         """
         loss = clean.new_zeros(())
-        for teacher, own in self.teachers.items():
+        for teacher, resolved in self.teachers.items():
             if not teacher.reads_source:  # at high noise it would predict another clip
                 continue
             view = teacher.view(noisy.detach())
             level = self.student.schedule.matched(t, teacher.schedule).repeat_interleave(len(view) // len(t))
             with torch.no_grad():
                 target = teacher.clean(view, level, context).float()
-            error = losses.component(clean - target.view_as(clean), own.error_component).square().mean()
+            error = losses.component(clean - target.view_as(clean), resolved.error_component).square().mean()
             metrics[f"_on_policy_{teacher.name}"] = metrics.get(f"_on_policy_{teacher.name}", 0.0) + error.detach()
-            loss = loss + own.weight * error
+            loss = loss + resolved.weight * error
         return loss
 
     def _distill(
@@ -277,8 +277,8 @@ class AlignRecipe:
             holder.load_state({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
 
     def _stateful(self) -> dict[str, DiscriminatorTrainer | FakeScore]:
-        named = {f"discriminator/{name}": trainer for name, trainer in self.discriminators.items()}
-        return {**named, **{f"fake_score/{name}": score for name, score in self.fake_scores.items()}}
+        trainers = {f"discriminator/{name}": trainer for name, trainer in self.discriminators.items()}
+        return {**trainers, **{f"fake_score/{name}": score for name, score in self.fake_scores.items()}}
 
     # Pictures
 

@@ -204,9 +204,9 @@ class AlignSettings(TrainSettings):
 
     def resolved_teacher(self, kind: str) -> ResolvedTeacher:
         """The settings of a teacher: those given for it, else the recipe's, else the defaults of `ResolvedTeacher`."""
-        chosen = asdict(self.teacher.get(kind, TeacherSettings()))
+        overrides = asdict(self.teacher.get(kind, TeacherSettings()))
         recipe = RECIPE_TEACHERS[self.recipe].get(kind, ResolvedTeacher())
-        return replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+        return replace(recipe, **{name: value for name, value in overrides.items() if value is not None})
 
 
 ALIGN_RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -270,8 +270,8 @@ LoRA, with guidance on its token, at high noise, where colours and shapes are.
 """
 
 
-def align_recipe(chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+def align_recipe(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The defaults of the recipe among chosen settings; without one, `lora` if there is a LoRA teacher, else `mini`."""
-    with_lora = any(str(name).startswith("lora:") for name in chosen.get("teachers", ()))
-    name = chosen.get("recipe") or ("lora" if with_lora else "mini")
+    with_lora = any(str(name).startswith("lora:") for name in settings.get("teachers", ()))
+    name = settings.get("recipe") or ("lora" if with_lora else "mini")
     return {"recipe": name, **ALIGN_RECIPES.get(name, {})}

@@ -19,7 +19,7 @@ from eve_cli.diffusion.schedule import Schedule
 from eve_cli.models import alignment_lora, lora, low_rank
 from eve_cli.models.adapters import fresh_edit, fresh_video
 from eve_cli.models.editor import Editor
-from eve_cli.models.low_rank import Tree, Where
+from eve_cli.models.low_rank import Unet, Where
 from eve_cli.models.share_weights import shared_unet
 
 OnStep = Callable[[Tensor, Tensor, Tensor], None]
@@ -31,20 +31,20 @@ class Student:
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
         """With the low-rank layers of the model's alignment, or new ones if it has none."""
         self.editor = editor
-        self.tree: Tree = editor.need_student()
+        self.unet: Unet = editor.need_student()
         self._train_layers(rank, where, new=editor.parts.align is None)
 
     def _train_layers(self, rank: int, where: Where, new: bool) -> None:
         if new:
-            low_rank.add(self.tree, alignment_lora.ADAPTER, rank, where)
-        for parameter in low_rank.parameters(self.tree, alignment_lora.ADAPTER):
+            low_rank.add(self.unet, alignment_lora.ADAPTER, rank, where)
+        for parameter in low_rank.parameters(self.unet, alignment_lora.ADAPTER):
             parameter.data = parameter.data.float()  # bfloat16 would lose most of the small steps
             parameter.requires_grad_(True)
-        self.module: nn.Module = low_rank.Layers(self.tree, alignment_lora.ADAPTER)
+        self.module: nn.Module = low_rank.Layers(self.unet, alignment_lora.ADAPTER)
 
     def weights(self) -> dict[str, Tensor]:
         """The weights of the low-rank layers, by peft's names."""
-        return low_rank.weights(self.tree, alignment_lora.ADAPTER)
+        return low_rank.weights(self.unet, alignment_lora.ADAPTER)
 
     @classmethod
     def untrained(cls, editor: Editor, rank: int, where: Where = "attention") -> Student:
@@ -60,10 +60,10 @@ class Student:
         return student
 
     def to(self, device: torch.device) -> None:
-        """Moves all parts, the low-rank layers with the module tree that holds them."""
+        """Moves all parts, including the UNet with the low-rank layers."""
         for _, module in self.editor.parts.modules():
             module.to(device)
-        nn.Module.to(self.tree, device)
+        nn.Module.to(self.unet, device)
         self.editor.follow(device)
 
     @contextmanager
@@ -130,14 +130,14 @@ class Student:
 
 
 class ImageStudent(Student):
-    """Backbone, edit adapter and a LoRA together on lone frames: personal and stylised edits (EVE, section 4.4)."""
+    """Backbone, edit adapter and a LoRA on single frames: personal and stylised edits (EVE, section 4.4)."""
 
     def __init__(self, editor: Editor, rank: int, where: Where = "attention") -> None:
         """`editor` must have a LoRA."""
         self.unaligned_editor = editor
         self.editor = copy.copy(editor)
-        self.tree = self.editor.lora_unet = shared_unet(editor.parts.backbone)
-        lora.attach(self.tree, lora.weights(editor.lora_unet))
+        self.unet = self.editor.lora_unet = shared_unet(editor.parts.backbone)
+        lora.attach(self.unet, lora.weights(editor.lora_unet))
         self._train_layers(rank, where, new=True)
 
     @property
@@ -150,8 +150,8 @@ class ImageStudent(Student):
         try:
             yield
         finally:
-            assert not isinstance(self.tree, UNetMotionModel)
-            self.editor.lora_unet = self.tree
+            assert not isinstance(self.unet, UNetMotionModel)
+            self.editor.lora_unet = self.unet
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         clean = self.editor.clean_edit(

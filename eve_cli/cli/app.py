@@ -78,19 +78,21 @@ def eve(
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
-    words = list(sys.argv[1:] if args is None else args)
-    debug = _take_debug(words)
+    arguments = list(sys.argv[1:] if args is None else args)
+    debug = _take_debug(arguments)
     console.prepare_streams()
     on_termination(_terminate)
     with reported(debug) as status:
-        status.outcome = typer.main.get_command(app).main(words or ["--help"], prog_name="eve", standalone_mode=False)
+        status.outcome = typer.main.get_command(app).main(
+            arguments or ["--help"], prog_name="eve", standalone_mode=False
+        )
     sys.exit(status.code)
 
 
-def run(words: list[str], *, debug: bool = False) -> int:
+def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run one command and return its exit code."""
     with reported(debug) as status:
-        status.outcome = typer.main.get_command(app).main(words, prog_name="eve", standalone_mode=False)
+        status.outcome = typer.main.get_command(app).main(arguments, prog_name="eve", standalone_mode=False)
     return status.code
 
 
@@ -131,11 +133,11 @@ def reported(debug: bool = False) -> Iterator[Status]:
         console.finish_stdout()
 
 
-def _take_debug(words: list[str]) -> bool:
-    end = words.index("--") if "--" in words else len(words)
-    debug = "--debug" in words[:end]
+def _take_debug(arguments: list[str]) -> bool:
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    debug = "--debug" in arguments[:end]
     if debug:
-        words.remove("--debug")
+        arguments.remove("--debug")
     return debug
 
 

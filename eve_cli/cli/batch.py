@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -16,8 +16,11 @@ from eve_cli.editing.progress import EditCallbacks
 from eve_cli.errors import OutputError, SomeFailed
 from eve_cli.settings import like, setting, to_mapping
 
+if TYPE_CHECKING:
+    from eve_cli.editing.batch_rows import Row
+
 app = typer.Typer(add_completion=False)
-OWN = ("source", "instruction", "out", "results", "again")
+BATCH_ONLY = ("source", "instruction", "out", "results", "again")
 HELP = """Edit many videos with one model, loaded once.
 
 MANIFEST is a .csv whose first line names the columns, or a .jsonl of objects: input, instruction, and any setting of
@@ -62,13 +65,26 @@ BatchSettings = like(
 )
 
 
-def batch(settings: Any) -> None:
+class BatchValues(Protocol):
+    """The settings of `eve batch` beside those that all rows share, and of those the ones that it reads itself."""
+
+    source: Path
+    instruction: str | None
+    out: Path
+    results: Path | None
+    again: bool
+    offline: bool
+    quiet: bool
+    no_progress: bool
+
+
+def batch(settings: BatchValues) -> None:
     """Edit many videos with one model."""
     from eve_cli.editing import batch as batches
     from eve_cli.editing import batch_rows
 
     values = to_mapping(settings)
-    shared = {name: value for name, value in values.items() if name not in OWN and value is not None}
+    shared = {name: value for name, value in values.items() if name not in BATCH_ONLY and value is not None}
     if settings.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     note = (lambda text: None) if settings.quiet else partial(console.say, "note")
@@ -101,7 +117,7 @@ def batch(settings: Any) -> None:
 class RowCallbacks(EditCallbacks):
     """Prints the notes of a row."""
 
-    def __init__(self, row: Any, quiet: bool) -> None:
+    def __init__(self, row: Row, quiet: bool) -> None:
         self.row, self.quiet = row, quiet
 
     def on_note(self, text: str) -> None:

@@ -72,7 +72,7 @@ def alignment(settings: AlignmentBenchSettings) -> None:
             values = alignment_table.table(rows, held_out, steps, settings.out, bars.update, clips)
         markdown = alignment_table.markdown(values, UNALIGNED)
         (settings.out / f"table.{steps}.md").write_text(markdown + "\n", encoding="utf-8")
-        console.result(f"{steps} steps, {settings.each * len(tasks)} edits, instruction alone\n\n{markdown}\n")
+        console.markdown(f"{steps} steps, {settings.each * len(tasks)} edits, instruction alone\n\n{markdown}\n")
         if clips:
             strips.write(settings.out / f"strips.{steps}", held_out, clips, settings.strips)
 

@@ -73,13 +73,13 @@ def device() -> tuple[State, str]:
     """The compute device, tested with a matrix product."""
     import torch
 
-    chosen = pick_device("auto")
-    dtype = pick_dtype("auto", chosen)
-    text = f"{machine.name(chosen)}, {str(dtype).removeprefix('torch.')}"
-    ones = torch.ones(64, 64, device=chosen, dtype=dtype)
+    picked = pick_device("auto")
+    dtype = pick_dtype("auto", picked)
+    text = f"{machine.name(picked)}, {str(dtype).removeprefix('torch.')}"
+    ones = torch.ones(64, 64, device=picked, dtype=dtype)
     if float((ones @ ones)[0, 0]) != 64:
         return "fail", f"{text} returns wrong results: update its driver, or use --device cpu."
-    if chosen.type == "cuda":
+    if picked.type == "cuda":
         return "ok", text
     text += f", {torch.get_num_threads()} threads of {os.cpu_count()} cores"
     if shutil.which("nvidia-smi"):
@@ -117,8 +117,8 @@ def writing() -> tuple[State, str]:
     """Write access to this folder, the cache and the history."""
     if not os.access(Path.cwd(), os.W_OK):
         return "fail", "this folder is not writable: change to another one, or set --output."
-    own = {"EVE_CACHE": paths.cache(), "EVE_STATE": paths.state()}
-    problems = [name for name, path in own.items() if not os.access(_existing(path), os.W_OK)]
+    folders = {"EVE_CACHE": paths.cache(), "EVE_STATE": paths.state()}
+    problems = [name for name, path in folders.items() if not os.access(_existing(path), os.W_OK)]
     if problems:
         return "warn", f"cache or history is not writable: set {' and '.join(problems)} to writable folders."
     runs = len(History().runs())

@@ -83,16 +83,28 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
     from rich.text import Text
 
     end_progress()
-    shown = Table(*header, box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0))
+    grid = Table(*header, box=None, show_header=bool(header), pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
-        shown.add_row(*map(Text, row))
+        grid.add_row(*map(Text, row))
     if is_terminal(sys.stdout):
-        Console(file=sys.stdout, highlight=False).print(shown)
+        Console(file=sys.stdout, highlight=False).print(grid)
         return
     console = Console(width=10_000, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(shown)
+        console.print(grid)
     result("\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n")))
+
+
+def markdown(text: str) -> None:
+    """A report with tables on stdout: rendered on a terminal, its Markdown source elsewhere."""
+    if not is_terminal(sys.stdout):
+        result(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    end_progress()
+    Console(file=sys.stdout).print(Markdown(text))
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -112,7 +124,7 @@ class Progress:
         self.label, self.total, self.unit, self.quiet = label, max(total, 1), unit, quiet
         self.live = is_terminal(sys.stderr)
         self.started, self.first = time.monotonic(), 0.0
-        self.tenth, self.drawn = 0, 0.0
+        self.tenth, self.drawn_at = 0, 0.0
         self._bar: progress.Progress | None = None
 
     def update(self, done: float, note: str = "") -> None:
@@ -121,7 +133,7 @@ class Progress:
         if self.quiet or (not self.live and tenth <= self.tenth):
             return
         self.tenth = tenth
-        text = f"{int(done)}/{self.total} {self.unit}{self._left(done)}{' · ' + note if note else ''}"
+        text = f"{int(done)}/{self.total} {self.unit}{self._remaining(done)}{' · ' + note if note else ''}"
         if self.live:
             self._draw(done, text)
         else:
@@ -141,13 +153,13 @@ class Progress:
         now = time.monotonic()
         if self._bar is None:
             end_progress()
-            self._bar, Progress.active, self.drawn = _bar(self.label), self, 0.0
+            self._bar, Progress.active, self.drawn_at = _bar(self.label), self, 0.0
             self._bar.start()
-        if now - self.drawn >= REDRAW_SECONDS or done >= self.total:
+        if now - self.drawn_at >= REDRAW_SECONDS or done >= self.total:
             self._bar.update(self._bar.task_ids[0], total=self.total, completed=done, text=text, refresh=True)
-            self.drawn = now
+            self.drawn_at = now
 
-    def _left(self, done: float) -> str:
+    def _remaining(self, done: float) -> str:
         if not self.first < done < self.total:
             return ""
         seconds = (time.monotonic() - self.started) / (done - self.first) * (self.total - done)
@@ -177,5 +189,5 @@ def clock(seconds: float) -> str:
     """Seconds as people read them: `12.3 s`, `3 m 05 s`, `1 h 02 m`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} m {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} m"
+    minutes, remainder = divmod(round(seconds), 60)
+    return f"{minutes} m {remainder:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} m"

@@ -35,17 +35,19 @@ def check(
 ) -> None:
     """Check a folder or a triplet file: count usable samples and list why others are dropped. Opens every file."""
     listing = _scan(path)
-    kept, dropped = len(listing.kept), len(listing.dropped)
-    console.say("kept", f"{kept} of {kept + dropped} in {path}")
+    usable, dropped = len(listing.items), len(listing.dropped)
+    console.say("kept", f"{usable} of {usable + dropped} in {path}")
     for reason, count in listing.reasons().items():
         where = [d.where for d in listing.dropped if d.reason == reason]
         console.say("drop", f"{count} · {reason}: {_few(where)}")
     if json_output:
-        console.result({"kept": kept, "dropped": [_row(d) for d in listing.dropped]}, as_json=True)
-    if not kept:
+        console.result({"kept": usable, "dropped": [_row(d) for d in listing.dropped]}, as_json=True)
+    if not usable:
         raise CheckFailed(f"{path} has no usable samples; the reasons are listed above.")
     if strict and dropped:
-        raise CheckFailed(f"{dropped} of {kept + dropped} samples in {path} cannot be used; fix them or omit --strict.")
+        raise CheckFailed(
+            f"{dropped} of {usable + dropped} samples in {path} cannot be used; fix them or omit --strict."
+        )
 
 
 @app.command("show")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from eve_cli.cli import console
@@ -58,21 +57,6 @@ def _windows(planned: EditPlan) -> str:
         if count == 1
         else f"{count} spans, each denoised jointly in windows {size}"
     )
-
-
-def text_notes(planned: EditPlan) -> list[str]:
-    """Which words the model was never trained on, which it does not read, and what to do."""
-    model, notes = planned.edit.model.name, list[str]()
-    if planned.unknown_words:
-        words = _quoted(planned.unknown_words)
-        notes.append(f"the model {model} was never trained on {words} and will guess; use other words")
-    if planned.unread:
-        notes.append(f"the text is too long for the model {model}, which does not read {_quoted(planned.unread)}")
-    return notes
-
-
-def _quoted(texts: Sequence[str]) -> str:
-    return ", ".join(f'"{text}"' for text in texts)
 
 
 def times(estimate: Estimate) -> str:

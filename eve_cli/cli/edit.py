@@ -13,7 +13,7 @@ import typer
 from eve_cli.cli import console, describe
 from eve_cli.cli.flags import EditFlags, request_of
 from eve_cli.cli.options import add_command
-from eve_cli.editing.progress import EditCallbacks
+from eve_cli.editing.progress import EditCallbacks, text_notes
 from eve_cli.registry import load
 from eve_cli.runtime import distributed
 from eve_cli.storage.paths import shell_word
@@ -124,7 +124,7 @@ class ConsoleCallbacks(EditCallbacks):
         self.say("in", describe.source(info, plan))
         for text in info.notes:
             self.on_note(text)
-        for text in describe.text_notes(plan):
+        for text in text_notes(plan):
             self.on_note(text)
         self.say("plan", describe.plan(plan))
         if self.estimates:

@@ -40,7 +40,7 @@ def eval_(ctx: typer.Context) -> None:
 
 
 def run(settings: EvalSettings) -> None:
-    """SelectedMetrics and prints the table."""
+    """Scores the edits and prints the table."""
     from eve_cli.evaluation.evaluate import prepare
 
     eval_set = _eval_set(settings).first(settings.limit)
@@ -75,9 +75,10 @@ def report(outcome: Evaluation, settings: ScoreSettings) -> None:
     """Prints the table; CheckFailed if some edits could not be scored, unless --allow-partial is set."""
     from eve_cli.evaluation import summary
 
-    console.result(
-        outcome.summary if settings.json else summary.markdown(outcome.summary, tasks=False), as_json=settings.json
-    )
+    if settings.json:
+        console.result(outcome.summary, as_json=True)
+    else:
+        console.markdown(summary.markdown(outcome.summary, tasks=False))
     console.say("page", str(outcome.folder / "index.html"))
     failed = outcome.results.failed
     if failed and not settings.allow_partial:
@@ -122,7 +123,10 @@ def compare(settings: CompareSettings) -> None:
     comparison = comparing.compare(settings.one, settings.other, settings.seed)
     if settings.out is not None:
         comparing.write(settings.out, comparison, settings.one, settings.other)
-    console.result(comparison if settings.json else comparing.markdown(comparison), as_json=settings.json)
+    if settings.json:
+        console.result(comparison, as_json=True)
+    else:
+        console.markdown(comparing.markdown(comparison))
 
 
 def ls(settings: WeightsSettings) -> None:

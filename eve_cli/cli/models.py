@@ -43,7 +43,7 @@ def list_models(json_output: Json = False) -> None:
         here = bundle_manifest.here(name)
         size = here.bytes / 1e6 if here else preset.megabytes
         rows.append(_row(name, here is not None, size, preset.licences, preset.summary))
-    for manifest in bundle_manifest.kept():
+    for manifest in bundle_manifest.installed():
         if manifest.path.name not in PRESETS:
             licences = sorted({str(each.get("licence", "?")) for each in manifest.sources.values()})
             rows.append(_row(manifest.path.name, True, manifest.bytes / 1e6, licences, str(manifest.path)))
@@ -87,13 +87,17 @@ def _of_bundle(manifest: Manifest) -> dict[str, Any]:
         weights = [e["sha256"] for n, e in inside.items() if n.endswith(".safetensors")]
         size = sum(int(e["bytes"]) for e in inside.values())
         parts[part] = {**manifest.sources.get(part, {}), "bytes": size, "sha256": "+".join(weights)}
-    rest: dict[str, Any] = {
+    details: dict[str, Any] = {
         part: json.loads((manifest.path / FOLDERS[part] / "scheduler_config.json").read_text(encoding="utf-8"))
         for part in SCHEDULES
         if parts.pop(part, None)
     }
-    rest |= {"settings": dict(manifest.settings), "training": dict(manifest.training), "scores": dict(manifest.scores)}
-    return {"path": str(manifest.path), "bytes": manifest.bytes, "parts": parts, **rest}
+    details |= {
+        "settings": dict(manifest.settings),
+        "training": dict(manifest.training),
+        "scores": dict(manifest.scores),
+    }
+    return {"path": str(manifest.path), "bytes": manifest.bytes, "parts": parts, **details}
 
 
 def _of_preset(preset: Preset) -> dict[str, Any]:
@@ -173,9 +177,9 @@ def _confirm(download: Pull, yes: bool, quiet: bool) -> None:
         state = "here" if row.here else ""
         text = f"{FOLDERS[row.part]:<18} {row.bytes / 1e6:>8,.0f} MB  {row.address}   {row.licence}   {state}"
         _say(quiet and yes, "part", text.rstrip())
-    left = sum(row.bytes for row in rows if not row.here)
-    _say(quiet and yes, "total", f"{left / 1e9:.2f} GB to download; each part keeps its own licence")
-    if yes or not left:
+    remaining_bytes = sum(row.bytes for row in rows if not row.here)
+    _say(quiet and yes, "total", f"{remaining_bytes / 1e9:.2f} GB to download; each part keeps its own licence")
+    if yes or not remaining_bytes:
         return
     if not sys.stdin.isatty():
         raise UsageError("The licences cannot be confirmed without a terminal: pass --yes to accept them.")
@@ -192,7 +196,7 @@ def verify(
     from eve_cli.models.presets import PRESETS
 
     here = [name for name in PRESETS if bundle_manifest.here(name)]
-    checked = names or [*here, *(m.path.name for m in bundle_manifest.kept() if m.path.name not in here)]
+    checked = names or [*here, *(m.path.name for m in bundle_manifest.installed() if m.path.name not in here)]
     broken = []
     for name in checked:
         try:

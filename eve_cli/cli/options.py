@@ -25,7 +25,7 @@ def add_command(
     settings: type[Settings],
     run: Callable[[Settings], None],
     help: str | None = None,
-    recipe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda chosen: {},
+    recipe: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda settings: {},
 ) -> None:
     """Adds a command to a Typer app whose arguments and options are the fields of `settings`.
 
@@ -35,9 +35,9 @@ def add_command(
     """
 
     def entry(ctx: typer.Context, config: Path | None = None, help_all: bool = False, **values: Any) -> None:
-        flags = _nested(settings, {key: value for key, value in values.items() if _was_given(ctx, key)})
-        chosen = _merged(read_toml(config) if config is not None else {}, flags)
-        run(from_mapping(settings, {**recipe(chosen), **chosen}, str(config or "command line")))
+        flags = _nested(settings, {key: value for key, value in values.items() if _is_from_command_line(ctx, key)})
+        merged = _merged(read_toml(config) if config is not None else {}, flags)
+        run(from_mapping(settings, {**recipe(merged), **merged}, str(config or "command line")))
 
     entry.__signature__ = inspect.Signature(_parameters(settings))  # type: ignore[attr-defined]
     entry.__annotations__ = {item.name: item.annotation for item in _parameters(settings)}
@@ -71,19 +71,19 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _nested(settings: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of flags with the `NAME=VALUE` flags of tables gathered by name, and lists split at commas."""
-    chosen, kinds = dict(values), field_types(settings)
+    nested, kinds = dict(values), field_types(settings)
     for item in dataclasses.fields(settings):
         for name, part, kind in _columns(item, kinds[item.name]):
-            for text in chosen.pop(name, ()):
+            for text in nested.pop(name, ()):
                 key, value = _pair(_flags(part, item.name)[0], text, kind, part.metadata["metavar"])
-                row = chosen.setdefault(item.name, {}).setdefault(key, {})
+                row = nested.setdefault(item.name, {}).setdefault(key, {})
                 if part.name in row:
                     raise UsageError(f"{_flags(part, item.name)[0]} names {key} twice.")
                 row[part.name] = value
-        if kinds[item.name] == tuple[str, ...] and item.name in chosen:
-            words = [word.strip() for text in chosen[item.name] for word in text.split(",")]
-            chosen[item.name] = tuple(filter(None, words))
-    return chosen
+        if kinds[item.name] == tuple[str, ...] and item.name in nested:
+            items = [word.strip() for text in nested[item.name] for word in text.split(",")]
+            nested[item.name] = tuple(filter(None, items))
+    return nested
 
 
 def _columns(item: dataclasses.Field, kind: Any) -> Iterator[tuple[str, dataclasses.Field, Any]]:
@@ -123,7 +123,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return {**below, **above, **both}
 
 
-def _was_given(ctx: typer.Context, name: str) -> bool:
+def _is_from_command_line(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -188,13 +188,13 @@ def _dashed(item: dataclasses.Field) -> str:
 
 def command_line(name: str, settings: Any, leave: Sequence[str] = ()) -> str:
     """The words to type for these settings: what is as by default, or named in `leave`, is left out."""
-    arguments, words = [], []
+    arguments, flags = [], []
     for item in dataclasses.fields(settings):
         value = getattr(settings, item.name)
         if item.metadata.get("argument"):
             arguments.append(str(value))
         elif value != item.default and item.name not in leave:
             flag = f"--no-{_dashed(item)}" if value is False else _flags(item)[0].split("/")[0]
-            words += [flag] if isinstance(value, bool) else [flag, str(value)]
-    guard = ["--"] if any(word.startswith("-") for word in arguments) else []
-    return shlex.join(["eve", name, *words, *guard, *arguments] if guard else ["eve", name, *arguments, *words])
+            flags += [flag] if isinstance(value, bool) else [flag, str(value)]
+    separator = ["--"] if any(argument.startswith("-") for argument in arguments) else []
+    return shlex.join(["eve", name, *flags, *separator, *arguments] if separator else ["eve", name, *arguments, *flags])

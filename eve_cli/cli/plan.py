@@ -11,6 +11,7 @@ import typer
 from eve_cli.cli import console, describe
 from eve_cli.cli.flags import EditFlags, request_of
 from eve_cli.cli.options import add_command
+from eve_cli.editing.progress import text_notes
 from eve_cli.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _lines(report: PlanReport) -> list[str]:
     work = f"{estimate.total.calls} network calls · {describe.operations(estimate.total.flops)} · on {report.device}"
     rows = [
         ("in", describe.source(report.info, report.plan)),
-        *(("note", text) for text in describe.text_notes(report.plan)),
+        *(("note", text) for text in text_notes(report.plan)),
         ("plan", describe.plan(report.plan)),
         ("work", work),
         ("time", describe.times(estimate)),

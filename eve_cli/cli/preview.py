@@ -8,7 +8,7 @@ import re
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Union, get_args, get_origin
 
 import typer
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 MOST = 64
-NOT_SHOWN = ("overwrite", "side_by_side", "codec", "crf", "lossless", "run_dir", "dry_run", "reuse_preview")
+LEFT_OUT = ("overwrite", "side_by_side", "codec", "crf", "lossless", "run_dir", "dry_run", "reuse_preview")
 NOT_VARIED = ("start", "end", "window", "overlap", "span", "keyframes")
 
 
@@ -37,9 +37,9 @@ def _number(kind: Any) -> Callable[[str], Any] | None:
 
 
 VARIED = {
-    name: read
+    name: parse
     for name, kind in field_types(EditFlags).items()
-    if (read := _number(kind)) is not None and name not in (*NOT_SHOWN, *NOT_VARIED)
+    if (parse := _number(kind)) is not None and name not in (*LEFT_OUT, *NOT_VARIED)
 }
 """Settings that take a list of values, and what reads one of them."""
 HELP = """Show a few windows of an edit at several settings, before editing the whole clip.
@@ -53,7 +53,7 @@ PreviewSettings = like(
     "PreviewSettings",
     EditFlags,
     HELP.format(names=", ".join(f"--{name.replace('_', '-')}" for name in VARIED)),
-    leave=NOT_SHOWN,
+    leave=LEFT_OUT,
     kinds={name: str | None for name in VARIED},
     own=[
         (
@@ -77,7 +77,14 @@ PreviewSettings = like(
 )
 
 
-def preview(settings: Any) -> None:
+class PreviewValues(Protocol):
+    """The settings of `eve preview` beside those of the edit."""
+
+    output: Path | None
+    show: Literal["three", "all"]
+
+
+def preview(settings: PreviewValues) -> None:
     """Show a few windows of an edit at several settings."""
     values = {name: value for name, value in to_mapping(settings).items() if name not in ("show", "output")}
     lists = {name: _values(name, values[name]) for name in VARIED if values[name] not in (None, _default(name))}
@@ -109,12 +116,12 @@ def preview(settings: Any) -> None:
 
 def _values(name: str, text: str) -> list[Any]:
     """`3,5,7.5` and, of whole numbers, `1..4`; UsageError for anything else."""
-    read = VARIED[name]
+    parse = VARIED[name]
     numbers: list[Any] = []
     try:
         for part in str(text).split(","):
             span = re.fullmatch(r"(\d+)\.\.(\d+)", part.strip())
-            numbers += range(int(span[1]), int(span[2]) + 1) if span and read is int else [read(part)]
+            numbers += range(int(span[1]), int(span[2]) + 1) if span and parse is int else [parse(part)]
     except ValueError:
         flag = name.replace("_", "-")
         raise UsageError(f"--{flag} {text}: give a number, or several with commas, such as --{flag} 1,2,3.") from None

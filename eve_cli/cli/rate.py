@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import webbrowser
 
 import typer
@@ -22,8 +21,8 @@ def create(settings: CreateSettings) -> None:
 
     draft = studies.draft(settings)
     console.say("in", f"{', '.join(draft.systems)} · {len(draft.items)} edits in common")
-    if draft.left_out:
-        console.say("note", f"{draft.left_out} edits are left out: a system has no result, or the source is missing")
+    if draft.skipped:
+        console.say("note", f"{draft.skipped} edits are left out: a system has no result, or the source is missing")
     per_rater = min(settings.each or len(draft.trials), len(draft.trials))
     raters = settings.raters * per_rater / len(draft.trials)
     console.say("plan", f"{len(draft.trials)} trials, {per_rater} per rater, plus {len(draft.checks)} catch trials")
@@ -31,10 +30,10 @@ def create(settings: CreateSettings) -> None:
     writer = studies.StudyWriter(settings, draft)
     bar = console.Progress("video", writer.videos, "videos")
     try:
-        written = writer.write(bar.update)
+        study = writer.write(bar.update)
     finally:
         bar.close()
-    for note in written.notes:
+    for note in study.notes:
         console.say("note", note)
     console.say("next", f"eve rate serve {shell_word(settings.out)}")
     console.result(settings.out)
@@ -69,7 +68,10 @@ def analyze(settings: AnalyzeSettings) -> None:
     for note in votes.notes:
         console.say("note", note)
     analysis = summary.write(votes, settings.out or settings.study)
-    console.result(json.dumps(analysis.values) if settings.json else analysis.text)
+    if settings.json:
+        console.result(analysis.values, as_json=True)
+    else:
+        console.markdown(analysis.text)
 
 
 add_command(app, "create", CreateSettings, create)

@@ -19,7 +19,7 @@ from eve_cli.data.world.feed import Clips, Pairs, Pictures
 from eve_cli.errors import InputError, UsageError
 from eve_cli.storage.paths import expanded
 
-LONG = 32  # frame numbers that lone pictures are taken from
+LONG = 32  # frame numbers that single pictures are taken from
 LOOK_SHARE = 0.3  # of a folder's pictures and clips that are shown under a look
 
 
@@ -77,21 +77,21 @@ class Folder:
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
         self.videos = [item for item in items if item.kind == "video"]
-        self.shelf: frames.Shelf | None = None
+        self.cache: frames.ClipCache | None = None
 
     @classmethod
     def open(cls, folder: Path) -> Folder:
         """The files of a folder that have captions; InputError if there are none."""
         listing = folders.scan(folder)
-        if not listing.kept:
+        if not listing.items:
             why = "; ".join(f"{count} with {reason}" for reason, count in listing.reasons().items()) or "it is empty"
             raise InputError(f"{folder} holds nothing to learn from: {why}.")
-        return cls(listing.kept)
+        return cls(listing.items)
 
     def pictures(self, seed: int, count: int, side: int) -> Pictures:
         """Single frames; some under a look, with the look's phrase behind the caption or its instruction instead."""
         rng = random.Random(f"pictures {seed}")
-        made, texts = [], []
+        parts, texts = [], []
         for _ in range(count):
             item = rng.choice(self.items)
             frame, text = self._clip(item, 1, side, rng), item.caption
@@ -99,9 +99,9 @@ class Folder:
                 look = draw_look(rng)
                 frame = look.function(frame, rng.randrange(2**31), rng.randrange(LONG))
                 text = rng.choice((f"{text}, {rng.choice(look.captions)}", look.instruction(rng)))
-            made.append(frame)
+            parts.append(frame)
             texts.append(text)
-        return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
+        return Pictures(torch.cat(parts), texts, torch.zeros(count, side, side))
 
     def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
         """Single frames and the same under a look."""
@@ -120,7 +120,7 @@ class Folder:
         if not self.videos:
             raise InputError("Videos are needed to train the video adapter, and the folder has none.")
         rng = random.Random(f"clips {seed}")
-        made, texts = [], []
+        parts, texts = [], []
         for _ in range(count):
             item = rng.choice(self.videos)
             clip, text = self._clip(item, length, side, rng), item.caption
@@ -128,13 +128,13 @@ class Folder:
                 look = draw_look(rng)
                 clip = look.function(clip, rng.randrange(2**31), rng.randrange(LONG))
                 text = f"{text}, {rng.choice(look.captions)}"
-            made.append(clip)
+            parts.append(clip)
             texts.append(text)
-        return Clips(torch.stack(made), texts)
+        return Clips(torch.stack(parts), texts)
 
     def _clip(self, item: Item, length: int, side: int, rng: random.Random) -> Tensor:
-        self.shelf = self.shelf or frames.Shelf(round(side * 1.25))
-        return frames.square(_part(self.shelf.read(item.path), length, rng), side, rng)
+        self.cache = self.cache or frames.ClipCache(round(side * 1.25))
+        return frames.square(_part(self.cache.read(item.path), length, rng), side, rng)
 
 
 class Triplets:
@@ -142,19 +142,19 @@ class Triplets:
 
     def __init__(self, rows: Sequence[Triplet]) -> None:
         self.rows = rows
-        self.shelf: frames.Shelf | None = None
+        self.cache: frames.ClipCache | None = None
 
     def pictures(self, seed: int, count: int, side: int) -> Pictures:
         """Frames of the outputs, and of the inputs that have captions."""
         rng = random.Random(f"pictures {seed}")
-        made, texts = [], []
+        parts, texts = [], []
         for _ in range(count):
             row = rng.choice(self.rows)
             before, after = self._both(row, 1, side, rng)
             first = bool(row.input_caption) and rng.random() < 0.5
-            made.append(before if first else after)
+            parts.append(before if first else after)
             texts.append(row.input_caption if first else rng.choice((row.output_caption, row.instruction)))
-        return Pictures(torch.cat(made), texts, torch.zeros(count, side, side))
+        return Pictures(torch.cat(parts), texts, torch.zeros(count, side, side))
 
     def pairs(self, seed: int, count: int, side: int, tasks: Mapping[str, float] | None = None) -> Pairs:
         """Single frames before and after, cut alike; `tasks` weighs the rows that name a task."""
@@ -175,12 +175,12 @@ class Triplets:
         if not videos:
             raise InputError("Videos are needed to train the video adapter, and the triplets have none.")
         chosen = [rng.choice(videos) for _ in range(count)]
-        made = [self._both(row, length, side, rng)[1] for row in chosen]
-        return Clips(torch.stack(made), [row.output_caption for row in chosen])
+        parts = [self._both(row, length, side, rng)[1] for row in chosen]
+        return Clips(torch.stack(parts), [row.output_caption for row in chosen])
 
     def _both(self, row: Triplet, length: int, side: int, rng: random.Random) -> tuple[Tensor, Tensor]:
-        self.shelf = self.shelf or frames.Shelf(round(side * 1.25))
-        before, after = self.shelf.read(row.input), self.shelf.read(row.output)
+        self.cache = self.cache or frames.ClipCache(round(side * 1.25))
+        before, after = self.cache.read(row.input), self.cache.read(row.output)
         if len(before) != len(after):
             raise InputError(f"Row {row.row}: input has {len(before)} frames and output {len(after)}; they must agree.")
         if before.shape != after.shape:

@@ -7,13 +7,13 @@ A caption is the text of `name.txt` beside `name.jpg`, or a row of `captions.csv
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eve_cli.data.sample import Dropped, Item, Listing, kind_of
 from eve_cli.errors import InputError
+from eve_cli.storage import jsonl
 
 TABLES = ("captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
 
@@ -27,7 +27,7 @@ def scan(folder: Path, *, caption_needed: bool = True, deep: bool = False) -> Li
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder.")
     captions = _captions(folder)
-    kept: list[Item] = []
+    items: list[Item] = []
     dropped: list[Dropped] = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -38,23 +38,23 @@ def scan(folder: Path, *, caption_needed: bool = True, deep: bool = False) -> Li
         if reason:
             dropped.append(Dropped(str(path.relative_to(folder)), reason))
         else:
-            kept.append(item)
-    return Listing(kept, dropped)
+            items.append(item)
+    return Listing(items, dropped)
 
 
-def pictures(paths: Sequence[Path], wanted: str) -> list[Item]:
+def pictures(paths: Sequence[Path], needed: str) -> list[Item]:
     """The pictures that files, or one folder, hold, with the captions beside them; InputError if there is none.
 
-    `wanted` says in the error how many there should be.
+    `needed` says in the error how many there should be.
     """
     if len(paths) == 1 and not paths[0].is_file():
-        found = [item for item in scan(paths[0], caption_needed=False).kept if item.kind == "picture"]
-        if not found:
-            raise InputError(f"{paths[0]} holds no picture: give a folder with {wanted} of them.")
-        return found
+        items = [item for item in scan(paths[0], caption_needed=False).items if item.kind == "picture"]
+        if not items:
+            raise InputError(f"{paths[0]} holds no picture: give a folder with {needed} of them.")
+        return items
     for path in paths:
         if not path.is_file() or kind_of(path) != "picture":
-            raise InputError(f"{path} is no picture: name {wanted} pictures, or one folder of them.")
+            raise InputError(f"{path} is no picture: name {needed} pictures, or one folder of them.")
     return [Item(path, _beside(path), "picture") for path in paths]
 
 
@@ -107,23 +107,10 @@ def _captions(folder: Path) -> dict[Path, str]:
 
 
 def _rows(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if table.suffix != ".csv":
+        yield from jsonl.read(table)
+        return
     with table.open(encoding="utf-8-sig", newline="") as text:
-        if table.suffix == ".csv":
-            reader = csv.DictReader(text)
-            for row in reader:
-                yield reader.line_num, row
-            return
-        for number, line in enumerate(text, 1):
-            if line.strip():
-                yield number, parse(line, f"{table}:{number}")
-
-
-def parse(line: str, where: str) -> dict[str, Any]:
-    """The object of one JSON line; InputError naming its place."""
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error}).") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: a row is a JSON object, not {type(row).__name__}.")
-    return row
+        reader = csv.DictReader(text)
+        for row in reader:
+            yield reader.line_num, row

@@ -58,23 +58,23 @@ def crop(clip: Tensor, size: tuple[int, int], rng: random.Random | None = None) 
     return cut.flip(-1) if rng is not None and rng.random() < 0.5 else cut
 
 
-class Shelf:
+class ClipCache:
     """Clips that were read, kept in memory as long as there is room."""
 
     def __init__(self, short_side: int, room: int = KEPT_BYTES) -> None:
         self.short_side, self.room, self.used = short_side, room, 0
-        self.kept: OrderedDict[Path, Tensor] = OrderedDict()
+        self.clips: OrderedDict[Path, Tensor] = OrderedDict()
 
     def read(self, path: Path) -> Tensor:
         """The frames (frames, 3, height, width) of a file."""
-        if path in self.kept:
-            self.kept.move_to_end(path)
-            return self.kept[path]
+        if path in self.clips:
+            self.clips.move_to_end(path)
+            return self.clips[path]
         clip = read(path, short_side=self.short_side)
-        self.kept[path] = clip
+        self.clips[path] = clip
         self.used += clip.numel()
-        while self.used > self.room and len(self.kept) > 1:
-            self.used -= self.kept.popitem(last=False)[1].numel()
+        while self.used > self.room and len(self.clips) > 1:
+            self.used -= self.clips.popitem(last=False)[1].numel()
         return clip
 
 

@@ -6,19 +6,20 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from eve_cli.data import frames as pixels
-from eve_cli.data.folders import parse, unreadable
+from eve_cli.data.folders import unreadable
 from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import kind_of
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage import jsonl
 from eve_cli.storage.paths import expanded
 from eve_cli.tasks import TASKS
 
@@ -30,7 +31,7 @@ STARTS = 8  # frame numbers at which the world's clips begin
 
 @dataclass(frozen=True)
 class Points:
-    """Data points: clips (n, frames, 3, side, side) in [0, 1], what is asked, what should be seen, and the task.
+    """Data points: clips (n, frames, 3, side, side) in [0, 1], instructions, expected captions, and the tasks.
 
     `shown` says what the clips show, where that is known; else it is empty.
     """
@@ -104,28 +105,24 @@ class FileInputs:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        self.shelf: pixels.Shelf | None = None
+        self.cache: pixels.ClipCache | None = None
 
     @classmethod
     def open(cls, file: Path) -> FileInputs:
         """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
-        try:
-            lines = file.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} cannot be read: {error}.") from None
-        rows = [_row(line, f"{file.name}:{n}", file.parent) for n, line in enumerate(lines, 1) if line.strip()]
+        rows = [_row(line, f"{file.name}:{number}", file.parent) for number, line in jsonl.lines(file)]
         if not rows:
             raise InputError(f"{file} has no rows: each line needs {', '.join(NEEDED)}.")
         return cls(rows)
 
     def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
         """A part of each row's video, another one each time its turn comes; too short videos are an InputError."""
-        self.shelf = self.shelf or pixels.Shelf(round(side * 1.25))
+        self.cache = self.cache or pixels.ClipCache(round(side * 1.25))
         clips, rows = [], []
         for number in numbers:
             row = self.rows[number % len(self.rows)]
             rng = random.Random(f"point {number}")
-            clip = self.shelf.read(row.video)
+            clip = self.cache.read(row.video)
             if len(clip) < length:
                 raise InputError(f"{row.video} has {len(clip)} frames; the model's windows need {length}.")
             start = rng.randint(0, len(clip) - length)
@@ -137,7 +134,7 @@ class FileInputs:
 class PersonalInputs:
     """Points about what a LoRA knows, made from other points: edits in its style, or that bring its subject in.
 
-    What the clips show then holds the token: alignment has the LoRA paint them anew from it (EVE, section 4.4).
+    What the clips show then holds the token: alignment regenerates them from it with the LoRA (EVE, section 4.4).
     """
 
     def __init__(self, inputs: Inputs, token: str, kind: Literal["subject", "style"]) -> None:
@@ -145,18 +142,18 @@ class PersonalInputs:
 
     def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
         """Points of the other inputs with other texts; InputError where those do not say what their clips show."""
-        found = self.inputs.points(numbers, length, side)
-        if not all(found.shown):
+        points = self.inputs.points(numbers, length, side)
+        if not all(points.shown):
             raise InputError("A LoRA paints its own inputs: each row needs an input_caption that says what to paint.")
         if self.kind == "style":
             shown, captions = (
-                [f"{text}, in the style of {self.token}" for text in t] for t in (found.shown, found.captions)
+                [f"{text}, in the style of {self.token}" for text in t] for t in (points.shown, points.captions)
             )
-            return replace(found, shown=shown, captions=captions)
+            return replace(points, shown=shown, captions=captions)
         rng = [random.Random(f"subject {number}") for number in numbers]
         instructions = [r.choice(BRING).format(self.token) for r in rng]
-        captions = [f"{text} and {self.token}" for text in found.shown]
-        return replace(found, instructions=instructions, captions=captions, tasks=["add"] * len(numbers))
+        captions = [f"{text} and {self.token}" for text in points.shown]
+        return replace(points, instructions=instructions, captions=captions, tasks=["add"] * len(numbers))
 
 
 def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) -> Points:
@@ -164,7 +161,7 @@ def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) 
 
 
 def _row(line: str, where: str, home: Path) -> Row:
-    row: dict[str, Any] = parse(line, where)
+    row = jsonl.loads(line, f"{where}: the row")
     for key in row:
         if key not in ALLOWED:
             raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")

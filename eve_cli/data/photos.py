@@ -1,4 +1,4 @@
-"""Photographs without captions, cut to one size and held in memory."""
+"""Photographs without captions, cropped to one size, in memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load(
     """
     rng = random.Random(seed)
     size = (side, side) if isinstance(side, int) else side
-    found: list[Tensor] = []
-    pictures = [item for item in scan(folder, caption_needed=False).kept if item.kind == "picture"]
+    crops: list[Tensor] = []
+    pictures = [item for item in scan(folder, caption_needed=False).items if item.kind == "picture"]
     for number, item in enumerate(pictures):
         if split != "all" and (number % TEST_EVERY == 0) != (split == "test"):
             continue
@@ -37,10 +37,10 @@ def load(
         except InputError:
             continue
         for cut in (frames.crop(picture, size, rng if number else None) for number in range(cuts)):
-            found.append((cut * 255).round().byte())
-    if not found:
+            crops.append((cut * 255).round().byte())
+    if not crops:
         raise InputError(f"{folder} holds no picture that can be read.")
-    return torch.cat(found)
+    return torch.cat(crops)
 
 
 def mirrored(photos: Tensor, rng: random.Random) -> Tensor:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CHANGED = 8 / 255  # a pixel that differs by more than this is one that an edit changes
 Kind = Literal["picture", "video"]
-Kept = TypeVar("Kept")
+Entry = TypeVar("Entry")
 
 PICTURES, VIDEOS = frozenset(input_resolver.PICTURES), frozenset(input_resolver.VIDEOS)
 
@@ -67,10 +67,10 @@ class Dropped:
 
 
 @dataclass(frozen=True)
-class Listing(Generic[Kept]):
-    """What was found, what of it can be used, and why the rest cannot."""
+class Listing(Generic[Entry]):
+    """The usable items of a folder or table, and the dropped ones with their reasons."""
 
-    kept: Sequence[Kept]
+    items: Sequence[Entry]
     dropped: Sequence[Dropped]
 
     def reasons(self) -> dict[str, int]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eve_cli.data.folders import parse
 from eve_cli.data.sample import VIDEOS
 from eve_cli.errors import InputError, UsageError
+from eve_cli.storage import jsonl
 
 TYPES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
@@ -34,27 +34,31 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def match(
-    file: Path, found: Sequence[str], aliases: Mapping[str, Sequence[str]], given: str = "", needed: Sequence[str] = ()
+    file: Path,
+    columns: Sequence[str],
+    aliases: Mapping[str, Sequence[str]],
+    mapping: str = "",
+    needed: Sequence[str] = (),
 ) -> dict[str, str]:
-    """Which column of a table holds each of our fields: as `given` ("field=column,..."), else the first known name.
+    """Which column of a table holds each of our fields: as `mapping` ("field=column,..."), else the first known name.
 
     UsageError for a field or column that is not there; InputError with the columns found if a needed field has none.
     """
     chosen = {}
-    for item in filter(None, given.split(",")):
+    for item in filter(None, mapping.split(",")):
         field, equals, column = (part.strip() for part in item.partition("="))
         if not equals or field not in aliases:
             raise UsageError(f"--map {item}: write it as FIELD=COLUMN, where FIELD is one of {', '.join(aliases)}.")
-        if column not in found:
-            raise UsageError(f"--map {item}: {file.name} has no column {column!r}; it has {', '.join(found)}.")
+        if column not in columns:
+            raise UsageError(f"--map {item}: {file.name} has no column {column!r}; it has {', '.join(columns)}.")
         chosen[field] = column
-    lower = {name.lower().replace(" ", "_"): name for name in reversed(found)}
+    lower = {name.lower().replace(" ", "_"): name for name in reversed(columns)}
     for field, names in aliases.items():
         if field not in chosen and (column := next((lower[name] for name in names if name in lower), None)):
             chosen[field] = column
     if missing := [field for field in needed if field not in chosen]:
         raise InputError(
-            f"{file}: no column was recognised as {' or '.join(missing)}; the columns are {', '.join(found)}. "
+            f"{file}: no column was recognised as {' or '.join(missing)}; the columns are {', '.join(columns)}. "
             f"Name it with --map {missing[0]}=COLUMN."
         )
     return chosen
@@ -74,8 +78,7 @@ def _separated(file: Path) -> list[dict[str, Any]]:
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    lines = enumerate(file.read_text(encoding="utf-8-sig").split("\n"), 1)
-    return [parse(line, f"{file.name}:{number}") for number, line in lines if line.strip()]
+    return [row for _, row in jsonl.read(file)]
 
 
 def _json(file: Path) -> list[dict[str, Any]]:

@@ -68,10 +68,10 @@ def table_in(data: Path) -> Path:
     """The csv of a data folder, or the csv itself."""
     if data.is_file():
         return data
-    found = sorted(data.glob("[!.]*.csv"), key=lambda path: ("loveu" not in path.name.lower(), path.name))
-    if not found:
+    matches = sorted(data.glob("[!.]*.csv"), key=lambda path: ("loveu" not in path.name.lower(), path.name))
+    if not matches:
         raise InputError(f"{data}: there is no LOVEU-TGVE-2023_Dataset.csv in this folder.")
-    return found[0]
+    return matches[0]
 
 
 def read(file: Path) -> Listing:
@@ -80,9 +80,9 @@ def read(file: Path) -> Listing:
     if not videos:
         raise InputError(f"{file}: no video row was found below a title such as 'DAVIS Videos:'.")
     counts, notes = Counter(video.set for video in videos), []
-    for name, wanted in COUNTS.items():
-        if counts[name] != wanted:
-            notes.append(f"{name}: {counts[name]} of {wanted} videos")
+    for name, expected in COUNTS.items():
+        if counts[name] != expected:
+            notes.append(f"{name}: {counts[name]} of {expected} videos")
     missing = sum(not video.prompts.get(task) for video in videos for task in TASKS)
     return Listing(videos, [*notes, *([f"{missing} prompts are empty"] if missing else [])])
 
@@ -114,10 +114,10 @@ def _videos(file: Path) -> Iterator[Video]:
 def instructions(file: Path) -> dict[tuple[str, str], str]:
     """InsV2V's instructions by (video, task); InputError if the json has another form."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
         return {
             (name, task): str(row[f"edit_{task}"]).strip()
-            for name, row in found.items()
+            for name, row in rows.items()
             for task in TASKS
             if f"edit_{task}" in row
         }
@@ -142,6 +142,6 @@ def footage(data: Path, name: str, home: str = "") -> Path | None:
 def submitted(edits: Path, video: Video, task: str) -> Path | None:
     """The edit of a video in a submission's folder, with or without the folders of the sets."""
     for home in (edits / video.set, edits):
-        if (found := clip_named(home / video.name, task)) is not None:
-            return found
+        if (path := clip_named(home / video.name, task)) is not None:
+            return path
     return clip_named(edits, f"{video.name}.{task}")

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eve_cli.data.folders import parse, unreadable
+from eve_cli.data.folders import unreadable
 from eve_cli.data.sample import Dropped, Listing, Triplet, kind_of
 from eve_cli.errors import InputError
+from eve_cli.storage import jsonl
 from eve_cli.tasks import TASKS
 
 NEEDED = ("input", "instruction", "output_caption", "output")
@@ -24,32 +25,26 @@ def read(file: Path) -> list[Triplet]:
         first = listing.dropped[0]
         more = f" ({len(listing.dropped)} rows are wrong; `eve data check` lists them)" if listing.dropped[1:] else ""
         raise InputError(f"{first.where}: {first.reason}{more}.")
-    if not listing.kept:
+    if not listing.items:
         raise InputError(f"{file} has no rows.")
-    return list(listing.kept)
+    return list(listing.items)
 
 
 def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
     """The rows that can be used and those that cannot; with `deep` the first frames are read too."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}.") from None
-    kept: list[Triplet] = []
+    triplets: list[Triplet] = []
     dropped: list[Dropped] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in jsonl.lines(file):
         try:
-            kept.append(_triplet(line, number, file, deep))
+            triplets.append(_triplet(line, number, file, deep))
         except InputError as error:
             dropped.append(Dropped(f"{file.name}:{number}", str(error).split(": ", 1)[1].rstrip(".")))
-    return Listing(kept, dropped)
+    return Listing(triplets, dropped)
 
 
 def _triplet(line: str, number: int, file: Path, deep: bool) -> Triplet:
     where = f"{file.name}:{number}"
-    row = parse(line, where)
+    row = jsonl.loads(line, f"{where}: the row")
     for key in row:
         if key not in ALLOWED:
             raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")

@@ -1,4 +1,4 @@
-"""From clean latents back to the noise that a sampler would make them of."""
+"""DDIM inversion: the noise from which a sampler would produce the given clean latents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eve_cli.diffusion.samplers import Denoise
 from eve_cli.diffusion.schedule import Schedule
 
 LEAST_COSINE = 1e-3
-"""A turn from clean latents to pure noise in one step leaves nothing of them; it is kept finite."""
+"""Lower bound of the cosine of one step: a step from clean latents to pure noise would divide by zero."""
 
 
 def invert(
@@ -24,9 +24,10 @@ def invert(
 ) -> list[Tensor]:
     """The noisy latents at each of the falling `timesteps` (n,), by which `ddim` would come to `clean` (batch, ...).
 
-    DDIM inversion (Song et al. 2021, section 4.3). As alpha and sigma are a cosine and a sine, a step is a turn, and
-    needs the velocity where it ends: it is taken from where it begins, and `corrections` times from where it came to
-    (fixed-point iterations, Pan et al. 2023), which then is a step of `ddim` backwards. Works where alpha is zero.
+    DDIM inversion (Song et al. 2021, section 4.3). As alpha and sigma are a cosine and a sine, a step is a rotation and
+    needs the velocity where it ends: it is first predicted where the step begins, then `corrections` times where the
+    last estimate ended (fixed-point iterations, Pan et al. 2023), which converges to a step of `ddim` reversed. Works
+    where alpha is zero.
     `denoise` is called 1 + corrections times a step.
     """
     path: list[Tensor] = []
@@ -38,12 +39,12 @@ def invert(
         alpha_next, sigma_next = schedule.at(t, noisy)
         cosine = (alpha * alpha_next + sigma * sigma_next).clamp(min=LEAST_COSINE)
         sine = sigma_next * alpha - alpha_next * sigma
-        found = noisy
+        latents = noisy
         for _ in range(1 + corrections):
-            told = denoise(found, t)
-            velocity = schedule.velocity(told, schedule.to_noise(found, told, t), t)
-            found = (noisy + sine * velocity) / cosine
-        alpha, sigma, noisy = alpha_next, sigma_next, found
+            clean_latents = denoise(latents, t)
+            velocity = schedule.velocity(clean_latents, schedule.to_noise(latents, clean_latents, t), t)
+            latents = (noisy + sine * velocity) / cosine
+        alpha, sigma, noisy = alpha_next, sigma_next, latents
         path.append(noisy)
         if progress is not None:
             progress(step + 1, len(times))

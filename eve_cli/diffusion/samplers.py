@@ -1,4 +1,4 @@
-"""From noise to clean latents; a sampler knows a denoiser and a schedule, never a network."""
+"""Samplers: from noise to clean latents with a denoiser and a schedule, independent of the network."""
 
 from __future__ import annotations
 

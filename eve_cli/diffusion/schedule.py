@@ -31,7 +31,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.prediction == "eps" and not self.alpha.is_meta and float(self.alpha.min()) == 0:
-            raise ValueError("A network that predicts noise says nothing at zero signal: use v or x0 with zero SNR.")
+            raise ValueError("A prediction of noise is undefined at zero signal: use v or x0 with zero SNR.")
 
     @classmethod
     def zero_snr(cls, steps: int = 1000, prediction: Prediction = "v") -> Schedule:
@@ -99,7 +99,7 @@ class Schedule:
         return clean if self.prediction == "x0" else noise
 
     def to_clean(self, noisy: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        """The clean latents that a network output stands for."""
+        """The clean latents that a network output predicts."""
         alpha, sigma = self.at(t, noisy)
         if self.prediction == "v":
             return alpha * noisy - sigma * output
@@ -119,16 +119,16 @@ class Schedule:
         return (noisy - alpha * clean) / sigma
 
     def matched(self, t: Tensor, other: Schedule) -> Tensor:
-        """The timesteps of `other` with as much noise as these of ours (n,); its nearest end beyond what it reaches."""
+        """The timesteps of `other` with the noise level of these (n,), clamped to its range."""
         if other is self:
             return t
-        own, their = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
-        return (own[t].unsqueeze(-1) - their).abs().argmin(-1)
+        angles, other_angles = (torch.atan2(s.sigma.to(t.device), s.alpha.to(t.device)) for s in (self, other))
+        return (angles[t].unsqueeze(-1) - other_angles).abs().argmin(-1)
 
     def edges(self, bins: int) -> list[int]:
         """`bins` + 1 rising borders that split the timesteps evenly, from 0 to T."""
         if not 1 <= bins <= self.steps:
-            raise ValueError(f"{bins} steps asked of a schedule of {self.steps}: give between 1 and {self.steps}.")
+            raise ValueError(f"{bins} steps of a schedule of {self.steps}: use between 1 and {self.steps}.")
         upper = np.round(np.arange(self.steps, 0, -self.steps / bins))[:bins].astype(int)
         return [0, *(int(edge) for edge in upper[::-1])]
 
@@ -147,10 +147,10 @@ class Schedule:
         edges = self.edges(k)
         shape = (1 if batch is None else batch,)
         rows = [torch.randint(low, high, shape, generator=generator) for low, high in pairwise(edges)]
-        drawn = torch.stack(rows[::-1])
+        timesteps = torch.stack(rows[::-1])
         if anchor_first:
-            drawn[0] = self.steps - 1
-        return drawn[:, 0] if batch is None else drawn
+            timesteps[0] = self.steps - 1
+        return timesteps[:, 0] if batch is None else timesteps
 
 
 def diffusers_config(schedule: Schedule) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a clip is cut into windows that a video model can take at once, and how one window is held to the one before."""
+"""How a clip is split into windows that a video model can process, and how a window continues the one before."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def shots_between(cuts: Sequence[int], frames: int) -> list[range]:
 
 
 def corrected_steps(steps: int) -> int:
-    """How many of the first steps are held to the window before: half of many, all but the last of few."""
+    """In how many first steps the overlap is fixed to the window before: half of many, all but the last of few."""
     return steps - 1 if steps <= 4 else steps // 2
 
 

@@ -64,9 +64,9 @@ def run(
     with Lock(results.with_name(f".{results.name}.lock"), str(results)):
         if again:
             results.unlink(missing_ok=True)
-        known, models = before(results), ModelCache(load)
+        finished, models = before(results), ModelCache(load)
         for row in rows:
-            last = known.get(row.key) if row.request is not None else None
+            last = finished.get(row.key) if row.request is not None else None
             if last is not None and Path(last["output"]).exists():
                 yield {**last, "row": row.number, "id": row.id, "status": "before"}
                 continue

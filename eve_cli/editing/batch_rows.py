@@ -40,8 +40,8 @@ class Row:
     def key(self) -> str:
         """Changes with anything that the result depends on."""
         assert self.request is not None
-        kept = [self.request.input, str(self.request.output), self.request.recorded()]
-        return json_sha256(kept)[:16]
+        settings = [self.request.input, str(self.request.output), self.request.recorded()]
+        return json_sha256(settings)[:16]
 
 
 def read(
@@ -58,12 +58,12 @@ def read(
     """
     rows: list[Row] = []
     outputs: dict[Path, int] = {}
-    for number, (values, home) in enumerate(_raw(source, note), 1):
+    for number, (values, base_dir) in enumerate(_raw(source, note), 1):
         name = str(values.pop("id", None) or values.get("input") or number)
         try:
             defaults = {"instruction": instruction} if instruction is not None else {}
-            request = _request({**shared, **defaults, **values}, home, out, set(values))
-            rows.append(Row(number, name, _apart(request, out, outputs, number, "output" in values)))
+            request = _request({**shared, **defaults, **values}, base_dir, out, set(values))
+            rows.append(Row(number, name, _with_unique_output(request, out, outputs, number, "output" in values)))
         except EveError as error:
             rows.append(Row(number, name, error=error))
     return rows
@@ -128,19 +128,19 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
-def _request(values: dict[str, Any], home: Path, out: Path, own: set[str]) -> EditRequest:
+def _request(values: dict[str, Any], base_dir: Path, out: Path, row_names: set[str]) -> EditRequest:
     if not values.get("input"):
         raise UsageError("no input is named.")
     if values.get("instruction") is None:
         if values.get("method") != "copy":
             raise UsageError("no instruction is given; add a column instruction, or name one for all rows.")
         values["instruction"] = ""
-    for name in own - {"input"}:
+    for name in row_names - {"input"}:
         if name in OF_BATCH:
             raise UsageError(f"{name} is an option of eve batch, not of a row.")
         if isinstance(values[name], str) and name in FIELDS:
             values[name] = _read(values[name], FIELDS[name], name)
-    values["input"] = str(home / str(values["input"]))
+    values["input"] = str(base_dir / str(values["input"]))
     if values.get("output") is not None:
         values["output"] = _inside(Path(str(values["output"])), out)
     request = EditRequest.of(values, "row")
@@ -157,17 +157,19 @@ def _inside(name: Path, out: Path) -> Path:
     return out / name
 
 
-def _apart(request: EditRequest, out: Path, outputs: dict[Path, int], number: int, named: bool) -> EditRequest:
+def _with_unique_output(
+    request: EditRequest, out: Path, outputs: dict[Path, int], number: int, is_named: bool
+) -> EditRequest:
     """No two rows write the same file: one that only happens to is renamed."""
     path = request.output
     assert path is not None
-    known = Path(str(path).lower())  # some systems do not tell A from a
-    if known in outputs and named:
-        raise UsageError(f"output {path.name} is also that of row {outputs[known]}.")
-    while known in outputs:
+    key = Path(str(path).lower())  # some file systems ignore case
+    if key in outputs and is_named:
+        raise UsageError(f"output {path.name} is also that of row {outputs[key]}.")
+    while key in outputs:
         path = path.with_stem(f"{path.stem}-{number}")
-        known = Path(str(path).lower())
-    outputs[known] = number
+        key = Path(str(path).lower())
+    outputs[key] = number
     return request.changed(output=path)
 
 

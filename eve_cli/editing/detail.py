@@ -1,13 +1,13 @@
-"""Brings an edit made at the model's size back to the source's, with the source's detail where it still holds.
+"""Scales an edit from the model's resolution to the source's, with the source's detail where it remains valid.
 
 At the model's size, with `change = after - before`, a local affine map of the source's colours (a guided filter with a
 colour guide, He et al. 2013) is fitted to the change. What the map explains is a change of colour, light or haze: the
 source's detail goes through the same map, so that it darkens at night and fades in fog. What the map cannot explain is
 a change of structure: there the detail fades away. Residuals as small as the model's own error count as no change.
 
-A small model copies badly, and that looks like a change. Where it is known what the instruction does (`effect`: frames
-that the model sees without and with it), the map is fitted to that and then applied to the source, and what the two
-have in common is left alone. The edited frames then say only what stands where the map explains little.
+The copying error of a small model looks like a change. Where the effect of the instruction is known (`effect`: the
+model's frames without and with it), the map is fitted to that and then applied to the source, and what the two have in
+common is left unchanged. The edited frames are then used only where the map explains little.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ RADIUS = 3
 REGULARITY = 3e-4
 STRUCTURE, SPREAD = 0.15, 6
 STRUCTURE_OF_EFFECT = 0.25
-ASKED, DOUBT, SHARPNESS = 0.1, 0.5, 4
+MIN_CHANGE, DOUBT, SHARPNESS = 0.1, 0.5, 4
 ERROR_SCALE = 3.0
 ERROR_LIMIT = 0.12
 GAIN_LIMIT = 1.2
 FINE, FINE_RADIUS, FINE_ENERGY, FINE_SIDE = 1, 4, 2e-4, 80
-LOST_HERE, LOST_IN_ALL = (0.78, 0.90), (0.68, 0.80)
+LOCAL_LIMITS, GLOBAL_LIMITS = (0.78, 0.90), (0.68, 0.80)
 MOST_FROM, MOST_TO = 0.45, 0.75
 
 
@@ -50,9 +50,9 @@ class Maps:
 def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
     """The maps of frames (f, 3, h, w) in [0, 1], as the codec shows them and edited; zero where the two are equal.
 
-    `effect` (2, f, 3, h, w) are frames without and with the instruction.
+    `effect` (2 or 3, f, 3, h, w) are frames without and with the instruction, and light to be added (`particles`).
     """
-    left, right = (before, after) if effect is None else effect
+    left, right = (before, after) if effect is None else effect[:2]
     matrix, offset = fit_affine(left, right - left)
     residual = right - left - (_mapped(matrix, left) + offset)
     unexplained = residual.norm(dim=1, keepdim=True)
@@ -63,18 +63,21 @@ def plan(before: Tensor, after: Tensor, effect: Tensor | None = None) -> Maps:
         share = _fade(change, error)
         weight = structure_weight(unexplained, (share * change).norm(dim=1, keepdim=True))
     else:
-        here, whole = fine_gain(left, right, left + _mapped(matrix, left) + offset)
-        share = torch.maximum(everywhere(asked(right - left, left - before)), 1 - whole)
-        weight = _box(torch.exp(-((unexplained / STRUCTURE_OF_EFFECT) ** 2)), 1) * here * whole
-        change = weight * change + (1 - weight) * (torch.lerp(right, after, whole) - before)
+        fine_local, fine_global = fine_gain(left, right, left + _mapped(matrix, left) + offset)
+        share = torch.maximum(everywhere(change_share(right - left, left - before)), 1 - fine_global)
+        weight = _box(torch.exp(-((unexplained / STRUCTURE_OF_EFFECT) ** 2)), 1) * fine_local * fine_global
+        change = weight * change + (1 - weight) * (torch.lerp(right, after, fine_global) - before)
     identity = torch.eye(3, device=before.device).view(1, 3, 3, 1, 1)
     detail = weight[:, None] * (identity + matrix.clamp(-GAIN_LIMIT, GAIN_LIMIT)) - identity
-    return Maps(before, share * change, (share[:, None] * detail).flatten(1, 2))
+    change = share * change
+    if effect is not None and len(effect) > 2:
+        change = change + (effect[2] - _box(unexplained, 2)).clamp_min(0)
+    return Maps(before, change, (share[:, None] * detail).flatten(1, 2))
 
 
-def asked(difference: Tensor, error: Tensor) -> Tensor:
-    """How far a difference (f, 3, h, w) was asked for, (f, 1, h, w) in [0, 1], given the error in copying near by."""
-    least = ASKED + DOUBT * _length(error, 2)
+def change_share(difference: Tensor, error: Tensor) -> Tensor:
+    """How far a difference (f, 3, h, w) is part of the edit, (f, 1, h, w) in [0, 1], given the local copying error."""
+    least = MIN_CHANGE + DOUBT * _length(error, 2)
     return 1 - torch.exp(-((_length(difference, 1) / least) ** SHARPNESS))
 
 
@@ -103,8 +106,8 @@ def fine_gain(left: Tensor, right: Tensor, mapped: Tensor) -> tuple[Tensor, Tens
     confidence = (energy_mapped.abs() / (FINE_ENERGY + _box(before.square(), FINE_RADIUS))).clamp(0, 1)
     ratio = (energy_after * energy_mapped / (energy_mapped.square() + 1e-9)).clamp(0, 1)
     energy = (before * expected).mean((1, 2, 3), keepdim=True)
-    whole = torch.where(energy.abs() > 1e-7, (before * after).mean((1, 2, 3), keepdim=True) / energy, 1.0)
-    return _above(_box(1 - confidence * (1 - ratio), 2), LOST_HERE), _above(whole, LOST_IN_ALL)
+    global_gain = torch.where(energy.abs() > 1e-7, (before * after).mean((1, 2, 3), keepdim=True) / energy, 1.0)
+    return _above(_box(1 - confidence * (1 - ratio), 2), LOCAL_LIMITS), _above(global_gain, GLOBAL_LIMITS)
 
 
 def _above(gain: Tensor, limits: tuple[float, float]) -> Tensor:
@@ -121,8 +124,8 @@ def fit_affine(guide: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     channels = range(guide.shape[1])
     spread = [_box(guide[:, c : c + 1] * guide, RADIUS) - mean_guide[:, c : c + 1] * mean_guide for c in channels]
     shared = [_box(guide[:, c : c + 1] * target, RADIUS) - mean_guide[:, c : c + 1] * mean_target for c in channels]
-    left = torch.stack(spread, 1).permute(0, 3, 4, 1, 2) + REGULARITY * torch.eye(3, device=guide.device)
-    matrix = torch.linalg.solve(left, torch.stack(shared, 1).permute(0, 3, 4, 1, 2)).permute(0, 3, 4, 1, 2)
+    covariance = torch.stack(spread, 1).permute(0, 3, 4, 1, 2) + REGULARITY * torch.eye(3, device=guide.device)
+    matrix = torch.linalg.solve(covariance, torch.stack(shared, 1).permute(0, 3, 4, 1, 2)).permute(0, 3, 4, 1, 2)
     offset = mean_target - _mapped(matrix, mean_guide)
     return _box(matrix.flatten(1, 2), RADIUS).view_as(matrix), _box(offset, RADIUS)
 
@@ -133,8 +136,8 @@ def structure_weight(unexplained: Tensor, change: Tensor) -> Tensor:
     An added thing is unexplained along its rim alone, so what is unexplained counts within `SPREAD` pixels, as far as
     there is a change at all.
     """
-    near = functional.max_pool2d(unexplained, 2 * SPREAD + 1, 1, SPREAD)
-    doubt = torch.maximum(torch.minimum(near, change), unexplained)
+    spread_residual = functional.max_pool2d(unexplained, 2 * SPREAD + 1, 1, SPREAD)
+    doubt = torch.maximum(torch.minimum(spread_residual, change), unexplained)
     return _box(torch.exp(-((doubt / STRUCTURE) ** 2)), 1)
 
 

@@ -101,7 +101,7 @@ class EditPlan:
     frame_size: tuple[int, int]
     """(width, height) of the frames in the model."""
     unknown_words: tuple[str, ...] = ()
-    """Words of the instruction and captions that the model was never trained on."""
+    """Words of the instruction and captions that are not in the vocabulary of the model."""
     unread: tuple[str, ...] = ()
     """Ends of the instruction and captions that the model does not read, since its texts are shorter."""
 

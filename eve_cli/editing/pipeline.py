@@ -24,6 +24,7 @@ from eve_cli.editing.run_dir import RunDir
 from eve_cli.editing.source import FindCuts, encode, find_shots, resized_frames, stored
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
+from eve_cli.methods.particles import changes_most, particles
 from eve_cli.methods.registry import METHODS, check_parts, spec
 from eve_cli.models.canvas import to_bytes, to_floats
 from eve_cli.models.loading import LoadedModel, load_model, parts_of
@@ -211,7 +212,11 @@ def window_content(
     if not plan.edit.preserve:
         return latents, None
     new = clip.part(window.overlap, len(window.frames))
-    return latents, to_bytes(runner("effect", window.name, partial(effect, runner.editor, new, guidance)))
+    rows = runner("effect", window.name, partial(effect, runner.editor, new, guidance))
+    if runner.editor.settings.particle_steps and changes_most(*rows):
+        light = runner("effect", window.name, partial(particles, runner.editor, new, guidance))
+        rows = torch.cat([rows, light])
+    return latents, to_bytes(rows)
 
 
 @torch.inference_mode()
@@ -222,7 +227,7 @@ def write(run: Run) -> EditResult:
         change, notes = render(plan, runner, run_dir, run.callbacks.on_progress)
     timings.seconds |= runner.seconds
     timings.seconds["write"] -= runner.seconds["decode"]  # decoding happens while writing
-    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.taken(), len(run_dir.saved), runner.applied
+    timings.peak_bytes, timings.windows, timings.fallbacks = run.peak.bytes(), len(run_dir.saved), runner.applied
     record = beside(plan.edit.output, RECORD, provenance.output_of)
     write_bytes(record, json.dumps(provenance.complete(plan, run_dir.events), indent=1).encode())
     if plan.edit.run_dir is None:
@@ -238,7 +243,7 @@ def window_clip(
     *,
     independent: bool = False,
 ) -> Clip:
-    """A window as a method reads it; one that is too short, but for a lone frame, is padded with its last frame.
+    """The clip of a window; one that is too short, unless it is a single frame, is padded with its last frame.
 
     Its first frames are those of the window before, unless it is `independent` of that one.
     """

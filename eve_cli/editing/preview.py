@@ -35,8 +35,8 @@ from eve_cli.runtime.oom import Event, FallbackRunner
 from eve_cli.storage.atomic import write_bytes
 
 Show = Literal["three", "all"]
-SHOWN_HEIGHT, WHOLE = 360, 4
-"""Height of the pictures that are given back; a stretch of up to so many windows is shown whole."""
+MAX_HEIGHT, MAX_JOINT_WINDOWS = 360, 4
+"""Limits of a preview: the height of its pictures in pixels, and the windows of a joint span that is shown whole."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,9 @@ def preview(
 
 
 def strengths(request: EditRequest, model: LoadedModel) -> dict[str, list[float]]:
-    """Weaker, as asked for, and stronger."""
-    if isinstance(own := request.options, SDEditOptions):
-        shares = (own.strength + more for more in (-0.25, 0.0, 0.2))
+    """A weaker, the requested and a stronger setting."""
+    if isinstance(options := request.options, SDEditOptions):
+        shares = (options.strength + more for more in (-0.25, 0.0, 0.2))
         return {"strength": [round(share, 2) for share in shares if 0 < share <= 1]}
     scale = model.editor.settings.guidance_scale if request.guidance_scale is None else request.guidance_scale
     return {"guidance_scale": [float(f"{scale * factor:.2g}") for factor in (0.7, 1.0, 1.5)]}
@@ -130,10 +130,10 @@ def combined(lists: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     if not lists:
         yield {}
         return
-    first, *rest = lists
+    first, *remaining = lists
     for value in lists[first]:
-        for others in combined({name: lists[name] for name in rest}):
-            yield {first: value, **others}
+        for combination in combined({name: lists[name] for name in remaining}):
+            yield {first: value, **combination}
 
 
 def scan(
@@ -164,16 +164,16 @@ def choose(plan: EditPlan, show: Show) -> list[Piece]:
     pieces: dict[int, Piece] = {}
     for shot, part in places:
         inside = [window for window in plan.windows if window.start in shot]
-        piece = as_shown(plan, inside[round(part * (len(inside) - 1))], part)
+        piece = preview_piece(plan, inside[round(part * (len(inside) - 1))], part)
         pieces.setdefault(piece.window.index, piece)
     return sorted(pieces.values(), key=lambda piece: piece.window.start)
 
 
-def as_shown(plan: EditPlan, window: Window, part: float) -> Piece:
-    """A whole window where the full edit needs nothing before it; else an independent one at this part of it."""
+def preview_piece(plan: EditPlan, window: Window, part: float) -> Piece:
+    """A whole window where the full edit does not depend on an earlier one; else an independent part of it."""
     edit, joint = plan.edit, plan.edit.long == "joint"
-    whole = not window.overlap and len(window.frames) <= (WHOLE if joint else 1) * edit.window
-    if METHODS[edit.method].framewise or whole:
+    is_exact = not window.overlap and len(window.frames) <= (MAX_JOINT_WINDOWS if joint else 1) * edit.window
+    if METHODS[edit.method].framewise or is_exact:
         return Piece(window, True)
     start = window.start + math.floor(part * max(len(window.frames) - edit.window, 0))
     if joint and edit.keyframes:
@@ -195,21 +195,21 @@ def edit_piece(plan: EditPlan, window: Window, runner: FallbackRunner, run_dir: 
 def frames(
     plan: EditPlan, window: Window, runner: FallbackRunner, run_dir: RunDir, times: Sequence[Fraction]
 ) -> Iterator[tuple[Picture, Picture]]:
-    """Source and edit of each new frame of a window, at most `SHOWN_HEIGHT` high."""
+    """Source and edit of each new frame of a window, at most `MAX_HEIGHT` high."""
     from eve_cli.media.compose import resized
     from eve_cli.media.decode import VideoReader
 
     edit, first = plan.edit, times[window.new.start]
     with VideoReader(edit.input, None if window.new.start == 0 and not edit.start else first) as reader:
-        shown = iter(reader)
+        source_frames = iter(reader)
         for before, after, effect in small_frames([window], runner, run_dir):
             finish = finisher(edit.size, before, after, effect)
             for number in range(len(after)):
-                frame = next(shown, None)
+                frame = next(source_frames, None)
                 if frame is None:
                     raise InputError(f"{edit.input}: ended earlier than before; start the preview again.")
                 pair = finish(number, frame.rgb)
                 _, height, width = pair[0].shape
-                less = min(1.0, SHOWN_HEIGHT / height)
-                size = (max(2, round(width * less / 2) * 2), max(2, round(height * less / 2) * 2))
+                scale = min(1.0, MAX_HEIGHT / height)
+                size = (max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2))
                 yield resized(pair[0], *size), resized(pair[1], *size)

@@ -1,9 +1,9 @@
-"""How an edit reports what it does, without knowing who listens, and what it measures of itself. Imports no torch."""
+"""Callbacks and notes by which an edit reports its progress, and the timings that it measures. Imports no torch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,29 @@ if TYPE_CHECKING:
     from eve_cli.editing.edit_plan import EditPlan
     from eve_cli.media.clip import VideoInfo
     from eve_cli.models.loading import LoadedModel
+
+
+def unknown_words_note(model: str, words: Sequence[str]) -> str:
+    """`"zebra" is not in the vocabulary of mini; the result may ignore it`."""
+    quoted = ", ".join(f'"{word}"' for word in words)
+    verb, them = ("is", "it") if len(words) == 1 else ("are", "them")
+    return f"{quoted} {verb} not in the vocabulary of {model}; the result may ignore {them}"
+
+
+def unread_note(model: str, texts: Sequence[str]) -> str:
+    """`the text is too long for mini, which does not read "make it snowy"`."""
+    quoted = ", ".join(f'"{text}"' for text in texts)
+    return f"the text is too long for {model}, which does not read {quoted}"
+
+
+def text_notes(plan: EditPlan) -> list[str]:
+    """Notes on the texts of an edit: words that are not in the model's vocabulary, and what it does not read."""
+    model, notes = plan.edit.model.name, list[str]()
+    if plan.unknown_words:
+        notes.append(unknown_words_note(model, plan.unknown_words))
+    if plan.unread:
+        notes.append(unread_note(model, plan.unread))
+    return notes
 
 
 class EditCallbacks:

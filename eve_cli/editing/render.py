@@ -46,8 +46,8 @@ def render(
                     frame = next(frames, None)
                     if frame is None:
                         raise InputError(f"{edit.input}: ended at frame {done}, earlier than before; edit it again.")
-                    shown = list(finish(number, frame.rgb))
-                    rgb = side_by_side(shown) if edit.side_by_side else shown[-1]
+                    pictures = list(finish(number, frame.rgb))
+                    rgb = side_by_side(pictures) if edit.side_by_side else pictures[-1]
                     writer.write(rgb, frame.pts, frame.duration, _fitted(frame.alpha, rgb, edit.side_by_side))
                     done += 1
                     progress("write", done, total)
@@ -89,7 +89,7 @@ def small_frames(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """All frames in blocks (f, 3, h, w) in [0, 1]: the source as the VAE reproduces it, the edit, and the effect.
 
-    Blocks are parts of a window's new frames, so that however long a window is, few frames are held at once.
+    Blocks are parts of a window's new frames, so that few frames are in memory however long a window is.
     """
 
     def decode(latents: Tensor) -> Tensor:

@@ -214,14 +214,15 @@ class EditRequest:
         UsageError for an unknown name, a wrong type, or an option of another method; `origin` says where they are from.
         """
         of_methods = option_methods()
-        own = {name: value for name, value in values.items() if name in of_methods and value is not None}
-        rest = {name: value for name, value in values.items() if name not in of_methods}
-        return from_mapping(cls, rest | {"options": options_from(str(rest.get("method", "eve")), own)}, origin)
+        method_values = {name: value for name, value in values.items() if name in of_methods and value is not None}
+        request_values = {name: value for name, value in values.items() if name not in of_methods}
+        options = options_from(str(request_values.get("method", "eve")), method_values)
+        return from_mapping(cls, request_values | {"options": options}, origin)
 
     def changed(self, **values: Any) -> "EditRequest":
         """The same request with other values, also of the method's options."""
-        own = {name: values.pop(name) for name in list(values) if name in option_methods()}
-        options = dataclasses.replace(self.options, **own) if own else self.options
+        method_values = {name: values.pop(name) for name in list(values) if name in option_methods()}
+        options = dataclasses.replace(self.options, **method_values) if method_values else self.options
         return dataclasses.replace(self, **{"options": options} | values)
 
     def flat(self) -> dict[str, Any]:
@@ -258,8 +259,8 @@ def default_output(request: EditRequest) -> Path:
     Of the input's name it has at most 80 bytes of printable characters. A picture's result has the picture's own type.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", request.instruction.lower()).strip("-")[:40].strip("-") or "edit"
-    kept = dumps([request.input, request.recorded()], sort_keys=True)
-    digest = hashlib.sha256(kept.encode()).hexdigest()[:6]
+    settings = dumps([request.input, request.recorded()], sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:6]
     stem = "".join(filter(is_visible, Path(request.input.rstrip("/\\")).stem)).strip(".")
     stem = shortened(stem, 80) or "clip"
     ending = stills.type_like(request.input) if request.picture else codecs.CODECS[request.codec].types[0]
@@ -298,16 +299,16 @@ def check_output(request: EditRequest) -> None:
 
 
 def _check_type(request: EditRequest, path: Path) -> None:
-    wanted = path.suffix.lower()
+    suffix = path.suffix.lower()
     if not request.picture:
-        if wanted in input_resolver.PICTURES:
+        if suffix in input_resolver.PICTURES:
             raise UsageError(
                 f"{request.input} is edited as a video, so the result cannot be the picture {path}: name a video file, "
                 f"such as {path.with_suffix('.mp4')}."
             )
         codecs.choose(str(path), request.codec)
         return
-    if wanted not in stills.TYPES:
+    if suffix not in stills.TYPES:
         raise UsageError(
             f"{request.input} is a picture, so the result is one, and {path} is not: name a .png, .jpg or .webp, "
             f"such as {path.with_suffix(stills.type_like(request.input))}."

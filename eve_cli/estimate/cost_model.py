@@ -19,6 +19,7 @@ from eve_cli.estimate.flops import META, Cost, count, meta_copy
 from eve_cli.methods.base import Clip, EditMethod, Guidance
 from eve_cli.methods.effect import effect
 from eve_cli.methods.finetune import RARE, FinetuningMethod, Tuning, finetune_loss
+from eve_cli.methods.particles import particles
 from eve_cli.methods.registry import METHODS
 from eve_cli.models.finetuned import with_clip_layers
 from eve_cli.models.loading import LoadedModel
@@ -32,7 +33,7 @@ from eve_cli.version import __version__
 if TYPE_CHECKING:
     from eve_cli.models.editor import Editor
 
-FILE, KEPT = "costs.json", 200
+FILE, MAX_ENTRIES = "costs.json", 200
 DECISIVE = ("method", "window", "overlap", "long", "keyframes", "cache_interval", "cfg_end")
 """Settings that change what one step of a window costs."""
 ALIKE = 16
@@ -56,7 +57,7 @@ class CostModel:
             weight != 0
             for weight in two_scale_weights(self.guidance.guidance_scale, self.guidance.image_guidance_scale)
         ]
-        facts = [
+        key_parts = [
             __version__,
             torch.__version__,
             model.hashes,
@@ -66,28 +67,28 @@ class CostModel:
             str(model.editor.dtype),
             [r.name for r in fallbacks],
         ]
-        self.key = json_sha256(facts)[:16]
-        self.table = JsonTable(cache() / FILE, KEPT)
-        self.known: dict[str, Cost] = {name: Cost(*row) for name, row in (self.table.get(self.key) or {}).items()}
-        self.counted = len(self.known)
+        self.key = json_sha256(key_parts)[:16]
+        self.table = JsonTable(cache() / FILE, MAX_ENTRIES)
+        self.costs: dict[str, Cost] = {name: Cost(*row) for name, row in (self.table.get(self.key) or {}).items()}
+        self.counted = len(self.costs)
 
     @cached_property
     def meta_copy(self) -> Editor:
         """The editor without content, with the fallbacks taken."""
-        made = meta_copy(self.model.editor)
+        editor = meta_copy(self.model.editor)
         for fallback in self.fallbacks:
             if not fallback.gpu:
-                fallback.apply(made)
-        with torch.inference_mode(False), torch.no_grad():  # an editor reads a text once, so no window is to pay for it
+                fallback.apply(editor)
+        with torch.inference_mode(False), torch.no_grad():  # texts are embedded once, so no window counts that
             for guidance in (self.guidance, self.guidance.idle()):
-                guidance.condition(made)
-        return made
+                guidance.condition(editor)
+        return editor
 
     def of(self, unit: str, work: Callable[[], Any]) -> Cost:
         """The cost of `work`, which is named `unit`."""
-        if unit not in self.known:
-            self.known[unit] = count(self.meta_copy, work)
-        return self.known[unit]
+        if unit not in self.costs:
+            self.costs[unit] = count(self.meta_copy, work)
+        return self.costs[unit]
 
     def stages(self, plan: EditPlan, size: tuple[int, int]) -> dict[str, Cost]:
         """The costs of all stages of a plan; `size` is (width, height) of the source."""
@@ -124,9 +125,9 @@ class CostModel:
         if tuning is None or not tuning.steps:
             return Cost()
         name = f"finetune {tuning.steps} {tuning.rank} {tuning.alpha > 0} {tuning.alpha < 1}"
-        if name not in self.known:
-            self.known[name] = finetuning_cost(self.meta_copy, self.clip(Window(0, 0, 0, 0)).source, tuning)
-        return self.known[name]
+        if name not in self.costs:
+            self.costs[name] = finetuning_cost(self.meta_copy, self.clip(Window(0, 0, 0, 0)).source, tuning)
+        return self.costs[name]
 
     def steps(self, window: Window, count: int) -> Cost:
         """So many steps of a window."""
@@ -135,21 +136,25 @@ class CostModel:
         return self.of(name, lambda: self.method.edit(self.meta_copy, self.clip(window), guidance))
 
     def effect(self, window: Window) -> Cost:
-        """What the instruction does to a window."""
+        """What the instruction does to a window, with particles if the model has them: an edit may not need those."""
         new = len(window.new)
-        return self.of(f"effect {new}", lambda: effect(self.meta_copy, self.clip(window).part(0, new), self.once))
+        clip = self.clip(window).part(0, new)
+        cost = self.of(f"effect {new}", lambda: effect(self.meta_copy, clip, self.once))
+        if self.model.editor.settings.particle_steps:
+            cost += self.of(f"particles {new}", lambda: particles(self.meta_copy, clip, self.once))
+        return cost
 
     def decoding(self, frames: int) -> Cost:
         """Frames that come out of the vae."""
-        whole = Window(0, 0, frames, 0)
-        return self.of(f"decode {frames}", lambda: self.meta_copy.decode(self.clip(whole).source[:frames]))
+        window = Window(0, 0, frames, 0)
+        return self.of(f"decode {frames}", lambda: self.meta_copy.decode(self.clip(window).source[:frames]))
 
     def length(self, window: Window) -> int:
-        """How many frames the networks see of a window: a short one is filled up, but for a lone frame."""
+        """How many frames of a window the networks process: a short one is padded, unless it is a single frame."""
         return 1 if len(window.frames) == 1 else max(len(window.frames), self.edit.window)
 
     def _kinds(self, windows: Sequence[Window]) -> dict[Window, float]:
-        """Windows that stand for all, and for how many: of those nearly alike, the longest."""
+        """Representative windows and how many each represents: of those of similar length, the longest."""
         kinds: dict[tuple[int, int], list[Window]] = {}
         for window in windows:
             length = self.length(window)
@@ -178,8 +183,8 @@ class CostModel:
 
     def save(self) -> None:
         """Stores what was counted."""
-        if len(self.known) > self.counted:
-            self.table.set(self.key, {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.known.items()})
+        if len(self.costs) > self.counted:
+            self.table.set(self.key, {name: [cost.flops, cost.calls, cost.bytes] for name, cost in self.costs.items()})
 
 
 def finetuning_cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
@@ -187,9 +192,9 @@ def finetuning_cost(editor: Editor, frames: Tensor, tuning: Tuning) -> Cost:
     tuned, g = with_clip_layers(editor, tuning.rank), torch.Generator()
 
     def work() -> None:
-        words = tuned.embed([RARE])
+        embeddings = tuned.embed([RARE])
         with torch.enable_grad():
-            finetune_loss(tuned, frames, words, tuning, g)
+            finetune_loss(tuned, frames, embeddings, tuning, g)
 
     return count(tuned, work).times(3 * tuning.steps)
 

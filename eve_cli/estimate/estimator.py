@@ -59,7 +59,7 @@ class Estimate:
     needs: int
     """Bytes of memory that the whole process will hold on its device."""
     has: int
-    """Bytes that it could hold; 0 where nobody knows."""
+    """Available bytes; 0 where that is unknown."""
 
     @property
     def seconds(self) -> float:
@@ -102,17 +102,17 @@ def estimate_edit(
     units = {"start": 1.0, "load": float(weights), "scan": megapixels, "write": megapixels}
     units |= {stage: cost.flops for stage, cost in costs.items() if cost.flops}
     machine_key, model_key = machine.key(editor.device, editor.dtype), _key(model, plan)
-    known = {stage: _rate(stage, machine_key, model_key, history, rates or {}) for stage in units}
-    if None in known.values():
+    stage_rates = {stage: _rate(stage, machine_key, model_key, history, rates or {}) for stage in units}
+    if None in stage_rates.values():
         guess = Rate(probe(editor.device, editor.dtype), PROBED, 0)
-        known = {stage: rate or guess for stage, rate in known.items()}
-    rates_known = {stage: rate for stage, rate in known.items() if rate is not None}
-    stages = {stage: units[stage] / rate.value for stage, rate in rates_known.items()}
+        stage_rates = {stage: rate or guess for stage, rate in stage_rates.items()}
+    complete_rates = {stage: rate for stage, rate in stage_rates.items() if rate is not None}
+    stages = {stage: units[stage] / rate.value for stage, rate in complete_rates.items()}
     seconds = sum(stages.values())
-    spread = sum(stages[stage] * rate.spread for stage, rate in rates_known.items()) / seconds
-    runs = min(rate.runs for stage, rate in rates_known.items() if stages[stage] > CHIEF * seconds)
+    spread = sum(stages[stage] * rate.spread for stage, rate in complete_rates.items()) / seconds
+    runs = min(rate.runs for stage, rate in complete_rates.items() if stages[stage] > CHIEF * seconds)
     scratch = history.memory(machine_key, model_key)
-    held, left = machine.held(editor.device), machine.free(editor.device)
+    used, free = machine.used(editor.device), machine.free(editor.device)
     idle = (
         weights - max(map(weight_bytes, editor.module_groups())) if any(fallback.gpu for fallback in fallbacks) else 0
     )
@@ -124,13 +124,13 @@ def estimate_edit(
         low=seconds * math.exp(-NINE_OF_TEN * spread),
         high=seconds * math.exp(NINE_OF_TEN * spread),
         basis=f"{runs} past run{'s' * (runs > 1)} here" if runs else "a short trial" if rates else "no past run here",
-        needs=held - idle + round(most * (scratch.value if scratch else SCRATCH)),
-        has=held + left if left else 0,
+        needs=used - idle + round(most * (scratch.value if scratch else SCRATCH)),
+        has=used + free if free else 0,
     )
 
 
 def has_history(plan: EditPlan, model: LoadedModel, stage: str) -> bool:
-    """Whether a past run here says how quick a stage is."""
+    """Whether a past run on this machine measured a stage."""
     key = machine.key(model.editor.device, model.editor.dtype)
     return History().rate(stage, key, _key(model, plan)) is not None
 
@@ -160,14 +160,14 @@ def _key(model: LoadedModel, plan: EditPlan) -> str:
 
 
 def _rate(stage: str, key: str, model: str, history: History, rates: Mapping[str, Rate]) -> Rate | None:
-    own = history.rate(stage, key, model)
-    if own is not None:
-        return own
+    rate = history.rate(stage, key, model)
+    if rate is not None:
+        return rate
     if stage in rates:
         return rates[stage]
-    other = history.rate(stage, key, None)
-    if other is not None:
-        return replace(other, spread=other.spread + OTHER_MODEL, runs=0)
+    any_model_rate = history.rate(stage, key, None)
+    if any_model_rate is not None:
+        return replace(any_model_rate, spread=any_model_rate.spread + OTHER_MODEL, runs=0)
     return GUESSES.get(stage)
 
 

@@ -1,4 +1,4 @@
-"""What an edit costs, counted on tensors without content: nothing is computed, and no memory is taken."""
+"""The cost of an edit, counted on meta tensors: nothing is computed, and no memory is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating point operations (a multiply-add is two), calls of networks, and the most bytes that live at once.
+    """Floating point operations (a multiply-add is two), calls of networks, and peak bytes.
 
     The bytes are those of activations: weights are not among them.
     """
@@ -43,9 +43,9 @@ def meta_copy(editor: Editor) -> Editor:
         for tensor in (*module.parameters(), *module.buffers()):
             empty = tensor.detach().to(META)
             memo[id(tensor)] = nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
-    made = copy.deepcopy(editor, memo)
-    made.device = META
-    return made
+    copied = copy.deepcopy(editor, memo)
+    copied.device = META
+    return copied
 
 
 def weight_bytes(modules: Iterable[nn.Module]) -> int:

@@ -1,4 +1,4 @@
-"""What past edits on this machine took, so that the next one can be foretold; no texts, no file names, no network."""
+"""Measured times of past edits on this machine, to estimate the next one; stores no texts and no file names."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from eve_cli.storage import jsonl
 from eve_cli.storage.paths import state
 
 FILE = "history.jsonl"
-KEPT, LOOKED_AT = 400, 20
-"""Runs in the file, and how many of the last alike ones count."""
+MAX_RUNS, RECENT_RUNS = 400, 20
+"""Runs kept in the file, and how many of the last comparable ones are used."""
 SURE = 0.08
-"""The least relative deviation of a rate; two runs are never as sure as they look."""
+"""Lower bound of the relative deviation of a rate: a few runs may agree by chance."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Units a second, its relative deviation, and how many past runs say so."""
+    """Units a second, its relative deviation, and the number of past runs that it is from."""
 
     value: float
     spread: float
@@ -42,7 +42,7 @@ class Run:
     stages: Mapping[str, tuple[float, float]]
     bytes: tuple[float, float] = (0.0, 0.0)
     ratio: float | None = None
-    """Seconds taken by seconds foretold."""
+    """Actual seconds divided by estimated seconds."""
 
 
 @dataclass
@@ -64,26 +64,26 @@ class History:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             jsonl.append(self.path, asdict(run))
             runs = self.runs()
-            if len(runs) > 2 * KEPT:
-                jsonl.write(self.path, map(asdict, runs[-KEPT:]))
+            if len(runs) > 2 * MAX_RUNS:
+                jsonl.write(self.path, map(asdict, runs[-MAX_RUNS:]))
         except (OSError, OutputError):
             pass
 
     def rate(self, stage: str, machine: str, model: str | None) -> Rate | None:
-        """How quick a stage was here, with this model, or with any; None if it never ran."""
+        """The speed of a stage on this machine with this model (None: any model); None if it never ran."""
         alike = [run for run in self.runs() if run.machine == machine and model in (None, run.model)]
-        found = [run.stages[stage] for run in alike if stage in run.stages]
-        return rate_of([units / seconds for units, seconds in found if units > 0 and seconds > 0])
+        measurements = [run.stages[stage] for run in alike if stage in run.stages]
+        return rate_of([units / seconds for units, seconds in measurements if units > 0 and seconds > 0])
 
     def memory(self, machine: str, model: str) -> Rate | None:
-        """Bytes really taken by bytes of activations counted."""
+        """Measured bytes divided by counted bytes of activations."""
         alike = [run.bytes for run in self.runs() if (run.machine, run.model) == (machine, model)]
-        return rate_of([taken / counted for counted, taken in alike if counted > 0 and taken > 0])
+        return rate_of([used / counted for counted, used in alike if counted > 0 and used > 0])
 
 
 def rate_of(values: Iterable[float]) -> Rate | None:
     """The median of the last values, and how far two thirds of them lie from it at most, in logs."""
-    logs = [math.log(value) for value in list(values)[-LOOKED_AT:]]
+    logs = [math.log(value) for value in list(values)[-RECENT_RUNS:]]
     if not logs:
         return None
     middle = statistics.median(logs)
@@ -94,9 +94,9 @@ def rate_of(values: Iterable[float]) -> Rate | None:
 
 def _run(line: Mapping[str, Any] | None) -> Run | None:
     try:
-        read: Any = line
-        stages = {str(name): (float(units), float(seconds)) for name, (units, seconds) in read["stages"].items()}
-        counted, taken = read["bytes"]
-        return Run(read["machine"], read["model"], stages, (float(counted), float(taken)), read.get("ratio"))
+        record: Any = line
+        stages = {str(name): (float(units), float(seconds)) for name, (units, seconds) in record["stages"].items()}
+        counted, used = record["bytes"]
+        return Run(record["machine"], record["model"], stages, (float(counted), float(used)), record.get("ratio"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

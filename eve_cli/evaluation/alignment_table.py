@@ -210,11 +210,11 @@ def render_batches(edits: Sequence[WorldEdit], held_out: HeldOutEdits) -> Iterat
 
 
 def _scales(editor: Editor, steps: int, guidance: Mapping[str, float]) -> dict:
-    own = {
+    model_scales = {
         "guidance_scale": editor.settings.guidance_scale,
         "image_guidance_scale": editor.settings.image_guidance_scale,
     }
-    return {"steps": steps} | own | dict(guidance)
+    return {"steps": steps} | model_scales | dict(guidance)
 
 
 def _file(folder: Path, row: TableRow, steps: int) -> Path:

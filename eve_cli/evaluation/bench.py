@@ -1,4 +1,4 @@
-"""Runs methods over clips: each model is loaded once, each edit is made once, and a run can be resumed."""
+"""Runs methods over clips: each model is loaded once, no edit is repeated, and a run can be resumed."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def entries(methods: str, model: str) -> list[Entry]:
         if equals:
             rows.append(Entry(name, folder=sets.named_folders(item)[name]))
             continue
-        method, _, other = item.partition("@")
+        method, _, entry_model = item.partition("@")
         spec(method)
-        rows.append(Entry(COPIED if method == "copy" else item, method, other or model))
+        rows.append(Entry(COPIED if method == "copy" else item, method, entry_model or model))
     names = [entry.name for entry in rows]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"--methods {methods}: name at least one method, and each once.")
@@ -100,10 +100,10 @@ def check_folder(settings: BenchSettings) -> None:
     """
     names = EDITING + (WORLD if settings.data == "world" else ())
     current = {name: value for name, value in to_mapping(settings).items() if name in names}
-    own = [entry for entry in entries(settings.methods, settings.model) if entry.method]
-    for entry in own:
+    edited_entries = [entry for entry in entries(settings.methods, settings.model) if entry.method]
+    for entry in edited_entries:
         check_parts(entry.method, entry.model, bundles.read(bundles.resolve(entry.model)).parts)
-    models = {entry.model for entry in own}
+    models = {entry.model for entry in edited_entries}
     file = settings.out / BENCH
     record = read_json(file) if file.is_file() else {"settings": current, "models": {}}
     if changed := [name for name in names if record["settings"].get(name) != current[name]]:
@@ -146,9 +146,9 @@ class BenchRunner:
         return replace(eval_set, methods=methods).with_copy()
 
     def _make(self, entry: Entry, pairs: Sequence[Pair]) -> list[Pair]:
-        home = self.settings.out / EDITS / safe_name(entry.name)
-        home.mkdir(parents=True, exist_ok=True)
-        files = [home / f"{safe_name(pair.id)}.mkv" for pair in pairs]
+        edits_dir = self.settings.out / EDITS / safe_name(entry.name)
+        edits_dir.mkdir(parents=True, exist_ok=True)
+        files = [edits_dir / f"{safe_name(pair.id)}.mkv" for pair in pairs]
         missing = [file for file in files if not file.is_file()]
         results = []
         for number, (pair, file) in enumerate(zip(pairs, files, strict=True)):
@@ -184,8 +184,10 @@ class BenchRunner:
     def _base_request(self, entry: Entry, pair: Pair) -> EditRequest:
         settings, kind = self.settings, METHODS[entry.method].options
         captions = settings.captions or issubclass(kind, CaptionedOptions)  # some methods need them
-        own: dict[str, Any] = {"source_caption": pair.input_caption} if captions and pair.input_caption else {}
-        own = {name: value for name, value in own.items() if name in kind.__dataclass_fields__}
+        method_values: dict[str, Any] = (
+            {"source_caption": pair.input_caption} if captions and pair.input_caption else {}
+        )
+        method_values = {name: value for name, value in method_values.items() if name in kind.__dataclass_fields__}
         values = {
             "input": str(pair.source),
             "instruction": pair.instruction or pair.output_caption,
@@ -197,7 +199,7 @@ class BenchRunner:
             "caption": (pair.output_caption or None) if settings.captions else None,
             "device": settings.device,
         }
-        return EditRequest.of(values | own, entry.name)
+        return EditRequest.of(values | method_values, entry.name)
 
     def _load(self, spec: ModelSpec) -> LoadedModel:
         if spec not in self.loaded:

@@ -35,10 +35,10 @@ def compare(one: str, other: str, seed: int = 0) -> dict[str, Any]:
     shared = [name for name in rows_a if name in rows_b]
     if not shared:
         raise InputError(f"{one} and {other} have no edits in common.")
-    theirs = {column.name: column for column in b.columns}
+    columns_b = {column.name: column for column in b.columns}
     columns, skipped = {}, []
     for column in a.columns:
-        match = theirs.get(column.name)
+        match = columns_b.get(column.name)
         if match is None or match.recipe != column.recipe:
             skipped.append(f"{column.name}: {'not in' if match is None else 'another recipe in'} {name_b}")
             continue
@@ -49,9 +49,9 @@ def compare(one: str, other: str, seed: int = 0) -> dict[str, Any]:
         tasks = {
             task: [pair for pair in pairs if pair[0].task == task] for task in dict.fromkeys(p[0].task for p in pairs)
         }
-        whole = _paired(pairs, column.name, column.better, seed)
+        total = _paired(pairs, column.name, column.better, seed)
         by_task = {task: _paired(edits, column.name, column.better, seed) for task, edits in tasks.items()}
-        columns[column.name] = whole | {"recipe": column.recipe, "better": column.better, "tasks": by_task}
+        columns[column.name] = total | {"recipe": column.recipe, "better": column.better, "tasks": by_task}
     return {"one": name_a, "other": name_b, "edits": len(shared), "columns": columns, "skipped": skipped}
 
 
@@ -98,8 +98,8 @@ def write(folder: Path, comparison: Mapping[str, Any], one: str, other: str) -> 
     results.write_json(folder / "compare.json", comparison)
     write_text(folder / "compare.md", markdown(comparison) + "\n")
     (_, a, method_a), (_, b, method_b) = open_run(one), open_run(other)
-    theirs = {row.id: row for row in b.rows[method_b]}
-    rows = [(row, theirs[row.id]) for row in a.rows[method_a] if row.id in theirs]
+    rows_b = {row.id: row for row in b.rows[method_b]}
+    rows = [(row, rows_b[row.id]) for row in a.rows[method_a] if row.id in rows_b]
     for name in comparison["columns"]:
         values = [[side.values.get(name, float("nan")) for side in pair] for pair in rows]
         a_values, b_values = [v[0] for v in values], [v[1] for v in values]

@@ -126,12 +126,12 @@ def evaluate(
 
 def without_secrets(command: Sequence[str]) -> list[str]:
     """The arguments of a command line, with anything that looks like a token or password replaced."""
-    words, hide = [], False
-    for word in command:
-        option = SECRET_OPTION.match(word)
-        words.append("***" if hide else f"{option[1]}=***" if option and option[2] else SECRET.sub("***", word))
+    arguments, hide = [], False
+    for argument in command:
+        option = SECRET_OPTION.match(argument)
+        arguments.append("***" if hide else f"{option[1]}=***" if option and option[2] else SECRET.sub("***", argument))
         hide = bool(option) and not option[2] if option else False
-    return words
+    return arguments
 
 
 def _used(weights: Weights) -> list[dict[str, Any]]:

@@ -66,14 +66,14 @@ def _motions(edit: WorldEdit) -> NamedScenes:
     assert edit.subject is not None
     index = edit.subject
     thing = edit.target.things[index]
-    others = [
+    variants = [
         (motion, edit.target.with_thing(index, motion=motion, speed=speed, phase=phase, x=thing.x + shift), None)
         for motion in ("still", *possible(thing.kind))
         for speed in SPEEDS[motion]
         for phase in PHASES.get(motion, (thing.phase,))
         for shift in SHIFTS
     ]
-    return [(thing.motion, edit.target, None), *others]
+    return [(thing.motion, edit.target, None), *variants]
 
 
 def _values(edit: WorldEdit) -> NamedScenes:

@@ -101,7 +101,7 @@ class Scorer:
 
     def score(self, eval_set: EvalSet, metrics: SelectedMetrics, progress: Progress = lambda done, of: None) -> Results:
         """Scores every edit of every method by every metric; stored scores are not computed again."""
-        self.scores = dict(self._read())
+        self.scores = dict(self._stored_scores())
         rows = {
             (method, pair.id): EditScores(method, pair.id, pair.video, pair.task)
             for method, pairs in eval_set.methods.items()
@@ -139,7 +139,7 @@ class Scorer:
         for key, name in self._keys(loaded.pair, metrics).items():
             if key in self.scores:
                 continue
-            metric, own = metrics.ready[name], len(clip.notes)
+            metric, first_note = metrics.ready[name], len(clip.notes)
             try:
                 values = score_clip(metric, clip)
             except OutOfMemory:
@@ -150,7 +150,7 @@ class Scorer:
             self.scores[key] = {
                 "frames": len(clip.edited),
                 "values": values,
-                "notes": clip.notes[:shared] + clip.notes[own:],
+                "notes": clip.notes[:shared] + clip.notes[first_note:],
             }
             head = {"key": key, "method": row.method, "id": row.id, "metric": name}
             jsonl.append(self.folder / SCORES, head | self.scores[key])
@@ -182,10 +182,10 @@ class Scorer:
     def video_paths(self, pair: Pair) -> dict[str, Path]:
         """The paths of an edit's videos for the page: source, edited, reference."""
         paths = {"source": pair.source, "edited": pair.edited, "reference": pair.reference}
-        home, source = self.folder / page_videos.FOLDER, self._hash(pair.source)
+        video_dir, source = self.folder / page_videos.FOLDER, self._hash(pair.source)
         selection = [self.selection.align, self.selection.max_frames]
         return {
-            name: home / f"{_sha(json.dumps([self._hash(path), source, *selection]))[:16]}.mp4"
+            name: video_dir / f"{_sha(json.dumps([self._hash(path), source, *selection]))[:16]}.mp4"
             for name, path in paths.items()
             if path is not None and path.exists()
         }
@@ -193,7 +193,7 @@ class Scorer:
     def _hash(self, path: Path | None) -> str:
         return "" if path is None or not path.exists() else content_sha256(path)
 
-    def _read(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _stored_scores(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The stored scores by key; truncated lines are skipped."""
         for line in jsonl.read_log(self.folder / SCORES):
             try:

@@ -173,12 +173,12 @@ def _pair(file: Path, cell: Mapping[str, str]) -> Pair:
 def _numbered(pairs: Sequence[Pair]) -> list[Pair]:
     """Ids for pairs without one: video.task, with a number where needed for uniqueness."""
     counts: Counter[str] = Counter()
-    named = []
+    numbered = []
     for pair in pairs:
         name = pair.id or ".".join(filter(None, (pair.video, pair.task)))
         counts[name] += not pair.id
-        named.append(replace(pair, id=name if counts[name] < 2 else f"{name}.{counts[name]}"))
-    return named
+        numbered.append(replace(pair, id=name if counts[name] < 2 else f"{name}.{counts[name]}"))
+    return numbered
 
 
 def _methods(pairs: Sequence[Pair], edits: Mapping[str, Path], find: Find) -> dict[str, Sequence[Pair]]:

@@ -12,7 +12,7 @@ from eve_cli.settings import setting
 
 @dataclass(frozen=True)
 class AlignmentBenchSettings:
-    """Measure the effect of alignment on held-out edits of the world, whose true result is known.
+    """Measure the effect of alignment on held-out edits of the world, which have a true result.
 
     The rows are baselines, smoothed controls, the model without its alignment, and each aligned model. Means come with
     95 % bootstrap intervals; ▲ and ▼ mark paired differences from the unaligned row whose interval excludes zero.
@@ -22,7 +22,7 @@ class AlignmentBenchSettings:
     aligned: str = setting("", "Aligned models, as full=runs/a/model,no-sds=runs/b/model.", metavar="NAME=DIR,...")
     steps: str = setting("3,10,20", "Numbers of denoising steps, one table each.")
     each: int = setting(40, "Edits per task.", min=1)
-    tasks: str = setting("", "Tasks (default: the seven that alignment sees), as add,remove.")
+    tasks: str = setting("", "Tasks (default: the seven tasks of alignment), as add,remove.")
     seed: int = setting(0, "Random seed of the held-out edits.", min=0)
     guidance_scale: float | None = setting(None, "Guidance scale of the text (default: the model's own).")
     controls: bool = setting(True, "Include baselines and smoothed controls.", flags=("--controls/--no-controls",))
@@ -149,7 +149,7 @@ class BenchSettings(ScoreSettings):
     )
     instructions: Path | None = setting(None, "InsV2V's instructions for TGVE.", metavar="FILE", panel="Files")
     map: str = setting("", "Columns of the table with non-standard names.", metavar="FIELD=COLUMN,...", panel="Files")
-    tasks: str = setting("", "Tasks (default: the seven that alignment sees), as add,remove.", panel="World")
+    tasks: str = setting("", "Tasks (default: the seven tasks of alignment), as add,remove.", panel="World")
     each: int = setting(4, "Edits per task.", min=1, panel="World")
     frames: int = setting(8, "Frames of each clip.", min=2, panel="World")
     side: int = setting(64, "Pixels of a side.", min=16, panel="World")

@@ -74,9 +74,9 @@ def bootstrap(
     mean = float(sums.sum() / counts.sum())
     if len(sums) < 2:
         return Interval(mean, math.nan, math.nan)
-    drawn = _cached_counts(len(sums), draws, seed)
+    resamples = _cached_counts(len(sums), draws, seed)
     # Around the mean, so that no digits are lost.
-    return percentile_interval(mean, mean + drawn @ (sums - mean * counts) / (drawn @ counts), level)
+    return percentile_interval(mean, mean + resamples @ (sums - mean * counts) / (resamples @ counts), level)
 
 
 def resample_counts(rng: np.random.Generator, units: int, draws: int) -> npt.NDArray[np.float64]:

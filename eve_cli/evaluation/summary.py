@@ -162,9 +162,13 @@ def _overall(summary: Mapping[str, Any], columns: Sequence[Column]) -> str:
         for name, method in summary["methods"].items():
             mark = summary["against"].get(name, {}).get(column.name, {}).get("verdict", "tie")
             cells.append(cell(method[column.name], digits) + MARKS[mark])
-        others = " · ".join(f"{who} {value:g}" for who, value in summary["published"].get(column.name, {}).items())
+        published_values = " · ".join(
+            f"{who} {value:g}" for who, value in summary["published"].get(column.name, {}).items()
+        )
         lines.append(
-            _line([column.name, column.recipe, ARROWS[column.better], *cells, *([others] if published else [])])
+            _line(
+                [column.name, column.recipe, ARROWS[column.better], *cells, *([published_values] if published else [])]
+            )
         )
     return "\n".join(lines)
 

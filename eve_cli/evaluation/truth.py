@@ -96,15 +96,15 @@ def _in_change(source: Tensor, truth: Tensor, *values: Tensor) -> list[Tensor]:
     return [(value * mask).flatten(1) for value in values]
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(whole > 0, part / whole.clamp_min(1e-9), torch.nan)
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-9), torch.nan)
 
 
 def _outside_mean(source: Tensor, truth: Tensor, values: Tensor, margin: int = MARGIN) -> Tensor:
     """The mean of values (n, ..., h, w) outside; NaN below a share of ``LEAST_OUTSIDE``."""
     mask = changed_region(source, truth)
-    near = F.max_pool2d(mask.view(-1, 1, *mask.shape[-2:]), 2 * margin + 1, 1, margin).view(mask.shape)
-    outside = (1 - near).flatten(1)
+    dilated = F.max_pool2d(mask.view(-1, 1, *mask.shape[-2:]), 2 * margin + 1, 1, margin).view(mask.shape)
+    outside = (1 - dilated).flatten(1)
     mean = (values.flatten(1) * outside).sum(1) / outside.sum(1).clamp_min(1)
     return torch.where(outside.mean(1) >= LEAST_OUTSIDE, mean, torch.nan)
 

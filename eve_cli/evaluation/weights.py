@@ -73,7 +73,7 @@ class Weights:
         cached = self._cached(name, row)
         if cached is not None:
             return cached
-        raise ModelError(f"{name}: weights missing. {self._how(name, row)}")
+        raise ModelError(f"{name}: weights missing. {self._how_to_install(name, row)}")
 
     def _candidates(self, name: str, row: Checkpoint) -> list[Path]:
         roots = [self.folder] if self.folder else []
@@ -96,7 +96,7 @@ class Weights:
         complete = _has_tokenizer(folder) if row.kind == "tokenizer" else (folder / WEIGHTS_FILE).is_file()
         return folder if complete else None
 
-    def _how(self, name: str, row: Checkpoint) -> str:
+    def _how_to_install(self, name: str, row: Checkpoint) -> str:
         where = f"put {row.repository} from the Hugging Face Hub into {(self.folder or Path('DIR')) / name}"
         return f"Add --download, or {where}{'' if self.folder else ' and add --weights DIR'}."
 
@@ -107,8 +107,8 @@ class Weights:
 
     def tokenizer_folder(self, name: str) -> Path:
         """The folder of a checkpoint's tokenizer and image processor: its own if it has them."""
-        own, other = self.find(name), CHECKPOINTS[name].also
-        return own if other is None or _has_tokenizer(own) else self.find(other)
+        folder, also = self.find(name), CHECKPOINTS[name].also
+        return folder if also is None or _has_tokenizer(folder) else self.find(also)
 
     def describe(self, name: str) -> dict[str, Any]:
         """The record of a checkpoint in run.json: name, repository, revision if known, file, sha256, size in bytes."""
@@ -168,10 +168,10 @@ def expected(name: str, folder: Path) -> Shapes | None:
     if row.kind == "viclip":
         from eve_cli.perception import viclip, viclip_encoders
 
-        own = {"L/14": viclip.L14, "B/16": viclip.B16}.get(row.size) or viclip_encoders.sizes_of(folder)
-        if own is None:
+        sizes = {"L/14": viclip.L14, "B/16": viclip.B16}.get(row.size) or viclip_encoders.sizes_of(folder)
+        if sizes is None:
             raise ModelError(f"{folder} has no config.json with the sizes of its ViCLIP.")
-        return viclip.file_shapes(own)
+        return viclip.file_shapes(sizes)
     if row.kind == "clip":
         from eve_cli.perception.clip import file_shapes
 

@@ -37,26 +37,26 @@ def write_world_set(folder: Path, held_out: HeldOutEdits) -> EvalSet:
 
 def _write(folder: Path, number: int, edit: WorldEdit, held_out: HeldOutEdits) -> Pair:
     name = f"{number:04d}.{edit.task}"
-    home = folder / name
-    if not (home / TRUTH).is_file():
-        home.mkdir(exist_ok=True)
+    edit_dir = folder / name
+    if not (edit_dir / TRUTH).is_file():
+        edit_dir.mkdir(exist_ok=True)
         rendered = render_edit([edit], held_out.frames, held_out.side, truth=True)
         for part, frames in (("source", rendered.source[0]), ("reference", rendered.edited[0])):
-            images = PictureFolder(str(home / part))
+            images = PictureFolder(str(edit_dir / part))
             for picture in pictures(frames):
                 images.write(picture)
             images.commit()
-        with atomic_file(home / TRUTH) as file:
+        with atomic_file(edit_dir / TRUTH) as file:
             save_file(truth(edit, rendered), file)
     return Pair(
         id=name,
         video=name,  # every edit has a scene of its own
         task=edit.task,
-        source=home / "source",
+        source=edit_dir / "source",
         edited=None,
         instruction=edit.instruction,
         input_caption=edit.source_caption,
         output_caption=edit.caption,
-        reference=home / "reference",
-        truth=home / TRUTH,
+        reference=edit_dir / "reference",
+        truth=edit_dir / TRUTH,
     )

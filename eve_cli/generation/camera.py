@@ -42,7 +42,7 @@ VIEWS: dict[str, View] = {
     "orbit-left": View(x=0.1, yaw=-12.0),
     "orbit-right": View(x=-0.1, yaw=12.0),
 }
-"""Where each camera ends; all begin with the picture as it is."""
+"""The last view of each camera path; all begin with the full picture."""
 
 
 def path(camera: str) -> list[View]:
@@ -77,33 +77,33 @@ def transform(view: View, aspect: float = 1.0) -> Tensor:
     `aspect` is the picture's width by its height.
     """
     roll, yaw, pitch = (math.radians(angle) for angle in (view.roll, view.yaw, view.pitch))
-    turn = _turn(1, 0, roll) @ _turn(0, 2, yaw) @ _turn(1, 2, -pitch)
+    rotation = _turn(1, 0, roll) @ _turn(0, 2, yaw) @ _turn(1, 2, -pitch)
     lens, wide = (torch.diag(torch.tensor(row)) for row in ((FOCAL, FOCAL, 1.0), (aspect, 1.0, 1.0)))
     moved = torch.tensor([[1.0, 0.0, 2 * view.x], [0.0, 1.0, 2 * view.y], [0.0, 0.0, 1.0]])
-    near = torch.diag(torch.tensor([1 / view.zoom, 1 / view.zoom, 1.0]))
-    return moved @ wide.inverse() @ lens @ turn @ lens.inverse() @ near @ wide
+    zoom = torch.diag(torch.tensor([1 / view.zoom, 1 / view.zoom, 1.0]))
+    return moved @ wide.inverse() @ lens @ rotation @ lens.inverse() @ zoom @ wide
 
 
 def shot(picture: Tensor, views: Sequence[View], frames: int) -> Iterator[Tensor]:
     """The frames (3, height, width) of a picture (3, height, width), mirrored beyond its edges."""
     height, width = picture.shape[-2:]
     y, x = ((torch.arange(n) * 2 + 1) / n - 1 for n in (height, width))
-    places = torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)], -1)
+    points = torch.stack([x.expand(height, width), y[:, None].expand(height, width), torch.ones(height, width)], -1)
     for view in glide(views, frames):
         if view == View():
             yield picture
             continue
-        seen = places @ transform(view, width / height).T
-        grid = (seen[..., :2] / seen[..., 2:])[None]
+        projected = points @ transform(view, width / height).T
+        grid = (projected[..., :2] / projected[..., 2:])[None]
         yield functional.grid_sample(picture[None], grid, padding_mode="reflection", align_corners=False)[0]
 
 
 def _view(row: object, where: str) -> View:
-    known = [item.name for item in fields(View)]
+    names = [item.name for item in fields(View)]
     if not isinstance(row, Mapping) or not all(
-        key in known and isinstance(value, int | float) and math.isfinite(value) for key, value in row.items()
+        key in names and isinstance(value, int | float) and math.isfinite(value) for key, value in row.items()
     ):
-        raise InputError(f"{where}: holds more than numbers for {', '.join(known)}.")
+        raise InputError(f"{where}: holds more than numbers for {', '.join(names)}.")
     view = View(**{str(key): float(value) for key, value in row.items()})
     if view.zoom <= 0 or max(abs(view.yaw), abs(view.pitch)) > 45:
         raise InputError(f"{where}: zoom must be above 0, and yaw and pitch within 45 degrees.")
@@ -112,7 +112,7 @@ def _view(row: object, where: str) -> View:
 
 def _turn(first: int, second: int, angle: float) -> Tensor:
     """A turn of `first` towards `second`."""
-    made = torch.eye(3)
-    made[first, first] = made[second, second] = math.cos(angle)
-    made[first, second], made[second, first] = math.sin(angle), -math.sin(angle)
-    return made
+    rotation = torch.eye(3)
+    rotation[first, first] = rotation[second, second] = math.cos(angle)
+    rotation[first, second], rotation[second, first] = math.sin(angle), -math.sin(angle)
+    return rotation

@@ -18,7 +18,7 @@ from eve_cli.diffusion.noise import frame_noise
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.windows import hold_to, split
 from eve_cli.editing import pipeline, provenance
-from eve_cli.editing.progress import EditCallbacks
+from eve_cli.editing.progress import EditCallbacks, unknown_words_note, unread_note
 from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.generation import camera
@@ -113,11 +113,11 @@ def animate(request: AnimateRequest, callbacks: EditCallbacks | None = None) -> 
     with VideoWriter(coarse, codec="ffv1", fps=request.fps, audio="none") as writer:
         for frame in camera.shot(picture, views, request.frames):
             writer.write(np.ascontiguousarray(to_bytes(frame).numpy()))
-    own = {"tune_steps": request.tune_steps, "strength": request.strength, "preset": "frames", "method": "dreamix"}
+    dreamix = {"tune_steps": request.tune_steps, "strength": request.strength, "preset": "frames", "method": "dreamix"}
     shared = {item.name: getattr(request, item.name) for item in fields(EditRequest) if hasattr(request, item.name)}
     texts = {"instruction": request.prompt, "caption": request.prompt}
     files = {"input": str(coarse), "output": target}
-    edit_request = EditRequest.of(shared | texts | files | own | {"scene_cuts": "off"}, "eve animate")
+    edit_request = EditRequest.of(shared | texts | files | dreamix | {"scene_cuts": "off"}, "eve animate")
     try:
         return pipeline.edit(edit_request, callbacks)
     except BaseException:
@@ -146,16 +146,17 @@ def _write(
     callbacks: EditCallbacks,
 ) -> Path:
     """Generates the video and writes it, with its settings and sources as metadata."""
-    own = editor.settings
     if unknown := editor.unknown_words(" ".join(request.prompt.replace(getattr(request, "token", ""), " ").split())):
-        callbacks.on_note(f"the model {request.model} was never trained on {', '.join(unknown)} and will guess")
+        callbacks.on_note(unknown_words_note(request.model, unknown))
     if unread := editor.unread(request.prompt):
-        callbacks.on_note(f'the prompt is too long for the model {request.model}, which does not read "{unread}"')
+        callbacks.on_note(unread_note(request.model, [unread]))
     guidance_scale = (
-        request.guidance_scale if request.guidance_scale is not None else max(own.guidance_scale, DEFAULT_GUIDANCE)
+        request.guidance_scale
+        if request.guidance_scale is not None
+        else max(editor.settings.guidance_scale, DEFAULT_GUIDANCE)
     )
     assert request.seed is not None
-    count = request.frames or own.frames
+    count = request.frames or editor.settings.frames
     latents = text_to_video(
         editor,
         request.prompt,

@@ -87,7 +87,7 @@ class SubjectRequest(GenerationSettings):
     )
     frames: int | None = setting(None, "How many (default: the model's).", metavar="N", min=2, panel="Video")
     steps: int = setting(20, "Denoising steps.", metavar="N", min=1, max=1000, panel="Video")
-    tune_steps: int = setting(300, "Steps in which the model learns the subject.", metavar="N", min=1, panel="Video")
+    tune_steps: int = setting(300, "Fine-tuning steps on the subject.", metavar="N", min=1, panel="Video")
     tune_lr: float = setting(1e-3, "Learning rate of these steps.", min=0.0, panel="Video")
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class AnimateRequest(GenerationSettings):
         None, "Denoising steps (default: the model's).", metavar="N", min=1, max=1000, panel="Video"
     )
     strength: float = setting(0.7, "Share of the noise to start from.", min=0.01, max=1.0, panel="Video")
-    tune_steps: int = setting(60, "Steps in which the model learns the picture; 0 for none.", min=0, panel="Video")
+    tune_steps: int = setting(60, "Fine-tuning steps on the picture; 0 for none.", min=0, panel="Video")
     size: Literal["source", "model"] = setting(
         "source", "Size of the result: as the picture, or as the model made it.", panel="Result"
     )

@@ -30,19 +30,19 @@ class Span:
     """The part of the source that is kept: seconds in the source's own file time; `whole` ends are not cut."""
 
     zero: Fraction
-    starts_whole: bool
-    ends_whole: bool
+    from_start: bool
+    to_end: bool
 
     def keeps(self, start: Fraction, end: Fraction, pre_roll: Fraction | None) -> bool:
         """Whether a packet from `start` to `end` (seconds) belongs to the output (whose end is checked elsewhere)."""
-        if self.starts_whole:
+        if self.from_start:
             return True
         return start >= self.zero if pre_roll is None else end > self.zero - pre_roll
 
     def clipped(self, start: Fraction, length: Fraction) -> tuple[Fraction, Fraction]:
         """Move a start and length in file time to output time, without what lies before the span."""
         start -= self.zero
-        return (start, length) if self.starts_whole or start >= 0 else (Fraction(0), start + length)
+        return (start, length) if self.from_start or start >= 0 else (Fraction(0), start + length)
 
 
 class Track(Protocol):
@@ -108,7 +108,7 @@ class EncodedAudio:
     def _encoded(self, frames: Iterable[Any]) -> Iterator[Any]:
         for frame in frames:
             start = Fraction(frame.pts or 0) * Fraction(frame.time_base)
-            if self._span.starts_whole or start >= self._span.zero:
+            if self._span.from_start or start >= self._span.zero:
                 frame.pts = round((start - self._span.zero) * frame.sample_rate)
                 frame.time_base = Fraction(1, frame.sample_rate)
                 for ready in self._resampler.resample(frame):
@@ -126,7 +126,7 @@ class CopiedSubtitles:
         if not packet.size or packet.pts is None:
             return
         start, length = self._span.clipped(packet.pts * self._tick, (packet.duration or 0) * self._tick)
-        if length > 0 or self._span.starts_whole:
+        if length > 0 or self._span.from_start:
             packet.pts = packet.dts = round(start / self._tick)
             packet.duration = round(length / self._tick)
             packet.stream = self._stream
@@ -177,8 +177,8 @@ class SourceTracks:
             self._add(source, self._audio(source))
         for source in self._container.streams.subtitles:
             self._add(source, self._subtitle(source))
-        chosen = [self._container.streams[index] for index in self._tracks]
-        self._packets = through_damage(self._container, *chosen) if chosen else iter(())
+        streams = [self._container.streams[index] for index in self._tracks]
+        self._packets = through_damage(self._container, *streams) if streams else iter(())
         self._audio_tracks = {index for index in self._tracks if self._container.streams[index].type == "audio"}
         self._waiting: Any = None
 
@@ -225,7 +225,7 @@ class SourceTracks:
 
     def finish(self, end: Fraction) -> None:
         """Mux the rest, up to `end` where the source was cut."""
-        self._mux(end if not self._span.ends_whole else None, cut=True)
+        self._mux(end if not self._span.to_end else None, cut=True)
         for track in self._tracks.values():
             if isinstance(track, EncodedAudio):
                 self._output.mux(list(track.rest()))

@@ -97,7 +97,7 @@ class VideoInfo:
     origin: Fraction
     start: Fraction
     duration: Fraction | None
-    frames_hint: int | None
+    expected_frames: int | None
     pixel_format: str
     bit_depth: int
     color: Color

@@ -84,17 +84,17 @@ def choose(name: str, codec: str) -> Codec:
         raise UsageError(f'no codec called "{codec}"; known are {", ".join(CODECS)}')
     if codec == "h264" and kind in (".webm", ".gif"):
         codec = {".webm": "vp9", ".gif": "gif"}[kind]
-    chosen = working(codec)
-    if kind not in chosen.types:
-        raise OutputError(f"{name}: {codec} does not go into {kind}; use {' or '.join(chosen.types)}")
-    return chosen
+    selected = working(codec)
+    if kind not in selected.types:
+        raise OutputError(f"{name}: {codec} does not go into {kind}; use {' or '.join(selected.types)}")
+    return selected
 
 
-def notes(chosen: Codec | None, requested: str) -> list[str]:
+def notes(selected: Codec | None, requested: str) -> list[str]:
     """A note where another encoder than the requested one is used because this machine lacks it."""
-    if chosen is None or requested not in FALLBACKS or chosen is CODECS[requested]:
+    if selected is None or requested not in FALLBACKS or selected is CODECS[requested]:
         return []
-    return [f"{requested} does not work on this machine (no NVIDIA encoder); {chosen.encoder} is used instead"]
+    return [f"{requested} does not work on this machine (no NVIDIA encoder); {selected.encoder} is used instead"]
 
 
 def working(codec: str) -> Codec:

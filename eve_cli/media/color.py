@@ -43,13 +43,13 @@ def effective(frame: VideoFrame) -> Color:
     """Decide the colour of a decoded frame: its tags, else HD is BT.709 and SD is BT.601 (mpv's rule)."""
     matrix = _name(MATRICES, frame.colorspace)
     fallback = "bt709" if frame.width >= 1280 or frame.height > 576 else "smpte170m"
-    chosen = matrix or fallback
-    default = {"bt2020nc": "bt2020", "bt2020c": "bt2020"}.get(chosen, chosen)
+    resolved = matrix or fallback
+    default = {"bt2020nc": "bt2020", "bt2020c": "bt2020"}.get(resolved, resolved)
     default = default if default in ("bt709", "bt2020", "bt470bg") else "smpte170m"
     transfer = {"bt709": "bt709", "bt2020": "bt2020-10"}.get(default, "smpte170m")
     full = frame.color_range == 2 or frame.format.name.startswith("yuvj")
     return Color(
-        matrix=chosen,
+        matrix=resolved,
         range="pc" if full else "tv",
         transfer=_name(TRANSFERS, frame.color_trc) or transfer,
         primaries=_name(PRIMARIES, frame.color_primaries) or default,
@@ -58,7 +58,7 @@ def effective(frame: VideoFrame) -> Color:
     )
 
 
-def written(color: Color | None, width: int, height: int) -> Color:
+def output_color(color: Color | None, width: int, height: int) -> Color:
     """Choose the colour to write: the source's own, except that HDR and RGB sources become plain video."""
     if color is not None and not color.hdr and not color.rgb:
         return Color(color.matrix, "tv", color.transfer, color.primaries)

@@ -33,16 +33,16 @@ def side_by_side(pictures: Sequence[Picture], gap: int = 0) -> Picture:
     return np.concatenate(row[:-1], axis=2)
 
 
-def paired(left: Iterable[Frame], right: Iterable[Frame], gap: int = 0) -> Iterator[Frame]:
+def paired(first: Iterable[Frame], second: Iterable[Frame], gap: int = 0) -> Iterator[Frame]:
     """Join two clips frame by frame, at the left one's times, until the shorter one ends."""
-    for one, other in zip(left, right, strict=False):
-        yield Frame(one.index, one.pts, one.duration, side_by_side([one.rgb, other.rgb], gap), source=one.source)
+    for a, b in zip(first, second, strict=False):
+        yield Frame(a.index, a.pts, a.duration, side_by_side([a.rgb, b.rgb], gap), source=a.source)
 
 
 def strip(pictures: Sequence[Picture], count: int = 6, gap: int = GAP) -> Picture:
     """Pick `count` pictures spread evenly over a clip and put them in a row."""
-    chosen = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
-    return side_by_side([pictures[index] for index in chosen], gap)
+    indices = np.linspace(0, len(pictures) - 1, min(count, len(pictures))).round().astype(int)
+    return side_by_side([pictures[index] for index in indices], gap)
 
 
 def grid(rows: Sequence[Sequence[Picture]], gap: int = GAP) -> Picture:

@@ -55,29 +55,29 @@ def find_cuts(pictures: Iterable[Picture], settings: CutSettings | None = None) 
 
     `pictures` are uint8 (3, height, width), all of one size.
     """
-    chosen = settings or CutSettings()
-    window: deque[float] = deque(maxlen=2 * chosen.around + 1)
+    limits = settings or CutSettings()
+    window: deque[float] = deque(maxlen=2 * limits.around + 1)
     previous, last_cut, number = None, 0, -1
     for number, picture in enumerate(map(small, pictures)):
         window.append(0.0 if previous is None else change(previous, picture))
         previous = picture
-        frame = number - chosen.around
-        if frame > 0 and _is_cut(list(window), len(window) - 1 - chosen.around, chosen):
-            if frame - last_cut >= chosen.shortest:
+        frame = number - limits.around
+        if frame > 0 and _is_cut(list(window), len(window) - 1 - limits.around, limits):
+            if frame - last_cut >= limits.shortest:
                 yield frame
             last_cut = frame
-    for position in range(max(0, len(window) - chosen.around), len(window)):
+    for position in range(max(0, len(window) - limits.around), len(window)):
         frame = number - (len(window) - 1 - position)
-        if frame > 0 and _is_cut(list(window), position, chosen) and frame - last_cut >= chosen.shortest:
+        if frame > 0 and _is_cut(list(window), position, limits) and frame - last_cut >= limits.shortest:
             yield frame
             last_cut = frame
 
 
 def _is_cut(changes: list[float], position: int, settings: CutSettings) -> bool:
-    others = changes[:position] + changes[position + 1 :]
-    usual = float(np.median(others)) if others else 0.0
-    here = changes[position]
-    return here >= settings.floor and here >= settings.ratio * usual and here >= max(others, default=0.0)
+    neighbours = changes[:position] + changes[position + 1 :]
+    usual = float(np.median(neighbours)) if neighbours else 0.0
+    value = changes[position]
+    return value >= settings.floor and value >= settings.ratio * usual and value >= max(neighbours, default=0.0)
 
 
 def cuts_of(source: str | os.PathLike[str]) -> list[int]:

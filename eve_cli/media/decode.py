@@ -133,7 +133,7 @@ class VideoReader:
 
 
 def probe(source: str | os.PathLike[str]) -> VideoInfo:
-    """The facts of a clip; InputError says in one sentence why it cannot be read."""
+    """The properties of a clip; InputError with the reason if it cannot be read."""
     with VideoReader(source) as reader:
         return reader.info
 

@@ -42,11 +42,11 @@ def open_pictures(source: ResolvedInput, fps: Fraction | None) -> Pictures:
     try:
         return VideoFile(source)
     except UnknownFormat:
-        other = _converted(source)
-        if other is None:
+        converted = _converted(source)
+        if converted is None:
             raise
-        source.temporary = other.temporary
-        return VideoFile(other)
+        source.temporary = converted.temporary
+        return VideoFile(converted)
 
 
 def _converted(source: ResolvedInput) -> ResolvedInput | None:
@@ -59,10 +59,12 @@ def _converted(source: ResolvedInput) -> ResolvedInput | None:
         return None
     with tempfile.NamedTemporaryFile(prefix="eve-", suffix=".mkv", delete=False) as file:
         target = Path(file.name)
-    read = ["-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file", "-i", f"file:{source.path}"]
-    write = ["-map", "0:V:0", "-map", "0:a?", "-c:v", "ffv1", "-c:a", "copy", "-fps_mode", "passthrough"]
-    done = subprocess.run([program, *read, *write, f"file:{target}"], capture_output=True, check=False)
-    if done.returncode:
+    input_options = ["-v", "error", "-nostdin", "-y", "-protocol_whitelist", "file", "-i", f"file:{source.path}"]
+    output_options = ["-map", "0:V:0", "-map", "0:a?", "-c:v", "ffv1", "-c:a", "copy", "-fps_mode", "passthrough"]
+    process = subprocess.run(
+        [program, *input_options, *output_options, f"file:{target}"], capture_output=True, check=False
+    )
+    if process.returncode:
         target.unlink(missing_ok=True)
         return None
     return dataclasses.replace(source, path=target, temporary=[*source.temporary, target])
@@ -133,15 +135,15 @@ class VideoFile:
             yield frame, pts
 
     def _count_damage(self, report: Report) -> None:
-        seen = report.decoded + report.corrupt
+        total = report.decoded + report.corrupt
         if report.corrupt:
-            report.warn(f"{self.info.name}: {report.corrupt} of {seen} frames were damaged and skipped")
+            report.warn(f"{self.info.name}: {report.corrupt} of {total} frames were damaged and skipped")
 
     def _check_complete(self, errors: str, report: Report) -> None:
         """Report what was damaged or missing after the last frame."""
-        info, seen = self.info, report.decoded + report.corrupt
-        if report.corrupt and errors != "keep" and report.corrupt > TOLERATED_DAMAGE * seen:
-            raise InputError(f"{info.name}: {report.corrupt} of {seen} frames damaged; giving up, get the file again")
+        info, total = self.info, report.decoded + report.corrupt
+        if report.corrupt and errors != "keep" and report.corrupt > TOLERATED_DAMAGE * total:
+            raise InputError(f"{info.name}: {report.corrupt} of {total} frames damaged; giving up, get the file again")
         if info.duration is None or self._end is None:
             return
         end, promised = self._end, info.start + info.duration

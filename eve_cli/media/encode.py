@@ -20,7 +20,9 @@ from eve_cli.media.pictures import PictureFolder, is_folder
 from eve_cli.media.threads import BackgroundWorker
 from eve_cli.storage.atomic import AtomicFile
 
-LOST_ALPHA = "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov or a folder/ keep it"
+ALPHA_DROPPED = (
+    "the source is partly transparent and the result is not; vp9 in .webm, prores in .mov or a folder/ keep it"
+)
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -91,8 +93,8 @@ class VideoWriter:
         try:
             if not self._see_through and alpha is not None and alpha.min() < 255:
                 self._see_through = self._worker is None and self._can_keep_alpha()
-                if not self._see_through and LOST_ALPHA not in self.notes:
-                    self.notes.append(LOST_ALPHA)
+                if not self._see_through and ALPHA_DROPPED not in self.notes:
+                    self.notes.append(ALPHA_DROPPED)
             if self._see_through:
                 rgb = np.concatenate([rgb, np.full_like(rgb[:1], 255) if alpha is None else alpha[None]])
             if isinstance(self._file, PictureFolder):
@@ -163,24 +165,24 @@ class VideoWriter:
         """Clean up, and raise the error as an OutputError."""
         import av
 
-        written = _size(self._file)
+        size = _size(self._file)
         self.abort()
         number = error.errno if isinstance(error, OSError | av.FFmpegError) else None
         if number in FULL:
-            raise OutputError(f"{self._name}: disk full{self._spent(written)}; nothing was written") from error
+            raise OutputError(f"{self._name}: disk full{self._written_text(size)}; nothing was written") from error
         if isinstance(error, av.FFmpegError):
             what = error.strerror if isinstance(error, OSError) and number else "it refused these frames or settings"
             raise OutputError(f"{self._name}: the encoder stopped ({what}); nothing was written") from error
         raise error
 
-    def _spent(self, written: int) -> str:
+    def _written_text(self, size: int) -> str:
         """How much was written, and how much the whole file would take."""
-        spent = f" after {written / 1e6:.0f} MB"
+        text = f" after {size / 1e6:.0f} MB"
         like = self._like
-        if like is None or like.duration is None or self._zero is None or self._next <= self._zero or not written:
-            return spent
-        whole = written * float(like.duration / (self._next - self._zero))
-        return f"{spent} (need about {whole / 1e9:.1f} GB)"
+        if like is None or like.duration is None or self._zero is None or self._next <= self._zero or not size:
+            return text
+        total = size * float(like.duration / (self._next - self._zero))
+        return f"{text} (need about {total / 1e9:.1f} GB)"
 
 
 def _size(file: AtomicFile | PictureFolder) -> int:

@@ -66,7 +66,7 @@ def _facts(name: str, path: Path, kind: str, first: VideoFrame, fps: Fraction, c
         origin=Fraction(0),
         start=Fraction(0),
         duration=count / fps,
-        frames_hint=count,
+        expected_frames=count,
         pixel_format=first.format.name,
         bit_depth=8,
         color=Color(range="pc", transfer="iec61966-2-1", rgb=True),
@@ -81,9 +81,9 @@ class Images:
     def __init__(self, source: ResolvedInput, fps: Fraction) -> None:
         self._source, self._fps = source, fps
         kind = "picture" if source.pictures == (source.path,) else "images"
-        self.info = _facts(source.name, source.path, kind, self._read(0), fps, len(source.pictures))
+        self.info = _facts(source.name, source.path, kind, self._decode(0), fps, len(source.pictures))
 
-    def _read(self, number: int) -> VideoFrame:
+    def _decode(self, number: int) -> VideoFrame:
         from PIL import Image, UnidentifiedImageError
 
         path = self._source.pictures[number]
@@ -100,7 +100,7 @@ class Images:
         """Read the pictures from `start` on, one at a time."""
         for number in range(int((start or 0) * self._fps), len(self._source.pictures)):
             try:
-                picture = self._read(number)
+                picture = self._decode(number)
             except InputError as error:
                 if errors == "raise" or number == 0:
                     raise

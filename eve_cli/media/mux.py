@@ -77,7 +77,7 @@ class Output:
     def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
         codec = settings.codec
         width, height, sar = _stored(settings, size, first)
-        stream_color = color.written(settings.like.color if settings.like else None, width, height)
+        stream_color = color.output_color(settings.like.color if settings.like else None, width, height)
         stream: Any = self._container.add_stream(codec.encoder, rate=settings.fps)
         stream.width, stream.height, stream.pix_fmt = width, height, codec.pixel_format
         context = stream.codec_context
@@ -128,7 +128,7 @@ class Output:
             return
 
 
-# AV_CODEC_FLAG_FRAME_DURATION: each frame says how long it is shown, so uneven times survive.
+# AV_CODEC_FLAG_FRAME_DURATION: each frame stores its duration, so uneven times survive.
 FRAME_DURATION = 1 << 8
 
 

@@ -93,7 +93,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         origin=origin,
         start=start,
         duration=_duration(container, stream),
-        frames_hint=stream.frames or None,
+        expected_frames=stream.frames or None,
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
         color=stream_color,
@@ -125,11 +125,11 @@ def _orientation(frame: VideoFrame) -> tuple[Orientation, list[str]]:
         return Orientation(False, a < 0, d < 0), []
     if a == d == 0 and b and c:
         return Orientation(True, c < 0, b < 0), []
-    return Orientation(), ["the video asks for a slanted rotation, which is ignored"]
+    return Orientation(), ["the video has a slanted rotation, which is ignored"]
 
 
 def _origin(container: InputContainer) -> Fraction:
-    """The exact common zero of sight and sound: the stream start that the container's rounded one stands for."""
+    """The exact common zero of video and audio: the stream start that the container stores rounded."""
     streams = [*container.streams.video, *container.streams.audio]
     timed = [stream for stream in streams if stream.start_time is not None and stream.time_base]
     starts = [Fraction(stream.start_time) * Fraction(stream.time_base) for stream in timed]
@@ -163,21 +163,21 @@ def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fr
 
 
 def _standard(rate: Fraction) -> Fraction:
-    """The whole or NTSC rate that a measured one stands for (19001/317 is 60000/1001)."""
-    whole = [Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)]
-    return next((each for each in whole if abs(each / rate - 1) < Fraction(2, 10_000)), rate)
+    """The integer or NTSC rate nearest to a measured one (60000/1001 for 19001/317)."""
+    candidates = [Fraction(round(rate)), Fraction(round(rate * 1001 / 1000) * 1000, 1001)]
+    return next((each for each in candidates if abs(each / rate - 1) < Fraction(2, 10_000)), rate)
 
 
 def _times(container: InputContainer, stream: VideoStream) -> tuple[list[Fraction], bool]:
-    """List presentation times in seconds of the first packets, and tell whether each had one."""
+    """The presentation times of the first packets in seconds, and whether each has one."""
     tick = Fraction(stream.time_base or 0)
     if len(stream.index_entries) > 2 and "mp4" in container.format.name:
         return sorted(entry.timestamp * tick for entry in stream.index_entries), True
     packets = list(itertools.islice(quiet_packets(container, stream), SCANNED_PACKETS))
     times = [packet.pts * tick for packet in packets if packet.pts is not None]
     # The last few may wait for packets in between that were not read.
-    kept = sorted(times)[:-16] if len(packets) == SCANNED_PACKETS else sorted(times)
-    return kept, len(times) == len(packets)
+    reliable = sorted(times)[:-16] if len(packets) == SCANNED_PACKETS else sorted(times)
+    return reliable, len(times) == len(packets)
 
 
 def quiet_packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
@@ -200,12 +200,12 @@ def _on_grid(times: list[Fraction], rate: Fraction, tick: Fraction, complete: bo
 
 def _metadata(tags: dict[str, str]) -> dict[str, str]:
     """Keep what a user wrote; a tag that a muxer stored twice comes back as "A;A"."""
-    kept = {key: value for key, value in tags.items() if key.lower() not in STALE_TAGS}
-    for key, value in kept.items():
+    user_tags = {key: value for key, value in tags.items() if key.lower() not in STALE_TAGS}
+    for key, value in user_tags.items():
         half = value[: len(value) // 2]
         if value == f"{half};{half}":
-            kept[key] = half
-    return kept
+            user_tags[key] = half
+    return user_tags
 
 
 def _audio(stream: Any) -> AudioTrack:

@@ -25,10 +25,10 @@ def packets(
     if target is None or (indexed and _seek_to_keyframe(container, stream, target)):
         yield from through_damage(container, stream)
     else:
-        with reopen() as other:
-            skipped = _packets_before_keyframe(other, other.streams[stream.index], target)
-        with reopen() as other:
-            yield from itertools.islice(through_damage(other, other.streams[stream.index]), skipped, None)
+        with reopen() as reopened:
+            skipped = _packets_before_keyframe(reopened, reopened.streams[stream.index], target)
+        with reopen() as reopened:
+            yield from itertools.islice(through_damage(reopened, reopened.streams[stream.index]), skipped, None)
 
 
 def through_damage(container: InputContainer, *streams: Any) -> Iterator[Any]:

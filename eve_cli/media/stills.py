@@ -70,11 +70,11 @@ class StillWriter:
     ) -> None:
         """Save the picture, uint8 (3, height, width), with `alpha` (height, width) if it has one; times say nothing.
 
-        A JPEG cannot hold the transparency: it shows the picture on white, and a note says so.
+        A JPEG cannot store transparency: the picture is blended onto white, with a note.
         """
-        shown = self._blended(rgb, alpha)
+        image = self._blended(rgb, alpha)
         try:
-            shown.save(self._file.path, self._format, **self._options())
+            image.save(self._file.path, self._format, **self._options())
             self._file.commit()
         except OSError as error:
             self._file.discard()
@@ -95,12 +95,12 @@ class StillWriter:
     def _blended(self, rgb: Picture, alpha: Picture | None) -> Image:
         from PIL import Image
 
-        shown = Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
+        image = Image.fromarray(np.ascontiguousarray(rgb.transpose(1, 2, 0)))
         if alpha is None:
-            return shown
-        share = Image.fromarray(np.ascontiguousarray(alpha))
+            return image
+        alpha_image = Image.fromarray(np.ascontiguousarray(alpha))
         if self._format == "JPEG":
             self.notes.append(f"{self._name}: a JPEG cannot be transparent; a .png or .webp can")
-            return Image.composite(shown, Image.new("RGB", shown.size, "white"), share)
-        shown.putalpha(share)
-        return shown
+            return Image.composite(image, Image.new("RGB", image.size, "white"), alpha_image)
+        image.putalpha(alpha_image)
+        return image

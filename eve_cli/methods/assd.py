@@ -1,4 +1,4 @@
-"""Adaptive Sliding Score Distillation (Zhu et al. 2024): DDS by the video model, with its errors held down."""
+"""Adaptive Sliding Score Distillation (Zhu et al. 2024): DDS by the video model, with its errors smoothed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class ASSD:
-    """Smooths the source's score where the edit acts, lends the edit its attention, and asks the backbone too."""
+    """Smooths the source's score where the edit acts, mixes its attention in, and adds the backbone's gradient."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame has no neighbours and is moved by the backbone."""
-        options = guidance.own(ASSDOptions)
+        """The edited latents; a single frame has no neighbours and is updated by the backbone."""
+        options = guidance.options_as(ASSDOptions)
         gradient = self.gradient(editor, clip, guidance, options)
         return optimise(editor, clip, gradient, guidance.seed, guidance.steps, options.rate_of(guidance.steps))
 

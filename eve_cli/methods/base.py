@@ -1,8 +1,8 @@
-"""What an editing method is given and what it gives back.
+"""The inputs and the result of an editing method.
 
 A method is a class in a file of its own in this folder, with a row in `registry.METHODS`. Options of its own are the
 fields of a frozen dataclass of that row; they become flags of `eve edit` in a panel named after the method, are
-recorded in run.json, are refused for other methods, and are read as `guidance.own(ItsOptions)`.
+recorded in run.json, are refused for other methods, and are read as `guidance.options_as(ItsOptions)`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eve_cli.tasks import TASKS
 if TYPE_CHECKING:
     from eve_cli.models.editor import Condition, Editor
 
-Own = TypeVar("Own", bound=MethodOptions)
+Options = TypeVar("Options", bound=MethodOptions)
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Guidance:
     shared: bool = False
     """Whether all processes edit this clip, each its own frames of it."""
 
-    def own(self, kind: type[Own]) -> Own:
-        """The method's own options; as they are by themselves if none were given."""
+    def options_as(self, kind: type[Options]) -> Options:
+        """The method's options as `kind`; its defaults if there are none. TypeError for those of another method."""
         if self.options is None:
             return kind()
         if not isinstance(self.options, kind):
-            raise TypeError(f"{type(self.options).__name__} were given where {kind.__name__} are needed.")
+            raise TypeError(f"The options are {type(self.options).__name__}, not {kind.__name__}.")
         return self.options
 
     def run(self, frames: int, keys: bool = True) -> Sampling:
@@ -66,11 +66,11 @@ class Guidance:
         return run
 
     def condition(self, editor: Editor) -> Condition:
-        """What the networks read, in one row for all frames."""
+        """The embedded texts, in one row for all frames."""
         return editor.condition([self.instruction], None if self.caption is None else [self.caption])
 
     def idle(self) -> Guidance:
-        """The same with nothing asked for."""
+        """The same without an instruction."""
         return replace(self, instruction="", caption=None, task=None)
 
     def labels(self, editor: Editor, rows: int) -> Tensor | None:
@@ -80,13 +80,13 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Clip:
-    """One window of source latents (frames, channels, height, width), and what is known of it.
+    """One window of source latents (frames, channels, height, width), and its context.
 
-    `control_image` is what the edit adapter is shown of the source: the same latents, or frames
-    (frames, 3, height, width). `indices` are the absolute numbers of the frames; `reference` (overlap, channels,
-    height, width) are the edited latents of the first frames, from the window before, and empty at the start of a shot.
-    `progress(done, of)` counts steps. `shot` reads the source latents of the whole shot, which are those of the window
-    where it is not given: for methods that learn a clip before they edit it, whose steps `finetuning` reports.
+    `control_image` is the edit adapter's view of the source: the same latents, or frames (frames, 3, height, width).
+    `indices` are the absolute numbers of the frames; `reference` (overlap, channels, height, width) are the edited
+    latents of the first frames, from the window before, and empty at the start of a shot. `progress(done, of)` counts
+    steps. `shot` reads the source latents of the whole shot (default: those of the window), for methods that fine-tune
+    on a clip before they edit it; `finetuning` reports the steps of that.
     """
 
     source: Tensor
@@ -97,17 +97,17 @@ class Clip:
     shot: Callable[[], Tensor] | None = None
     finetuning: Callable[[int, int], None] | None = None
 
-    def whole(self) -> Tensor:
+    def whole_shot(self) -> Tensor:
         """The source latents of the whole shot."""
         return self.source if self.shot is None else self.shot()
 
     def report(self, done: int, of: int) -> None:
-        """Counts steps, where somebody listens."""
+        """Calls `progress`, if there is one."""
         if self.progress is not None:
             self.progress(done, of)
 
     def part(self, start: int, stop: int) -> Clip:
-        """Some of its frames, with nothing known of how they were edited."""
+        """Some of its frames, without a reference."""
         part = slice(start, stop)
         return Clip(self.source[part], self.control_image[part], self.indices[part], self.source[:0])
 
@@ -116,6 +116,18 @@ class Clip:
         _, channels, height, width = self.source.shape
         noise = frame_noise(seed, self.indices, (channels, height, width), stream)
         return noise.to(self.source.device, torch.float32)
+
+
+def in_blocks(editor: Editor, clip: Clip, guidance: Guidance) -> tuple[list[Clip], Callable[[Tensor], Tensor]]:
+    """This process's frames of a clip in parts of the model's frames, for work that treats each frame alone.
+
+    The function gathers the results of all processes, (rows, frames, ...), from the own of each.
+    """
+    group = ProcessGroup.of(len(clip.source), 1) if guidance.shared else None
+    frames, step = range(len(clip.source)) if group is None else group.own, editor.settings.frames
+    starts = range(frames.start, frames.stop, step)
+    parts = [clip.part(start, min(start + step, frames.stop)) for start in starts]
+    return parts, (lambda own: own) if group is None else group.gathered
 
 
 class EditMethod(Protocol):

@@ -1,4 +1,4 @@
-"""The source as it is: what any edit should be compared with."""
+"""The unchanged source: the reference for any edit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clip back to noise by what it shows, and forth by what it should show."""
+"""DDIM inversion of a clip with its source caption, then sampling with the caption of the result."""
 
 from __future__ import annotations
 
@@ -23,36 +23,42 @@ def resampled(
     corrections: int,
     first: Tensor | None = None,
 ) -> Tensor:
-    """The edited latents of a clip, by the video model, or of a lone frame, by the backbone.
+    """The edited latents of a clip, by the video model, or of a single frame, by the backbone.
 
-    With `first`, the edited first frame (1, c, h, w), the way back begins at the source's and the way forth at this.
+    `captions` are those of the source and of the result. With `first`, the edited first frame (1, c, h, w), inversion
+    is conditioned on the source's first frame and sampling on this one.
     """
-    told, asked = (editor.embed([text]) for text in captions)
-    alone, correct = len(clip.source) == 1, None
-    if alone:
+    source_text, target_text = (editor.embed([text]) for text in captions)
+    single_frame, correct = len(clip.source) == 1, None
+    if single_frame:
         schedule, clean = editor.image_schedule, clip.source
-        back, forth = editor.guided_image(told, 1.0), editor.guided_image(asked, guidance.guidance_scale)
+        denoise_source, denoise_target = (
+            editor.guided_image(source_text, 1.0),
+            editor.guided_image(target_text, guidance.guidance_scale),
+        )
     else:
         schedule, clean = editor.schedule, clip.source[None]
-        back = editor.guided_video(told, None if first is None else clip.source[:1], guidance_scale=1.0)
-        forth = editor.guided_video(asked, first, guidance_scale=guidance.guidance_scale)
+        denoise_source = editor.guided_video(
+            source_text, None if first is None else clip.source[:1], guidance_scale=1.0
+        )
+        denoise_target = editor.guided_video(target_text, first, guidance_scale=guidance.guidance_scale)
     times = schedule.trailing(guidance.steps)
-    if len(clip.reference) and not alone:
+    if len(clip.reference) and not single_frame:
         correct = hold_to(clip.reference[None], len(times))
     path = invert(
-        back,
+        denoise_source,
         schedule,
         clean,
         times,
         corrections=corrections,
         progress=lambda done, of: clip.report(done, 2 * of),
     )
-    made = ddim(
-        forth,
+    edited = ddim(
+        denoise_target,
         schedule,
         path[0],
         times,
         correct=correct,
         progress=lambda done, of: clip.report(of + done, 2 * of),
     )
-    return made if alone else made[0]
+    return edited if single_frame else edited[0]

@@ -18,8 +18,8 @@ class DDS:
     """Moves the source's latents by what two captions differ in."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame is moved by the backbone, as DDS moves pictures."""
-        options, scale = guidance.own(DDSOptions), guidance.guidance_scale
+        """The edited latents; a single frame is updated by the backbone, as DDS updates pictures."""
+        options, scale = guidance.options_as(DDSOptions), guidance.guidance_scale
         captions = options.captions(guidance.instruction, guidance.caption)
         if len(clip.source) == 1:
             scores = image_scores(editor, clip.source, captions, scale)

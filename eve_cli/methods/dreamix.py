@@ -1,4 +1,4 @@
-"""Dreamix (Molad et al. 2023): the source, degraded, is denoised to the caption by a model that has learned it."""
+"""Dreamix (Molad et al. 2023): a model fine-tuned on the source denoises a degraded copy with the new caption."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Dreamix:
-    """Degrades a clip, and lets the video model make a sharp clip of it that shows what the caption says."""
+    """Degrades a clip, and denoises it with the video model to a sharp clip that matches the caption."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame is edited by the backbone, and later windows hold to their overlap."""
-        options = guidance.own(DreamixOptions)
+        """The edited latents; a single frame is edited by the backbone, and later windows keep their overlap."""
+        options = guidance.options_as(DreamixOptions)
         if (tuning := self.tuning(guidance)).steps:
-            editor = finetuned(editor, clip.whole(), tuning, progress=clip.finetuning)
+            editor = finetuned(editor, clip.whole_shot(), tuning, progress=clip.finetuning)
         few = replace(
             clip,
             source=clip.source[:: options.every],
@@ -37,20 +37,20 @@ class Dreamix:
         return filled_in(clip.source, self.edit_few(editor, few, guidance), options.every)
 
     def tuning(self, guidance: Guidance) -> Tuning:
-        """How it learns the clip."""
-        options = guidance.own(DreamixOptions)
+        """How the model is fine-tuned on the clip."""
+        options = guidance.options_as(DreamixOptions)
         _, alpha, steps = options.combination
         return Tuning(steps, alpha, options.tune_lr)
 
     def edit_few(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """Some frames of a clip, edited.
 
-        The video model begins with what the backbone makes of the first frame, as it was trained to, unless it has
-        learned this clip as a video, and moves more freely without (docs/experiments.md).
+        The video model is conditioned on the first frame as edited by the backbone, as in its training, unless it was
+        fine-tuned on this clip as a video: then motion changes more freely without (docs/experiments.md).
         """
-        options, lone = guidance.own(DreamixOptions), len(clip.source) == 1
-        schedule = editor.image_schedule if lone else editor.schedule
-        strength, alpha, learned_for = options.combination
+        options, single_frame = guidance.options_as(DreamixOptions), len(clip.source) == 1
+        schedule = editor.image_schedule if single_frame else editor.schedule
+        strength, alpha, tune_steps = options.combination
         times = last(schedule, guidance.steps, strength)
         text = editor.embed([guidance.caption or guidance.instruction])
         source = coarsened(editor, clip.source, options.coarse)
@@ -59,19 +59,19 @@ class Dreamix:
         def fresh(step: int) -> Tensor:
             return clip.noise(guidance.seed, stream=step + 1)
 
-        if lone:
+        if single_frame:
             denoise = editor.guided_image(text, guidance.guidance_scale)
             return ddim(denoise, schedule, noisy, times, progress=clip.progress, fresh=fresh)
-        held = clip.reference
-        first = held[:1] if len(held) else None
-        if first is None and not alpha * learned_for:
+        overlap = clip.reference
+        first = overlap[:1] if len(overlap) else None
+        if first is None and not alpha * tune_steps:
             first = self.edit_few(editor, replace(clip, source=clip.source[:1], indices=clip.indices[:1]), guidance)
         return ddim(
             editor.guided_video(text, first, guidance_scale=guidance.guidance_scale),
             schedule,
             noisy[None],
             times,
-            correct=hold_to(held[None], len(times)) if len(held) else None,
+            correct=hold_to(overlap[None], len(times)) if len(overlap) else None,
             progress=clip.progress,
             fresh=lambda step: fresh(step)[None],
         )[0]
@@ -94,7 +94,7 @@ def coarsened(editor: Editor, latents: Tensor, times: int) -> Tensor:
 def filled_in(source: Tensor, edited: Tensor, every: int) -> Tensor:
     """All frames of an edit of every Nth: in between, the source's frames and what changes by linear interpolation.
 
-    Exactly the source where nothing changes; behind the last edited frame its change goes on.
+    Exactly the source where nothing changes; the change of the last edited frame is extended to the end.
     """
     if every == 1:
         return edited

@@ -2,7 +2,7 @@
 
 Both are predictions of the clean frame from pure noise, as DiffEdit (Couairon et al. 2022) compares two predictions
 of the noise. What the model gets wrong in both cancels out, so a thing that it merely copies badly is not taken for
-one that was asked to change (`detail.plan`).
+one that the instruction changes (`detail.plan`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from eve_cli.methods.base import Clip, Guidance
-from eve_cli.models.inference.sampling import ProcessGroup
+from eve_cli.methods.base import Clip, Guidance, in_blocks
 from eve_cli.models.parts import task_labels
 
 if TYPE_CHECKING:
@@ -25,29 +24,26 @@ def effect(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
 
     Frames are independent of each other here, so they are computed in blocks, and each process computes its own.
     """
-    group = ProcessGroup.of(len(clip.source), 1) if guidance.shared else None
-    frames = range(len(clip.source)) if group is None else group.own
-    starts, step = range(frames.start, frames.stop, editor.settings.frames), editor.settings.frames
-    blocks = []
-    for start in starts:
-        blocks.append(_block_effect(editor, clip, guidance, slice(start, min(start + step, frames.stop))))
-    result = torch.cat(blocks, 1)
-    return result if group is None else group.gathered(result)
+    parts, gathered = in_blocks(editor, clip, guidance)
+    blocks: list[Tensor] = []
+    for part in parts:
+        blocks.append(_means(editor, part, guidance))
+    return gathered(torch.cat(blocks, 1))
 
 
-def _block_effect(editor: Editor, clip: Clip, guidance: Guidance, part: slice) -> Tensor:
-    """The effect on some frames, without and with the instruction in one batch."""
+def _means(editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
+    """Predictions from pure noise in one step, without and with the instruction in one batch."""
     schedule, settings = editor.image_schedule, (guidance.idle(), guidance)
-    noise = clip.noise(guidance.seed)[part]
+    noise = clip.noise(guidance.seed)
     t = schedule.trailing(guidance.steps)[:1].to(editor.device).expand(2 * len(noise))
-    noisy = schedule.add_noise(clip.source[part], noise, t[: len(noise)])
+    noisy = schedule.add_noise(clip.source, noise, t[: len(noise)])
     conditions = [each.condition(editor) for each in settings]
     clean = editor.clean_edit(
         torch.cat([noisy] * 2),
         t,
         torch.cat([condition.text for condition in conditions]),
         torch.cat([condition.instruction for condition in conditions]),
-        torch.cat([clip.control_image[part]] * 2),
+        torch.cat([clip.control_image] * 2),
         task_labels([each.task for each in settings]).to(editor.device).repeat_interleave(len(noise)),
         with_lora=True,
     )

@@ -28,15 +28,17 @@ class Eve:
         """
         run = guidance.run(len(clip.source))
         keys = run.keyframes[1:] if len(clip.reference) else run.keyframes
-        known = torch.cat([clip.reference[:1], *([self.as_pictures(editor, clip, guidance, keys)()] if keys else [])])
+        conditions = torch.cat(
+            [clip.reference[:1], *([self.as_pictures(editor, clip, guidance, keys)()] if keys else [])]
+        )
         if len(clip.source) == 1:
-            return known
+            return conditions
         condition = guidance.condition(editor)
         denoise = editor.guided_student(
             condition.text,
             condition.instruction,
             clip.control_image[None],
-            known[None],
+            conditions[None],
             guidance.labels(editor, 1),
             guidance_scale=guidance.guidance_scale,
             image_guidance_scale=guidance.image_guidance_scale,

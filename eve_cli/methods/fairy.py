@@ -1,4 +1,4 @@
-"""Fairy (Wu et al. 2023): every frame edited as a picture that looks at the same few anchor frames."""
+"""Fairy (Wu et al. 2023): every frame edited as a picture that attends to the same few anchor frames."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Fairy:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; the anchors are those of the whole shot, so windows need not hold to each other."""
-        shot = clip.source if clip.whole().is_meta else clip.whole()  # a forecast knows no shot
-        count = min(guidance.own(FairyOptions).anchors, len(shot))
+        shot = clip.source if clip.whole_shot().is_meta else clip.whole_shot()  # an estimate has no shot
+        count = min(guidance.options_as(FairyOptions).anchors, len(shot))
         anchors = shot[torch.linspace(0, len(shot) - 1, count).round().long().to(shot.device)]
-        shown = anchors if editor.settings.control_image == "latents" else editor.decode(anchors)
+        control_images = anchors if editor.settings.control_image == "latents" else editor.decode(anchors)
         rows, condition = count + len(clip.source), guidance.condition(editor)
         denoise = editor.guided_edit(
             condition.text,
             condition.instruction,
-            torch.cat([shown, clip.control_image]),
+            torch.cat([control_images, clip.control_image]),
             guidance.labels(editor, rows),
             guidance_scale=guidance.guidance_scale,
             image_guidance_scale=guidance.image_guidance_scale,
@@ -38,19 +38,19 @@ class Fairy:
         )
         noise = Clip(clip.source[:1], clip.control_image[:1], range(1), clip.reference).noise(guidance.seed)
         schedule = editor.image_schedule
-        with ExitStack() as changed:
-            for tree in (editor.lora_unet, editor.parts.edit):
-                if tree is not None:
-                    names = attention.named(tree, attention.SELF)
-                    changed.enter_context(attention.attending(tree, dict.fromkeys(names, anchored(count, rows))))
-            made = ddim(
+        with ExitStack() as stack:
+            for network in (editor.lora_unet, editor.parts.edit):
+                if network is not None:
+                    names = attention.named(network, attention.SELF)
+                    stack.enter_context(attention.attending(network, dict.fromkeys(names, anchored(count, rows))))
+            edited = ddim(
                 denoise,
                 schedule,
                 noise.repeat(rows, 1, 1, 1),
                 schedule.trailing(guidance.steps),
                 progress=clip.progress,
             )
-        return made[count:]
+        return edited[count:]
 
 
 def anchored(anchors: int, rows: int) -> attention.Attend:

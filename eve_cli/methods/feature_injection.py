@@ -1,4 +1,4 @@
-"""Plug-and-play features (Tumanyan et al. 2023): an edit is sampled beside its inverted source, and takes of it."""
+"""Plug-and-play features (Tumanyan et al. 2023): an edit is sampled beside its inverted source with its features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Way = Callable[[int, bool], Attend]
 """`way(step, shares)`: how a self-attention layer attends at a step, and whether it takes queries and keys of the
-source. Rows are the frames of the source, then those of the edit, then those of the edit without words."""
+source. Rows are the frames of the source, then those of the edit, then those of the edit without a caption."""
 
 
 def injected(
@@ -36,33 +36,33 @@ def injected(
     but them. The paper's layers: the features are those of one residual block of the decoder, and the attention that
     of its layers from there on.
     """
-    schedule, tree, frames = editor.image_schedule, editor.backbone, len(clip.source)
+    schedule, unet, frames = editor.image_schedule, editor.backbone, len(clip.source)
     times = schedule.trailing(guidance.steps)
-    told, asked = options.captions(guidance.instruction, guidance.caption)
-    words = editor.embed([told, asked, *([""] if guidance.guidance_scale != 1 else [])])
+    source_caption, target_caption = options.captions(guidance.instruction, guidance.caption)
+    texts = editor.embed([source_caption, target_caption, *([""] if guidance.guidance_scale != 1 else [])])
     path = invert(
-        editor.guided_image(words[:1], 1.0),
+        editor.guided_image(texts[:1], 1.0),
         schedule,
         clip.source,
         times,
         corrections=options.corrections,
         progress=lambda done, of: clip.report(done, 2 * of),
     )
-    layers = attention.named(tree, SELF)
+    layers = attention.named(unet, SELF)
     decoder = [name for name in layers if name.startswith("up_blocks")][1:]
     step = 0
 
     def denoise(noisy: Tensor, t: Tensor) -> Tensor:
         nonlocal step
         shares = decoder if step < options.share_attention * len(path) else []
-        rows = torch.cat([path[step], noisy[0].repeat(len(words) - 1, 1, 1, 1)])
-        with ExitStack() as changed:
-            changed.enter_context(attention.attending(tree, {name: way(step, name in shares) for name in layers}))
+        rows = torch.cat([path[step], noisy[0].repeat(len(texts) - 1, 1, 1, 1)])
+        with ExitStack() as stack:
+            stack.enter_context(attention.attending(unet, {name: way(step, name in shares) for name in layers}))
             if decoder and step < options.share_features * len(path):
-                changed.enter_context(attention.changing(tree, {residual(decoder[0]): of_source(frames)}))
-            clean = editor.clean_image(rows, t.expand(len(rows)), words)
+                stack.enter_context(attention.changing(unet, {residual(decoder[0]): of_source(frames)}))
+            clean = editor.clean_image(rows, t.expand(len(rows)), texts)
         step += 1
-        _, full, *none = clean.chunk(len(words))
+        _, full, *none = clean.chunk(len(texts))
         return (one_scale(none[0], full, guidance.guidance_scale) if none else full)[None]
 
     return ddim(
@@ -82,5 +82,5 @@ def residual(layer: str) -> str:
 
 
 def of_source(frames: int) -> attention.Change:
-    """Rows of which the first `frames`, the source's, stand for those of the edit."""
+    """Replaces the edit's rows by the first `frames` rows, the source's."""
     return lambda rows: rows[:frames].repeat(len(rows) // frames, *(1,) * (rows.ndim - 1))

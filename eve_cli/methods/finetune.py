@@ -20,7 +20,7 @@ from eve_cli.models.finetuned import clip_layers, clip_weights, fingerprint, wit
 from eve_cli.storage.cache import user_cached
 
 RARE = "sks"
-"""The text that stands for the clip while it is learned: a rare string (there t*)."""
+"""The caption of the clip during fine-tuning: a rare string (t* in the paper)."""
 LEAST_SIGMA = 0.05
 
 Progress = Callable[[int, int], None]
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a clip is learned: `alpha` weighs the clip in motion against its frames alone (equation 4)."""
+    """How the model is fine-tuned: `alpha` weighs the clip's loss against that of its frames (equation 4)."""
 
     steps: int
     alpha: float
@@ -41,7 +41,7 @@ class Tuning:
 
 @runtime_checkable
 class FinetuningMethod(Protocol):
-    """A method that learns a shot before it edits it."""
+    """A method that fine-tunes the model on a shot before editing it."""
 
     def tuning(self, guidance: Guidance) -> Tuning:
         """How."""
@@ -55,9 +55,9 @@ def finetuned(
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
 ) -> Editor:
-    """The editor after it learned clean latents (frames, c, h, w); what was learned before is read from the cache.
+    """The editor fine-tuned on clean latents (frames, c, h, w); layers of an earlier run are read from the cache.
 
-    Latents on the meta device leave the editor as it is (`estimate` counts fine-tuning apart).
+    With latents on the meta device the editor is unchanged (`estimate` counts fine-tuning separately).
     """
     if frames.is_meta:
         return editor
@@ -78,20 +78,20 @@ def tune(
     texts: Sequence[str] = (RARE,),
     progress: Progress | None = None,
 ) -> Editor:
-    """Teaches the editor's low-rank layers the clean latents (frames, c, h, w), and returns it.
+    """Trains the editor's low-rank layers on the clean latents (frames, c, h, w), and returns it.
 
-    `texts` is one for all frames or one for each. The clip's loss (equation 2) goes through the video model, over
-    windows of its length; the frames' loss (equation 3) through the backbone, which has no temporal layers that it
-    could touch. Both are errors of the velocity.
+    `texts` is one for all frames or one for each. The clip's loss (equation 2) is that of the video model, over windows
+    of its length; the frames' loss (equation 3) that of the backbone, which has no temporal layers. Both are errors of
+    the velocity.
     """
     g = torch.Generator().manual_seed(tuning.seed)
     with torch.inference_mode(False), torch.enable_grad():
         frames = frames.clone()
         with torch.no_grad():
-            words = editor.embed(texts)
+            embeddings = editor.embed(texts)
         optimizer = torch.optim.AdamW(clip_layers(editor), tuning.lr, weight_decay=0.0)
         for step in range(tuning.steps):
-            loss = finetune_loss(editor, frames, words, tuning, g)
+            loss = finetune_loss(editor, frames, embeddings, tuning, g)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -100,38 +100,38 @@ def tune(
     return editor
 
 
-def finetune_loss(editor: Editor, frames: Tensor, words: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
-    """The loss of one step (equation 4); `words` (1 or frames, tokens, dim) are what is told of the frames."""
+def finetune_loss(editor: Editor, frames: Tensor, embeddings: Tensor, tuning: Tuning, g: torch.Generator) -> Tensor:
+    """The loss of one step (equation 4); `embeddings` (1 or frames, tokens, dim) are those of the frames' captions."""
     length, loss = min(editor.settings.frames, len(frames)), torch.zeros((), device=frames.device)
     alpha = tuning.alpha if len(frames) > 1 else 0.0
     if alpha > 0:
         start = int(torch.randint(len(frames) - length + 1, (), generator=g))
         clip = frames[None, start : start + length]
         with sparsely(editor.video, length) if tuning.sparse else nullcontext():
-            moving = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, words[:1], None), g)
-        loss = alpha * moving
+            clip_loss = _error(editor.schedule, clip, lambda x, t: editor.clean_video(x, t, embeddings[:1], None), g)
+        loss = alpha * clip_loss
     if alpha < 1:
         some = torch.randperm(len(frames), generator=g)[:length].to(frames.device)
-        text = words[some] if len(words) == len(frames) else words.expand(len(some), -1, -1)
-        alone = _error(editor.image_schedule, frames[some], lambda x, t: editor.clean_image(x, t, text), g)
-        loss = loss + (1 - alpha) * alone
+        text = embeddings[some] if len(embeddings) == len(frames) else embeddings.expand(len(some), -1, -1)
+        frame_loss = _error(editor.image_schedule, frames[some], lambda x, t: editor.clean_image(x, t, text), g)
+        loss = loss + (1 - alpha) * frame_loss
     return loss
 
 
 @contextmanager
-def sparsely(tree: nn.Module | None, frames: int) -> Iterator[None]:
+def sparsely(unet: nn.Module | None, frames: int) -> Iterator[None]:
     """In a video model places attend to those of the first frame and of the one before (Wu et al. 2023, equation 3)."""
-    names = [] if tree is None else attention.named(tree, attention.SELF)
+    names = [] if unet is None else attention.named(unet, attention.SELF)
     before = [0, *range(frames - 1)]
 
-    def seen(part: Tensor) -> Tensor:
+    def attended(part: Tensor) -> Tensor:
         clips = part.unflatten(0, (-1, frames))
         return torch.cat([clips[:, :1].expand_as(clips), clips[:, before]], 3).flatten(0, 1)
 
     def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        return attention.plain(query, seen(key), seen(value))
+        return attention.plain(query, attended(key), attended(value))
 
-    with attention.attending(tree, dict.fromkeys(names, attend)) if tree is not None else nullcontext():
+    with attention.attending(unet, dict.fromkeys(names, attend)) if unet is not None else nullcontext():
         yield
 
 

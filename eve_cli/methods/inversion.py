@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Inversion:
-    """The video model's own way back and forth; what the captions do not differ in comes back."""
+    """DDIM inversion by the video model, then sampling; what both captions share is reconstructed."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a lone frame goes through the backbone, and a clip begins with what becomes of its first
-        frame alone, or with what the window before made of it."""
-        options, first = guidance.own(InversionOptions), None
+        """The edited latents; a single frame is edited by the backbone, and a clip is conditioned on its first frame,
+        edited on its own or by the window before."""
+        options, first = guidance.options_as(InversionOptions), None
         if len(clip.source) > 1:
             first = clip.reference[:1] if len(clip.reference) else self.edit(editor, clip.part(0, 1), guidance)
         captions = options.captions(guidance.instruction, guidance.caption)

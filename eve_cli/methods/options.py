@@ -86,14 +86,12 @@ class CaptionedOptions(MethodOptions):
         from eve_cli.data.world.reading import edited_caption
 
         if self.source_caption is None or not self.source_caption.strip():
-            raise UsageError(
-                f"{who} compares two captions; give --source-caption TEXT that says what the source shows."
-            )
+            raise UsageError(f"{who} compares two captions; give --source-caption TEXT that describes the source.")
         target = caption or edited_caption(self.source_caption, instruction)
         if target is None:
             raise UsageError(
                 f"{who} cannot tell what {self.source_caption!r} becomes by {instruction!r}; give --caption TEXT that "
-                "says what the result should show."
+                "describes the result."
             )
         return self.source_caption, target
 
@@ -121,9 +119,9 @@ class InversionOptions(MethodOptions):
         return target if target != instruction else caption
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """50 steps and guidance of 7.5, as the papers; for `mini` what docs/experiments.md found."""
-        own = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
-        return super().defaults(model) | own
+        """50 steps and guidance of 7.5, as in the papers; for `mini` the best values of docs/experiments.md."""
+        values = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 7.5}
+        return super().defaults(model) | values
 
     def captions(self, instruction: str, caption: str | None = None) -> tuple[str, str]:
         """The captions of source and result: `caption`, else what the world's grammar derives from the source's caption
@@ -173,9 +171,9 @@ class DDSOptions(CaptionedOptions):
     )
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """The papers' 200 updates and guidance of 7.5; for `mini` what docs/experiments.md found."""
-        own = {"steps": 25, "guidance_scale": 4.0} if model.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
-        return super().defaults(model) | own
+        """The papers' 200 updates and guidance of 7.5; for `mini` the best values of docs/experiments.md."""
+        values = {"steps": 25, "guidance_scale": 4.0} if model.name == "mini" else {"steps": 200, "guidance_scale": 7.5}
+        return super().defaults(model) | values
 
     @property
     def fastest(self) -> float:
@@ -196,7 +194,7 @@ class ASSDOptions(DDSOptions):
         "Smooth over three frames the model's error on the source, or as in the paper its predicted noise.",
     )
     mask: Literal["text", "printed", "off"] = setting(
-        "text", "Where to smooth: as the paper's text says, as its formula is printed, or everywhere (off)."
+        "text", "Where to smooth: as in the paper's text, as in its formula (printed), or everywhere (off)."
     )
     tau: float = setting(0.3, "Size of the mask, as a share of the largest change.", min=0.0, max=1.0)
     fusion: float = setting(
@@ -212,7 +210,7 @@ class ASSDOptions(DDSOptions):
 
     def __post_init__(self) -> None:
         if self.mask != "text" and self.sliding == "off":
-            raise UsageError(f"--mask {self.mask} says where to smooth: it does not go with --sliding off.")
+            raise UsageError(f"--mask {self.mask} selects where to smooth: it does not go with --sliding off.")
 
 
 DreamixPreset = Literal["motion", "background", "style", "object", "video", "frames"]
@@ -285,9 +283,9 @@ class DreamixOptions(MethodOptions):
         return replace(with_preset, **with_preset.combination._asdict())
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
-        """The paper samples in 64 steps without guidance; what suits `mini` is in docs/experiments.md."""
-        own = {"steps": 10, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 64}
-        return super().defaults(model) | own | {"window": model.frames * self.every}
+        """The paper's 64 steps without guidance; for `mini` the best values of docs/experiments.md."""
+        values = {"steps": 10, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 64}
+        return super().defaults(model) | values | {"window": model.frames * self.every}
 
 
 @dataclass(frozen=True)
@@ -326,8 +324,8 @@ class TuneAVideoOptions(CaptionedOptions, VideoOnly):
 
     def defaults(self, model: BundleSettings) -> dict[str, Any]:
         """50 steps and guidance of 12.5, as the reference; for `mini` as the other methods that invert."""
-        own = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 12.5}
-        return super().defaults(model) | own
+        values = {"steps": 20, "guidance_scale": 2.0} if model.name == "mini" else {"steps": 50, "guidance_scale": 12.5}
+        return super().defaults(model) | values
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every frame edited as a picture of its own: the base line without any video model."""
+"""Every frame edited as a picture: the baseline without a video model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PerFrame:
             image_guidance_scale=guidance.image_guidance_scale,
             with_lora=True,
         )
-        shared = guidance.own(PerFrameOptions).shared_noise
+        shared = guidance.options_as(PerFrameOptions).shared_noise
         start = replace(clip, source=clip.source[:1], indices=range(1)) if shared else clip
         noise = start.noise(guidance.seed).expand_as(clip.source)
         schedule = editor.image_schedule

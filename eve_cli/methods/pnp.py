@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class PnP:
-    """Inverts every frame, and samples it anew to the caption with the layout of the source."""
+    """Inverts every frame, and samples it with the new caption and the layout of the source."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; a frame knows nothing of the others."""
+        """The edited latents; frames are edited independently."""
         source = of_source(len(clip.source))
 
         def shared(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -28,4 +28,4 @@ class PnP:
         def way(step: int, shares: bool) -> Attend:
             return shared if shares else plain
 
-        return injected(editor, clip, guidance, guidance.own(PnPOptions), way)
+        return injected(editor, clip, guidance, guidance.options_as(PnPOptions), way)

@@ -1,4 +1,4 @@
-"""RAVE (Kara et al. 2024): frames edited as tiles of larger pictures, shuffled anew at each step."""
+"""RAVE (Kara et al. 2024): frames edited as tiles of larger pictures, shuffled at each step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Rave:
-    """The edit adapter on grids of frames: what shares a picture is made alike, and all frames meet by and by."""
+    """The edit adapter on grids of frames: tiles of one picture come out alike, and shuffling mixes all frames."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; later windows hold to their overlap."""
-        grid, frames = guidance.own(RaveOptions).grid, len(clip.source)
+        grid, frames = guidance.options_as(RaveOptions).grid, len(clip.source)
         if frames < grid * grid:
             grid = 1
         condition, schedule, step = guidance.condition(editor), editor.image_schedule, 0
@@ -32,7 +32,7 @@ class Rave:
             nonlocal step
             order = shuffled(frames, grid * grid, frame_seed(guidance.seed, step, stream=1))
             control_images = tiled(clip.control_image[order], grid)
-            alone = editor.guided_edit(
+            denoise_grid = editor.guided_edit(
                 condition.text,
                 condition.instruction,
                 control_images,
@@ -41,9 +41,9 @@ class Rave:
                 image_guidance_scale=guidance.image_guidance_scale,
                 with_lora=True,
             )
-            made = cut(alone(tiled(noisy[0, order], grid), t.expand(len(control_images))), grid)
+            clean = cut(denoise_grid(tiled(noisy[0, order], grid), t.expand(len(control_images))), grid)
             step += 1
-            return made[[order.index(frame) for frame in range(frames)]][None]
+            return clean[[order.index(frame) for frame in range(frames)]][None]
 
         return ddim(
             denoise,

@@ -116,16 +116,16 @@ def _declaration(name: str, methods: tuple[str, ...]) -> dict[str, Any]:
     }
     first, flag = items[methods[0]], _flag(name)
     defaults = {method: item.default for method, item in items.items() if item.default not in (None, False)}
-    shown = ", ".join(dict.fromkeys(str(value) for value in defaults.values()))
+    default_text = ", ".join(dict.fromkeys(str(value) for value in defaults.values()))
     if len(set(defaults.values())) > 1 or len(defaults) < len(methods):
-        shown = ", ".join(f"{value} for {method}" for method, value in defaults.items())
-    help = first.metadata["help"] + (f" (default: {shown})" if defaults and first.default is not True else "")
-    alone = len(methods) == 1
+        default_text = ", ".join(f"{value} for {method}" for method, value in defaults.items())
+    help = first.metadata["help"] + (f" (default: {default_text})" if defaults and first.default is not True else "")
+    single = len(methods) == 1
     return {
         "flags": (f"--{flag}/--no-{flag}" if first.default is True else f"--{flag}",),
         **first.metadata,
-        "help": help if alone else f"{', '.join(methods)}: {help}",
-        "panel": f"Method {methods[0]}" if alone else "Several methods",
+        "help": help if single else f"{', '.join(methods)}: {help}",
+        "panel": f"Method {methods[0]}" if single else "Several methods",
     }
 
 

@@ -1,4 +1,4 @@
-"""The source half drowned in noise, then denoised as a video of the caption (Meng et al. 2022)."""
+"""SDEdit (Meng et al. 2022): noise is added to the source, which is then denoised with the new caption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SDEdit:
     """Backbone and video adapter, no edit adapter: the base line that needs no pairs."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents, from `strength` of the noise on; a lone frame needs no video adapter."""
+        """The edited latents, from `strength` of the noise on; a single frame needs no video adapter."""
         schedule = editor.image_schedule if len(clip.source) == 1 else editor.schedule
         timesteps = self.timesteps(schedule, guidance)
         text = editor.embed([guidance.caption or guidance.instruction])
@@ -40,4 +40,4 @@ class SDEdit:
     def timesteps(self, schedule: Schedule, guidance: Guidance) -> Tensor:
         """The last `strength` of the falling timesteps, at least one."""
         every = schedule.trailing(guidance.steps)
-        return every[min(round(len(every) * (1 - guidance.own(SDEditOptions).strength)), len(every) - 1) :]
+        return every[min(round(len(every) * (1 - guidance.options_as(SDEditOptions).strength)), len(every) - 1) :]

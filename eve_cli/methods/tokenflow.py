@@ -1,4 +1,4 @@
-"""TokenFlow (Geyer et al. 2023): keyframes edited together, whose tokens the other frames take as the source says."""
+"""TokenFlow (Geyer et al. 2023): keyframes are edited jointly, and their tokens propagated along the source's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class TokenFlow:
-    """Plug-and-play in which a place takes what attention gives to the nearest places of the nearest keyframes."""
+    """Plug-and-play in which attention's outputs are those at the nearest places of the nearest keyframes."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents; later windows hold to their overlap."""
-        options, frames = guidance.own(TokenFlowOptions), len(clip.source)
+        options, frames = guidance.options_as(TokenFlowOptions), len(clip.source)
 
         def way(step: int, shares: bool) -> Attend:
             return propagated(keyframes(frames, options.stride, f"{guidance.seed} {step}"), frames, shares)
@@ -41,8 +41,8 @@ def keyframes(frames: int, stride: int, seed: str) -> list[int]:
 def propagated(keys: Sequence[int], frames: int, shares: bool) -> Attend:
     """Attention for the frames of a source, followed by those of edits of it (sections 4.1 and 4.2).
 
-    The keyframes of an edit attend to the places of all keyframes; the outputs of its other frames are theirs, each
-    place's that of the place that is nearest in what attention gives to the source.
+    The keyframes of an edit attend to the places of all keyframes. Each place of another frame takes the output at the
+    keyframe place whose attention output in the source is nearest.
     """
     keys = list(keys)
 
@@ -51,8 +51,8 @@ def propagated(keys: Sequence[int], frames: int, shares: bool) -> Attend:
         source = plain(query[0], key[0], value[0])
         if shares:
             query, key = (part[:1].expand_as(part) for part in (query, key))
-        made = [joint(*(part[edit, keys] for part in (query, key, value))) for edit in range(1, len(value))]
-        edits = flow(source, torch.stack(made), keys)
+        outputs = [joint(*(part[edit, keys] for part in (query, key, value))) for edit in range(1, len(value))]
+        edits = flow(source, torch.stack(outputs), keys)
         return torch.cat([source[None], edits]).flatten(0, 1)
 
     return attend
@@ -64,23 +64,23 @@ def joint(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return plain(query, key, value)
 
 
-def flow(source: Tensor, made: Tensor, keys: Sequence[int]) -> Tensor:
-    """What keyframes have, `made` (edits, keys, heads, places, dim), for all frames: (edits, frames, ...).
+def flow(source: Tensor, outputs: Tensor, keys: Sequence[int]) -> Tensor:
+    """The keyframes' `outputs` (edits, keys, heads, places, dim) propagated to all frames: (edits, frames, ...).
 
-    `source` (frames, heads, places, dim) says which place of a keyframe is nearest to one of another frame. Between
-    two keyframes both count, by a sigmoid of how much nearer one is in time than the other.
+    `source` (frames, heads, places, dim) determines which place of a keyframe is nearest to one of another frame.
+    Between two keyframes both contribute, weighted by a sigmoid of the difference of their distances in time.
     """
     tokens = functional.normalize(source.transpose(1, 2).flatten(2), dim=-1)
-    out = []
+    frames_out = []
     for frame in range(len(source)):
         if frame in keys:
-            out.append(made[:, keys.index(frame)])
+            frames_out.append(outputs[:, keys.index(frame)])
             continue
         around = [*[k for k in keys if k < frame][-1:], *[k for k in keys if k > frame][:1]]
         weights = torch.tensor([-float(abs(frame - k)) for k in around]).softmax(0).tolist()
-        mixed = torch.zeros_like(made[:, 0])
+        mixed = torch.zeros_like(outputs[:, 0])
         for k, weight in zip(around, weights, strict=True):
             nearest = (tokens[frame] @ tokens[k].T).argmax(-1)
-            mixed += weight * made[:, keys.index(k), :, nearest]
-        out.append(mixed)
-    return torch.stack(out, 1)
+            mixed += weight * outputs[:, keys.index(k), :, nearest]
+        frames_out.append(mixed)
+    return torch.stack(frames_out, 1)

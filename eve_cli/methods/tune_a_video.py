@@ -1,4 +1,5 @@
-"""Tune-A-Video (Wu et al. 2023): the model learns the clip with its caption, then resamples its noise to another."""
+"""Tune-A-Video (Wu et al. 2023): fine-tuned on the clip and its caption, the model samples its inverted noise with
+another caption."""
 
 from __future__ import annotations
 
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class TuneAVideo:
-    """Places attend to the first frame and to the one before; the video model learns the shot that way."""
+    """Places attend to the first frame and to the one before, during fine-tuning and sampling."""
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
-        """The edited latents; behind the first window the clip goes on from the overlap."""
-        options, how = guidance.own(TuneAVideoOptions), self.tuning(guidance)
+        """The edited latents; later windows continue from their overlap."""
+        options, tuning = guidance.options_as(TuneAVideoOptions), self.tuning(guidance)
         captions = options.captions(guidance.instruction, guidance.caption)
-        if how.steps:
-            editor = finetuned(editor, clip.whole(), how, captions[:1], clip.finetuning)
+        if tuning.steps:
+            editor = finetuned(editor, clip.whole_shot(), tuning, captions[:1], clip.finetuning)
         first = clip.reference[:1] if len(clip.reference) else None
         with sparsely(editor.video, len(clip.source)):
             return resampled(editor, clip, guidance, captions, options.corrections, first)
 
     def tuning(self, guidance: Guidance) -> Tuning:
-        """How it learns the clip: as a video alone."""
-        options = guidance.own(TuneAVideoOptions)
+        """How the model is fine-tuned on the clip: as a video only."""
+        options = guidance.options_as(TuneAVideoOptions)
         return Tuning(options.tune_steps, alpha=1.0, lr=options.tune_lr, sparse=True)

@@ -47,10 +47,10 @@ def weights(query: Tensor, key: Tensor) -> Tensor:
 def named(unet: nn.Module, pattern: str = r".*\.attn[12]") -> list[str]:
     """The names of the attention layers that match a pattern wholly, in the order in which the network runs them."""
     order = ("down_blocks", "mid_block", "up_blocks")
-    found = [
+    names = [
         name for name, module in unet.named_modules() if isinstance(module, Attention) and re.fullmatch(pattern, name)
     ]
-    return sorted(found, key=lambda name: next((i for i, part in enumerate(order) if name.startswith(part)), 0))
+    return sorted(names, key=lambda name: next((i for i, part in enumerate(order) if name.startswith(part)), 0))
 
 
 @contextmanager

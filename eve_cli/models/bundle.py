@@ -68,24 +68,24 @@ ALIGN = "pytorch_lora_weights.safetensors"
 def load(path: str | Path, parts: Iterable[str] | None = None, dtype: torch.dtype = torch.float32) -> Parts:
     """The parts of a bundle, frozen and on the CPU, after every file's hash is checked.
 
-    `parts` names the adapters wanted of `OPTIONAL`; None takes all that the bundle has. ModelError, in one sentence, if
-    a file is missing, damaged, unlisted or a pickle, or if a part is asked for that the bundle lacks.
+    `parts` names the adapters to load, of `OPTIONAL`; None loads all that the bundle has. ModelError, in one sentence,
+    if a file is missing, damaged, unlisted or a pickle, or if the bundle lacks a requested part.
     """
     path = Path(path)
     manifest = read(path)
-    asked = {*REQUIRED, *(manifest.parts if parts is None else parts)}
-    asked |= {part for part, owner in COMPANIONS.items() if owner in asked and part in manifest.parts}
-    wanted = tuple(part for part in OPTIONAL if part in asked)
-    for part in (*REQUIRED, *wanted):
+    requested = {*REQUIRED, *(manifest.parts if parts is None else parts)}
+    requested |= {part for part, owner in COMPANIONS.items() if owner in requested and part in manifest.parts}
+    optional = tuple(part for part in OPTIONAL if part in requested)
+    for part in (*REQUIRED, *optional):
         if part not in manifest.parts:
             raise ModelError(f"The model {path} has no {FOLDERS[part]} folder, and that part was asked for.")
-    verify(path, (*REQUIRED, *wanted), again=False)
+    verify(path, (*REQUIRED, *optional), again=False)
     settings = _settings(manifest)
     with _quiet():
-        loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *wanted)}
+        loaded = {part: _load_part(part, path / FOLDERS[part], settings, dtype) for part in (*REQUIRED, *optional)}
         if "domain" in loaded:
-            found = lora_files.read(path / FOLDERS["domain"] / ALIGN, loaded["backbone"], scale=settings.domain_scale)
-            loaded["domain"] = {name: tensor.to(dtype) for name, tensor in found.unet.items()}
+            domain = lora_files.read(path / FOLDERS["domain"] / ALIGN, loaded["backbone"], scale=settings.domain_scale)
+            loaded["domain"] = {name: tensor.to(dtype) for name, tensor in domain.unet.items()}
     return Parts(**loaded, settings=settings).freeze()
 
 
@@ -102,19 +102,19 @@ def meta_copy(name: str | Path) -> Parts:
         return sd15.meta_copy(PRESETS[str(name)])
     manifest = read(path)
     settings = _settings(manifest)
-    made: dict[str, Any] = {}
+    modules: dict[str, Any] = {}
     with _quiet(), torch.device("meta"):
         for part in manifest.parts:
             place = path / FOLDERS[part]
             if part in CLASSES:
-                made[part] = empty(part, json.loads((place / "config.json").read_text(encoding="utf-8")))
+                modules[part] = empty(part, json.loads((place / "config.json").read_text(encoding="utf-8")))
     for part in ("tokenizer", *(name for name in SCHEDULES if name in manifest.parts)):
-        made[part] = _load_part(part, path / FOLDERS[part], settings, torch.float32)
-    if "video" in made:
+        modules[part] = _load_part(part, path / FOLDERS[part], settings, torch.float32)
+    if "video" in modules:
         with torch.device("meta"):
-            channels = 0 if settings.first_frame == "sparse" else made["backbone"].config["in_channels"]
-            made["video"] = VideoAdapter(made["video"], channels, settings.first_frame)
-    return Parts(**made, settings=settings).freeze()
+            channels = 0 if settings.first_frame == "sparse" else modules["backbone"].config["in_channels"]
+            modules["video"] = VideoAdapter(modules["video"], channels, settings.first_frame)
+    return Parts(**modules, settings=settings).freeze()
 
 
 def empty(part: str, config: Mapping[str, Any]) -> Any:
@@ -236,11 +236,11 @@ def _kept(parts: Parts, origin: Path | None, trained: Iterable[nn.Module]) -> di
     }
 
 
-def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype, kept: Mapping[str, Path]) -> None:
+def _write_parts(parts: Parts, folder: Path, dtype: torch.dtype, unchanged: Mapping[str, Path]) -> None:
     for part, module in parts.modules():
         target = folder / FOLDERS[part]
-        if part in kept:
-            link_folder(kept[part], target)
+        if part in unchanged:
+            link_folder(unchanged[part], target)
         elif part == "video":
             assert parts.video is not None
             _write_diffusers(parts.video.motion, target, dtype)
@@ -272,7 +272,7 @@ def _write_diffusers(module: Any, folder: Path, dtype: torch.dtype) -> None:
     module.save_config(folder)
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    config.pop("_name_or_path", None)  # where it was loaded from is nobody's business
+    config.pop("_name_or_path", None)  # the local path is private
     write_json(config, file)
     save_file(_stored(module, dtype), folder / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
@@ -281,10 +281,10 @@ def _stored(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     """A module's weights as they are stored; ModelError if one is not finite or does not fit the type."""
     stored = {}
     for name, tensor in module.state_dict().items():
-        kept = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        if kept.is_floating_point() and not bool(kept.isfinite().all()):
+        stored_tensor = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        if stored_tensor.is_floating_point() and not bool(stored_tensor.isfinite().all()):
             raise ModelError(f"The weights {name} are not finite as {dtype}: the model was not saved.")
-        stored[name] = kept
+        stored[name] = stored_tensor
     return stored
 
 

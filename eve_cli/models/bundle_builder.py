@@ -1,4 +1,4 @@
-"""Bundles made of files that lie elsewhere: linked or converted, checked by their headers, and written down."""
+"""Builds a bundle from existing files: links or converts them, checks their headers and writes the manifest."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ OLD_ATTENTION = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of a new bundle is made of: files to take as they are, by their new names, or tensors to store."""
+    """The content of a part of a new bundle: files to link, by their new names, or tensors to store."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] | None = None
     config: Mapping[str, Any] | None = None
-    """What `config.json` holds, where no file says it."""
+    """The content of `config.json`, where `files` has none."""
     source: Mapping[str, Any] = field(default_factory=dict)
-    """For the record: repository, commit and licence, or the name of the file that it was."""
+    """Origin: repository, commit and licence, or the name of the original file."""
 
 
 def make(
@@ -54,12 +54,12 @@ def make(
     target = bundle_manifest.home() / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with bundle_manifest.appearing(target, bundle_manifest.MANIFEST, "model") as fresh:
-        for part, made in parts.items():
-            _write(part, made, fresh / FOLDERS[part])
+        for part, source in parts.items():
+            _write(part, source, fresh / FOLDERS[part])
         for part, config in schedules.items():
             (fresh / FOLDERS[part]).mkdir()
-            told = {"_class_name": "DDIMScheduler", **config}
-            bundle_manifest.write_json(told, fresh / FOLDERS[part] / "scheduler_config.json")
+            scheduler = {"_class_name": "DDIMScheduler", **config}
+            bundle_manifest.write_json(scheduler, fresh / FOLDERS[part] / "scheduler_config.json")
         vae = json.loads((fresh / FOLDERS["vae"] / CONFIG).read_text(encoding="utf-8"))
         bundle_manifest.write_json(
             bundle_manifest.model_index(parts.keys(), vae.get("_class_name")), fresh / "model_index.json"
@@ -68,7 +68,7 @@ def make(
             check(part, fresh / FOLDERS[part])
             check_values(part, fresh / FOLDERS[part])
         check_joint(fresh, parts)
-        sources = {part: dict(made.source) for part, made in parts.items() if made.source}
+        sources = {part: dict(source.source) for part, source in parts.items() if source.source}
         bundle_manifest.write(fresh, {"name": name, **settings}, training, sources=sources)
     return target
 
@@ -80,25 +80,25 @@ def of_bundle(manifest: bundle_manifest.Manifest, part: str) -> Part:
     return Part(files, source=manifest.sources.get(part, {}))
 
 
-def _write(part: str, made: Part, target: Path) -> None:
+def _write(part: str, source: Part, target: Path) -> None:
     target.mkdir()
-    for name, file in made.files.items():
+    for name, file in source.files.items():
         if file.suffix in PICKLES:
             raise ModelError(f"{file} is a pickle file, which can run code when it is read: eve takes safetensors.")
         link_or_copy(file, target / name)
-    if made.config is not None:
-        bundle_manifest.write_json(dict(made.config), target / CONFIG)
-    if made.tensors is not None:
+    if source.config is not None:
+        bundle_manifest.write_json(dict(source.config), target / CONFIG)
+    if source.tensors is not None:
         name = LANGUAGE_MODEL if CLASSES.get(part) is CLIPTextModel else NETWORK
-        stored = {key: value.contiguous() for key, value in made.tensors.items()}
+        stored = {key: value.contiguous() for key, value in source.tensors.items()}
         save_file(stored, target / name, metadata={"format": "pt"})
 
 
 def expected(part: str, config: Mapping[str, Any]) -> Shapes:
-    """The names and shapes of a part with this config, found without memory."""
+    """The names and shapes of a part with this config, computed on the meta device."""
     with torch.device("meta"):
-        made = bundle.empty(part, config)
-    return {name: tuple(value.shape) for name, value in made.state_dict().items()}
+        network = bundle.empty(part, config)
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def check(part: str, place: Path) -> None:
@@ -107,20 +107,20 @@ def check(part: str, place: Path) -> None:
         for file in place.glob("[!.]*.safetensors"):
             shapes(file)
         return
-    found: Shapes = {}
+    stored: Shapes = {}
     for file in sorted(place.glob("[!.]*.safetensors")):
         if file.name != bundle.FIRST_FRAME:
-            found |= shapes(file)
-    if not found:
+            stored |= shapes(file)
+    if not stored:
         raise ModelError(f"{place} holds no weights (.safetensors): the {FOLDERS[part]} is missing.")
     try:
         config = json.loads((place / CONFIG).read_text(encoding="utf-8"))
-        wanted = expected(part, config)
+        required = expected(part, config)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{place / CONFIG} is missing or no config of a {FOLDERS[part]} ({error}).") from error
-    plain = {_today(part, name): shape for name, shape in found.items() if not name.endswith("position_ids")}
-    if said := compare(wanted, plain):
-        raise ModelError(f"The {FOLDERS[part]} does not fit its config.json: {said[0]}")
+    renamed = {_today(part, name): shape for name, shape in stored.items() if not name.endswith("position_ids")}
+    if differences := compare(required, renamed):
+        raise ModelError(f"The {FOLDERS[part]} does not fit its config.json: {differences[0]}")
 
 
 def check_values(part: str, place: Path) -> None:

@@ -38,7 +38,7 @@ FOLDERS: dict[str, str] = {
     "schedule": "scheduler",
     "image_schedule": "image_scheduler",
 }
-"""The folder of each part; the names are those that diffusers' pipelines look for."""
+"""The folder of each part; the names are those of diffusers' pipelines."""
 
 
 SCHEDULES = ("schedule", "image_schedule")
@@ -46,18 +46,18 @@ SCHEDULES = ("schedule", "image_schedule")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself in bundle.json."""
+    """The content of bundle.json."""
 
     path: Path
     settings: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
     """Size in bytes and sha256 of each file, by path within the bundle."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How the weights came about."""
+    """How the weights were trained."""
     scores: Mapping[str, Any] = field(default_factory=dict)
-    """What they reached, by benchmark."""
+    """Scores by benchmark."""
     sources: Mapping[str, Any] = field(default_factory=dict)
-    """Where parts that were not made here are from: repository, commit and licence, by field name of `Parts`."""
+    """Origin of the parts that were not trained here: repository, commit and licence, by field name of `Parts`."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -78,10 +78,10 @@ class Manifest:
 
 
 def places(name: str) -> list[Path]:
-    """Where a bundle of this name is looked for, in order."""
-    given = os.environ.get("EVE_WEIGHTS")
+    """The folders where a bundle of this name is searched, in order."""
+    weights = os.environ.get("EVE_WEIGHTS")
     return [
-        *([Path(given) / name] if given else []),
+        *([Path(weights) / name] if weights else []),
         PACKAGE / "_weights" / name,
         PACKAGE.parent / "weights" / name,
         home() / name,
@@ -89,7 +89,7 @@ def places(name: str) -> list[Path]:
 
 
 def resolve(name: str | Path) -> Path:
-    """The folder of a bundle given by its name or its path, names first; ModelError if there is none."""
+    """The folder of a bundle, by name or else by path; ModelError if there is none."""
     folder = expanded(name)
     is_name = isinstance(name, str) and folder.name == name
     named = places(str(name)) if is_name else []
@@ -98,13 +98,15 @@ def resolve(name: str | Path) -> Path:
             return place
     if not is_name or folder.is_dir():
         raise ModelError(f"{name} is not a model: a model is a folder with a {MANIFEST}; see `eve models`.")
-    looked = " or ".join(str(place) for place in named)
+    searched = " or ".join(str(place) for place in named)
     if PRESETS.get(str(name)) and PRESETS[str(name)].sources:
         size = PRESETS[str(name)].megabytes / 1000
         raise ModelError(
             f"The model {name} is not on this machine: fetch it with eve models pull {name} ({size:.1f} GB)."
         )
-    raise ModelError(f"There is no model named {name!r} (looked for {looked}); set EVE_WEIGHTS to the folder it is in.")
+    raise ModelError(
+        f"There is no model named {name!r} (looked for {searched}); set EVE_WEIGHTS to the folder it is in."
+    )
 
 
 def here(name: str | Path) -> Manifest | None:
@@ -115,10 +117,10 @@ def here(name: str | Path) -> Manifest | None:
         return None
 
 
-def kept() -> list[Manifest]:
+def installed() -> list[Manifest]:
     """The models that were pulled, imported or derived here."""
-    found = sorted(file.parent for file in home().glob(f"[!.]*/{MANIFEST}"))
-    return [manifest for place in found if (manifest := here(place)) is not None]
+    folders = sorted(file.parent for file in home().glob(f"[!.]*/{MANIFEST}"))
+    return [manifest for place in folders if (manifest := here(place)) is not None]
 
 
 def read(path: Path) -> Manifest:
@@ -154,7 +156,7 @@ VERSION_1_LONG = {"chain": "sequential", "together": "joint"}
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of a manifest of format version 1, with the names of today."""
+    """The content of a manifest of format version 1, with the current names."""
     settings, sources = dict(content.get("settings", {})), dict(content.get("sources", {}))
     settings = {VERSION_1_NAMES.get(name, name): value for name, value in settings.items()}
     if "long" in settings:
@@ -167,13 +169,13 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
 def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = True) -> Manifest:
     """Checks that a bundle holds just the files that it lists, unchanged and free of code; ModelError if not.
 
-    With `parts`, only their files are read; the rest may be missing. Without `again`, large files are not read that
-    were found whole before and have not been touched since.
+    With `parts`, only their files are read; the rest may be missing. Without `again`, large files that were verified
+    before and are unchanged since are not read again.
     """
     manifest = read(path)
     folders = [FOLDERS[part] for part in (parts if parts is not None else manifest.parts)]
-    found = {file.relative_to(path).as_posix(): file for file in _files(path)}
-    for name in found:
+    present = {file.relative_to(path).as_posix(): file for file in _files(path)}
+    for name in present:
         if Path(name).suffix in PICKLES:
             raise ModelError(f"{path / name} is a pickle file, which can run code when it is read: delete it.")
         if name not in manifest.files and name.split("/")[0] in folders:
@@ -181,12 +183,12 @@ def verify(path: Path, parts: tuple[str, ...] | None = None, *, again: bool = Tr
     for name, entry in manifest.files.items():
         if name.split("/")[0] not in folders and "/" in name:
             continue
-        if name not in found:
+        if name not in present:
             raise ModelError(f"{path / name} is missing: copy the model again.")
-        size = found[name].stat().st_size
+        size = present[name].stat().st_size
         if size != entry["bytes"]:
             raise ModelError(f"{path / name} has {size} bytes and should have {entry['bytes']}: copy the model again.")
-        if (file_sha256(found[name]) if again else known_sha256(found[name])) != entry["sha256"]:
+        if (file_sha256(present[name]) if again else known_sha256(present[name])) != entry["sha256"]:
             raise ModelError(f"{path / name} is damaged (its sha256 is not the one listed): copy the model again.")
     return manifest
 
@@ -243,18 +245,18 @@ def known_sha256(file: Path) -> str:
     note = home() / ".sha256" / f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
     with suppress(OSError):
         return note.read_text(encoding="ascii")
-    found = file_sha256(file)
+    sha256 = file_sha256(file)
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(found, encoding="ascii")
-    return found
+        note.write_text(sha256, encoding="ascii")
+    return sha256
 
 
 def stamp(*places: Path) -> str:
     """Eight letters that change when the files in these places do, without reading them."""
     files = [f for place in places for f in (sorted(_files(place)) if place.is_dir() else [place])]
-    told = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.blake2b(repr(told).encode(), digest_size=4).hexdigest()
+    status = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.blake2b(repr(status).encode(), digest_size=4).hexdigest()
 
 
 def link_folder(folder: Path, target: Path) -> None:
@@ -265,7 +267,7 @@ def link_folder(folder: Path, target: Path) -> None:
 
 
 def model_index(parts: Collection[str], vae: str = "AutoencoderKL") -> dict[str, Any]:
-    """What diffusers' pipelines look for, so that the folder loads as one."""
+    """The model_index.json of diffusers, so that the folder loads as a pipeline of it."""
     index: dict[str, Any] = {
         "vae": ["diffusers", vae],
         "text_encoder": ["transformers", "CLIPTextModel"],

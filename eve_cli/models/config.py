@@ -45,6 +45,8 @@ class BundleSettings:
     """The scale of the video adapter's low-rank weights in the video model and in the student."""
     image_steps: int = 0
     """Steps for single frames, if clips take fewer because only their model was distilled; 0 is as many as clips."""
+    particle_steps: int = 0
+    """Steps of the samples from which falling particles are taken (`methods/particles.py`); 0 is none."""
     picture_guidance_scale: float | None = None
     """Guidance scale of the texts for single frames, if it is not that of clips."""
     preserve: bool = False

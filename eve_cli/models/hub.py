@@ -75,17 +75,19 @@ class Listing:
 def snapshot(repository: str, patterns: Sequence[str], *, revision: str | None = None, download: bool = False) -> Path:
     """The cached folder of a repository with the files that match; fetched only with `download` and online.
 
-    The Hub's own errors come through: there are dozens.
+    Errors of the Hub client are not wrapped: there are dozens.
     """
     online = download and not constants.HF_HUB_OFFLINE
-    found = snapshot_download(repository, revision=revision, allow_patterns=list(patterns), local_files_only=not online)
-    return Path(found)
+    folder = snapshot_download(
+        repository, revision=revision, allow_patterns=list(patterns), local_files_only=not online
+    )
+    return Path(folder)
 
 
 def cached(repository: str, path: str, revision: str) -> Path | None:
     """A file in the Hub's cache, or None."""
-    found = try_to_load_from_cache(repository, path, revision=revision)
-    return Path(found) if isinstance(found, str) and Path(found).is_file() else None
+    file = try_to_load_from_cache(repository, path, revision=revision)
+    return Path(file) if isinstance(file, str) and Path(file).is_file() else None
 
 
 def commit_of(path: Path) -> str | None:
@@ -94,12 +96,12 @@ def commit_of(path: Path) -> str | None:
 
 
 def listing(repository: str, revision: str) -> Listing:
-    """What a repository holds, asked of the Hub; ModelError, in one sentence, if it cannot say."""
+    """The files of a repository on the Hub; ModelError, in one sentence, if the Hub does not answer."""
     need_network(f"ask the Hub for {repository}")
     try:
         info: Any = HfApi(endpoint=constants.ENDPOINT).model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # the Hub raises dozens of kinds
-        raise ModelError(f"{repository}@{revision[:12]} could not be asked for ({_reason(error)}).") from error
+        raise ModelError(f"{repository}@{revision[:12]} could not be listed ({_reason(error)}).") from error
     card = info.card_data.to_dict() if info.card_data else {}
     files = {
         each.rfilename: RemoteFile(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else None, each.blob_id)
@@ -164,11 +166,11 @@ def _download(listed: Listing, file: RemoteFile, part: Path) -> None:
 
 def _broken_off(listed: Listing, file: RemoteFile, error: Exception) -> ModelError:
     what = f"{listed.repository}/{file.path}"
-    return ModelError(f"{what} could not be fetched ({_reason(error)}): pull again to go on where it stopped.")
+    return ModelError(f"{what} could not be fetched ({_reason(error)}): pull again to resume the download.")
 
 
 def forget(files: Iterable[Path]) -> None:
-    """Lets go of fetched files that a model now has."""
+    """Deletes partial downloads that a model now contains."""
     for file in files:
         if file.parent == bundle_manifest.home() / PARTIAL:
             file.unlink(missing_ok=True)
@@ -188,7 +190,7 @@ def room(needed: int) -> None:
 
 
 def need_network(what: str) -> None:
-    """ModelError where the machine is told to stay offline."""
+    """ModelError in offline mode."""
     if constants.HF_HUB_OFFLINE:
         raise ModelError(f"Offline, so eve will not {what}: leave out --offline (HF_HUB_OFFLINE), or import a bundle.")
 

@@ -68,33 +68,33 @@ def _unpacked(origin: Path) -> Iterator[Path]:
                 tar.extractall(scratch, filter="data")
         except (tarfile.TarError, OSError) as error:
             raise ModelError(f"{origin} is damaged or no bundle ({error}): copy it again.") from error
-        found = [file.parent for file in Path(scratch).glob(f"*/{bundle_manifest.MANIFEST}")]
-        if len(found) != 1:
+        folders = [file.parent for file in Path(scratch).glob(f"*/{bundle_manifest.MANIFEST}")]
+        if len(folders) != 1:
             raise ModelError(f"{origin} holds no bundle: eve models bundle makes one.")
-        yield found[0]
+        yield folders[0]
 
 
 def parts_in(
     name: str,
-    given: Mapping[str, Path],
+    paths: Mapping[str, Path],
     base: str = "sd15",
     prediction: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Makes a model of parts that lie in files, and of `base` for the others and for the settings.
 
-    `given` holds, by field of `Parts`, a folder in diffusers' form or a .safetensors file; that of the backbone may be
+    `paths` holds, by field of `Parts`, a folder in diffusers' form or a .safetensors file; that of the backbone may be
     a whole pipeline's folder or a whole checkpoint, which brings what else it holds. ModelError if a part is missing,
     a pickle, damaged, or of another shape than the rest.
     """
     target = _target(name, overwrite)
     settings, schedules, parts, training = _base(base)
-    for part, place in given.items():
-        brought, told = _read(part, place, parts)
-        parts |= brought
-        prediction = prediction or told
-    if lacking := [FOLDERS[p] for p in ("backbone", "vae", "text_encoder", "tokenizer") if p not in parts]:
-        raise ModelError(f"No {' and no '.join(lacking)} was given, and {base} is not on this machine to take it from.")
+    for part, place in paths.items():
+        loaded, stored_prediction = _read(part, place, parts)
+        parts |= loaded
+        prediction = prediction or stored_prediction
+    if missing := [FOLDERS[p] for p in ("backbone", "vae", "text_encoder", "tokenizer") if p not in parts]:
+        raise ModelError(f"No {' and no '.join(missing)} was given, and {base} is not on this machine to take it from.")
     if prediction:
         schedules = {part: {**config, "prediction_type": prediction} for part, config in schedules.items()}
     if "sparse" not in parts and settings.get("first_frame") == "sparse":
@@ -108,8 +108,8 @@ def with_backbone(base: str, backbone: Path) -> Path:
 
     stamp = bundle_manifest.stamp(bundle_manifest.resolve(base), backbone)
     name = f"{derived(base, backbone.stem)}-{stamp}"
-    kept = bundle_manifest.home() / name
-    return kept if (kept / bundle_manifest.MANIFEST).is_file() else parts_in(name, {"backbone": backbone}, base)
+    path = bundle_manifest.home() / name
+    return path if (path / bundle_manifest.MANIFEST).is_file() else parts_in(name, {"backbone": backbone}, base)
 
 
 def _base(base: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, Part], dict[str, Any]]:
@@ -120,8 +120,8 @@ def _base(base: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[st
         if base not in PRESETS or not PRESETS[base].sources:
             raise
         row = PRESETS[base]
-        kept = {"schedule": row.schedule, "image_schedule": row.image_schedule}
-        return dict(row.settings), {k: dict(v) for k, v in kept.items() if v}, {}, {}
+        by_part = {"schedule": row.schedule, "image_schedule": row.image_schedule}
+        return dict(row.settings), {k: dict(v) for k, v in by_part.items() if v}, {}, {}
     manifest = bundle_manifest.verify(place, again=False)
     schedules = {
         part: json.loads((place / FOLDERS[part] / "scheduler_config.json").read_text(encoding="utf-8"))
@@ -140,17 +140,19 @@ def _read(part: str, place: Path, parts: Mapping[str, Part]) -> tuple[dict[str, 
     if part == "domain":
         return {"domain": Part({LORA: place if place.is_file() else _only(place)}, source={"file": place.name})}, None
     if place.is_file():
-        found = single_file.split(place, lambda name: _config(name, parts))
-        if part not in found:
-            what = " and ".join(FOLDERS[name] for name in found)
+        contents = single_file.split(place, lambda name: _config(name, parts))
+        if part not in contents:
+            what = " and ".join(FOLDERS[name] for name in contents)
             raise ModelError(f"{place} holds a {what}, and was given as the {FOLDERS[part]}.")
-        return found, None
+        return contents, None
     if part != "backbone" or not (place / FOLDERS["backbone"]).is_dir():
         return {part: single_file.of_folder(part, place)}, None
     inside = {name: place / FOLDERS[name] for name in BRINGS if (place / FOLDERS[name]).is_dir()}
     scheduler = place / FOLDERS["schedule"] / "scheduler_config.json"
-    told = json.loads(scheduler.read_text(encoding="utf-8")).get("prediction_type") if scheduler.is_file() else None
-    return {name: single_file.of_folder(name, each) for name, each in inside.items()}, told
+    prediction = (
+        json.loads(scheduler.read_text(encoding="utf-8")).get("prediction_type") if scheduler.is_file() else None
+    )
+    return {name: single_file.of_folder(name, each) for name, each in inside.items()}, prediction
 
 
 def _config(part: str, parts: Mapping[str, Part]) -> Mapping[str, Any]:

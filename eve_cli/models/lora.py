@@ -1,7 +1,7 @@
 """A LoRA for a subject or a style: low-rank layers on the backbone, in a folder that diffusers reads too.
 
 The folder holds `pytorch_lora_weights.safetensors`, with names that begin with `unet.` and a scale of 1, and a
-`lora.json` that says by which token it is asked for, and for which backbone it was made.
+`lora.json` that says its token and the backbone that it was trained for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import bundle_manifest, lora_files, low_rank
 from eve_cli.models.bundle_manifest import Manifest
-from eve_cli.models.low_rank import Tree
+from eve_cli.models.low_rank import Unet
 from eve_cli.storage.hashing import file_sha256
 from eve_cli.storage.paths import expanded
 
@@ -42,14 +42,14 @@ class Lora:
     """The word that asks for the subject or the style."""
     kind: Kind
     model: str
-    """Name of the model that it was made for."""
+    """Name of the model that it was trained for."""
     backbone: str
     """The sha256 of that model's backbone (`Manifest.backbone`)."""
     training: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     """Of its file of weights, once it is in one."""
     origin: Path | None = None
-    """That file, where another tool made it; then `weights` go by its names."""
+    """That file, if another tool wrote it; then `weights` has the names of that file."""
 
     @property
     def rank(self) -> int:
@@ -58,7 +58,7 @@ class Lora:
 
     @property
     def name(self) -> str:
-        """What people know it by."""
+        """Its token, or the name of its file."""
         return self.token or (self.origin.stem if self.origin else "")
 
     def words(self, text: str) -> str:
@@ -76,7 +76,7 @@ class Lora:
 
 def parse(text: str | None) -> list[tuple[Path, float]]:
     """`PATH[:X],PATH[:X]` as paths with their strengths; UsageError for a strength without a path."""
-    found = []
+    pairs = []
     for item in filter(None, (each.strip() for each in (text or "").split(","))):
         path, colon, tail = item.rpartition(":")
         try:
@@ -87,8 +87,8 @@ def parse(text: str | None) -> list[tuple[Path, float]]:
             raise UsageError(f"--lora must look like PATH or PATH:0.8, not {item!r}.")
         if not math.isfinite(scale):
             raise UsageError(f"--lora {item}: the scale must be a finite number, such as 0.8.")
-        found.append((expanded(place), scale))
-    return found
+        pairs.append((expanded(place), scale))
+    return pairs
 
 
 def find(path: Path, model: str, manifest: Manifest) -> Lora:
@@ -115,9 +115,9 @@ def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict
     total: dict[str, Tensor] | None = None
     for lora, scale in zip(loras, scales, strict=True):
         if lora.origin is not None:
-            made = lora_files.convert(lora.weights, lora.origin, parts.backbone, parts.text_encoder, scale)
-            lora_files.merge(parts.text_encoder, made.text)
-            weights = made.unet
+            converted = lora_files.convert(lora.weights, lora.origin, parts.backbone, parts.text_encoder, scale)
+            lora_files.merge(parts.text_encoder, converted.text)
+            weights = converted.unet
         else:
             lora_files.check_shapes(lora.weights, parts.backbone, f"The LoRA {lora.name}")
             weights = low_rank.scaled(lora.weights, scale) if scale != 1 else dict(lora.weights)
@@ -126,23 +126,23 @@ def joined(loras: Sequence[Lora], scales: Sequence[float], parts: Parts) -> dict
     return total
 
 
-def add(tree: Tree, rank: int) -> list[nn.Parameter]:
-    """Puts a fresh LoRA, which changes nothing yet, into a tree; returns its parameters."""
-    return low_rank.add(tree, ADAPTER, rank)
+def add(unet: Unet, rank: int) -> list[nn.Parameter]:
+    """Puts a fresh LoRA, which changes nothing yet, into a UNet; returns its parameters."""
+    return low_rank.add(unet, ADAPTER, rank)
 
 
-def attach(tree: Tree, weights: Mapping[str, Tensor]) -> None:
-    """Puts a trained LoRA into a tree, frozen; ModelError if it does not fit."""
+def attach(unet: Unet, weights: Mapping[str, Tensor]) -> None:
+    """Puts a trained LoRA into a UNet, frozen; ModelError if it does not fit."""
     try:
-        low_rank.attach(tree, ADAPTER, weights)
+        low_rank.attach(unet, ADAPTER, weights)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(f"The LoRA does not fit the model's backbone ({reason}).") from error
 
 
-def weights(tree: Tree) -> dict[str, Tensor]:
-    """The weights of the LoRA in a tree, as `Lora` holds them."""
-    return low_rank.weights(tree, ADAPTER)
+def weights(unet: Unet) -> dict[str, Tensor]:
+    """The weights of the LoRA in a UNet, as `Lora` holds them."""
+    return low_rank.weights(unet, ADAPTER)
 
 
 def save(lora: Lora, path: str | Path) -> Path:
@@ -179,8 +179,8 @@ def load(path: str | Path) -> Lora:
     if file_sha256(file) != card["sha256"]:
         raise ModelError(f"{file} is damaged (its sha256 is not the one in {CARD}): copy the LoRA again.")
     weights = {name.removeprefix("unet."): tensor for name, tensor in lora_files.load(file).items()}
-    kept = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}
-    return Lora(weights, **kept)
+    fields = {key: card[key] for key in ("token", "kind", "model", "backbone", "training", "sha256")}
+    return Lora(weights, **fields)
 
 
 def _card(path: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def convert(
 ) -> LoraWeights:
     """As `read`, from tensors by the names in a file; ModelError too for layers of another shape."""
     names = {"unet": _flat(unet), "text": _flat(text) if text is not None else {}}
-    found: dict[str, dict[str, dict[str, Tensor]]] = {"unet": {}, "text": {}}
+    networks: dict[str, dict[str, dict[str, Tensor]]] = {"unet": {}, "text": {}}
     for key, tensor in stored.items():
         parsed = _WEIGHT.fullmatch(key)
         role = "alpha" if key.endswith(".alpha") else parsed and ("down" if parsed["role"] in _DOWN else "up")
@@ -68,10 +68,10 @@ def convert(
         network, layer = _find(key.removesuffix(".alpha") if parsed is None else parsed["layer"], names)
         if layer is None:
             raise ModelError(f"{origin} changes {key}, which this model does not have: it was made for another model.")
-        found[network].setdefault(layer, {})[role] = tensor
+        networks[network].setdefault(layer, {})[role] = tensor
     if not stored:
         raise ModelError(f"{origin} has no weights in it: download it again.")
-    weights = LoraWeights(*(dict(_peft(layers, origin, scale)) for layers in found.values()))
+    weights = LoraWeights(*(dict(_peft(layers, origin, scale)) for layers in networks.values()))
     check_shapes(weights.unet, unet, origin)
     if text is not None:
         check_shapes(weights.text, text, origin)
@@ -141,14 +141,14 @@ def _find(layer: str, names: Mapping[str, Mapping[str, str]]) -> tuple[str, str 
 
 
 def _peft(layers: Mapping[str, Mapping[str, Tensor]], origin: Path, scale: float) -> Iterable[tuple[str, Tensor]]:
-    for layer, found in layers.items():
-        if "down" not in found or "up" not in found:
+    for layer, tensors in layers.items():
+        if "down" not in tensors or "up" not in tensors:
             raise ModelError(f"{origin} has half of a LoRA of {layer}: download it again.")
-        down, up = found["down"].float(), found["up"].float()
-        if "alpha" in found and found["alpha"].numel() != 1:
+        down, up = tensors["down"].float(), tensors["up"].float()
+        if "alpha" in tensors and tensors["alpha"].numel() != 1:
             raise ModelError(
-                f"{origin}: the alpha of {layer} has the shape {shape_text(found['alpha'].shape)}, and is no number."
+                f"{origin}: the alpha of {layer} has the shape {shape_text(tensors['alpha'].shape)}, and is no number."
             )
-        strength = scale * (float(found["alpha"]) / max([1, *down.shape[:1]]) if "alpha" in found else 1.0)
+        strength = scale * (float(tensors["alpha"]) / max([1, *down.shape[:1]]) if "alpha" in tensors else 1.0)
         yield f"{layer}{DOWN}", down
         yield f"{layer}.lora_B.weight", up * strength if strength != 1 else up

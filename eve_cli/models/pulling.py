@@ -16,7 +16,7 @@ NEWEST = "main"
 
 @dataclass(frozen=True)
 class Row:
-    """One part that a model is made of, as people are asked about it."""
+    """One part that a model is made of, as it is listed before the download."""
 
     part: str
     address: str
@@ -58,23 +58,23 @@ def derived_folder(base: str, repository: str) -> Path:
 
 
 def have(preset: Preset) -> bundle_manifest.Manifest | None:
-    """The model on this machine, if it is made of just these commits."""
+    """The model on this machine, if it has exactly these commits."""
     place = bundle_manifest.home() / preset.name
     if not (place / bundle_manifest.MANIFEST).is_file():
         return None
     manifest = bundle_manifest.read(place)
     for part, source in preset.sources.items():
-        kept = manifest.sources.get(part, {})
-        same = kept.get("repository") == source.repository
-        if not same or source.revision not in (NEWEST, kept.get("revision")):
+        stored = manifest.sources.get(part, {})
+        same = stored.get("repository") == source.repository
+        if not same or source.revision not in (NEWEST, stored.get("revision")):
             return None
     return manifest
 
 
 class Pull:
-    """A preset on its way: what the Hub says of it, and what has to be fetched.
+    """The download of a preset: what the Hub lists, and what has to be fetched.
 
-    Offline, everything must be in the Hub's cache; then nothing is asked.
+    Offline, everything must be in the Hub's cache; then no request is sent.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -88,23 +88,23 @@ class Pull:
             }
 
     def rows(self) -> list[Row]:
-        """Each part with its commit, exact size and licence, where the Hub was asked."""
-        found = []
+        """Each part with its commit, exact size and licence, where the Hub was queried."""
+        rows = []
         for part, source in self.preset.sources.items():
             listed = self.listings.get((source.repository, source.revision))
             if listed is None:
                 size = sum(file.stat().st_size for file in _from_cache(source).values())
-                found.append(Row(part, source.address, size, source.licence, True))
+                rows.append(Row(part, source.address, size, source.licence, True))
                 continue
             files = [listed.pick(path) for path in self._paths(source, listed).values()]
             here = all(hub.at_hand(listed, file) for file in files)
             address = f"{source.repository}@{listed.revision[:12]}"
             licence = listed.licence or source.licence
-            found.append(Row(part, address, sum(file.bytes for file in files), licence, here))
-        return found
+            rows.append(Row(part, address, sum(file.bytes for file in files), licence, here))
+        return rows
 
     def run(self, said: Callable[[str], None] = lambda text: None) -> Path:
-        """Fetches what is missing and makes the bundle; what is there stays if it is broken off."""
+        """Fetches what is missing and makes the bundle; an interrupted download is kept."""
         hub.room(sum(row.bytes for row in self.rows() if not row.here))
         parts: dict[str, Part] = {}
         for part, source in self.preset.sources.items():
@@ -112,10 +112,10 @@ class Pull:
             parts[part] = self._part(source)
         preset = self.preset
         schedules = {"schedule": preset.schedule, "image_schedule": preset.image_schedule}
-        given = {name: config for name, config in schedules.items() if config}
-        made = bundle_builder.make(preset.name, parts, preset.settings, given)
+        configs = {name: config for name, config in schedules.items() if config}
+        folder = bundle_builder.make(preset.name, parts, preset.settings, configs)
         hub.forget(file for part in parts.values() for file in part.files.values())
-        return made
+        return folder
 
     def _part(self, source: Source) -> Part:
         listed = self.listings.get((source.repository, source.revision))
@@ -125,8 +125,8 @@ class Pull:
         else:
             files = {n: hub.fetch(listed, listed.pick(path)) for n, path in self._paths(source, listed).items()}
             revision = listed.revision
-        told = {"repository": source.repository, "revision": revision, "licence": source.licence}
-        return Part(files, config=source.config, source=told)
+        origin = {"repository": source.repository, "revision": revision, "licence": source.licence}
+        return Part(files, config=source.config, source=origin)
 
     def _paths(self, source: Source, listed: hub.Listing) -> Mapping[str, str]:
         """The files that a part is made of; half precision where a repository has it."""
@@ -138,12 +138,12 @@ def _full(path: str) -> str:
 
 
 def _from_cache(source: Source) -> dict[str, Path]:
-    found = {}
+    cached = {}
     for name, path in source.files.items():
         file = hub.cached(source.repository, path, source.revision)
         file = file or hub.cached(source.repository, _full(path), source.revision)
         if file is None:
             missing = f"{source.repository}/{path}"
             raise ModelError(f"Offline, and {missing} is not in the Hub's cache: pull it online, or import a bundle.")
-        found[name] = file
-    return found
+        cached[name] = file
+    return cached

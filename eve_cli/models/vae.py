@@ -79,7 +79,7 @@ def _shortcut(kernel: Tensor) -> Tensor:
 
 @torch.no_grad()
 def visible_basis(vae: Vae, images: Tensor, probes: int = 12) -> Tensor:
-    """The matrix (c, c) that orders latents by what one sees of them, the strongest first.
+    """The matrix (c, c) that orders latents by their visible effect, the strongest first.
 
     In a basis where a step of one length changes the picture by one amount, latents have few strong directions (light,
     colour) and many weak ones (detail), as pictures do. A diffusion model then settles the coarse before the fine. The
@@ -91,12 +91,12 @@ def visible_basis(vae: Vae, images: Tensor, probes: int = 12) -> Tensor:
     flat = latents.transpose(0, 1).flatten(1)
     base, step = latents[:probes], 0.3 * flat.std(1)
     row, column = base.shape[-2] // 2, base.shape[-1] // 2
-    seen, still = [], decode(vae, base)
+    responses, baseline = [], decode(vae, base)
     for channel, size in enumerate(step):
         moved = base.clone()
         moved[:, channel, row, column] += size
-        seen.append((decode(vae, moved) - still).flatten() / size)
-    effects = torch.stack(seen)
+        responses.append((decode(vae, moved) - baseline).flatten() / size)
+    effects = torch.stack(responses)
     energy, axes = torch.linalg.eigh(effects @ effects.T / len(base))
     root = axes * energy.clamp_min(1e-8).sqrt() @ axes.T
     variance, directions = torch.linalg.eigh(root @ torch.cov(flat) @ root)

@@ -1,4 +1,4 @@
-"""CLIP as frozen eyes: frames and texts to features that can be compared, from a folder in transformers' layout."""
+"""CLIP as a frozen encoder of frames and texts, from a folder in the layout of transformers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CONTEXT = 77  # tokens of a text, where the tokenizer names no sensible length
 
 
 class Clip:
-    """Frames and texts to unit features (n, dim), float32 on the CPU; nothing of it learns.
+    """Frames and texts to unit features (n, dim), float32 on the CPU; frozen.
 
     Frames are uint8 (n, 3, height, width), prepared by the Pillow image processor: torchvision's resizes differently,
-    and its being installed must not move a score.
+    and installing it must not change a score.
     """
 
     def __init__(self, model: CLIPModel, tokenizer: Any, processor: Any, batch: int = 32) -> None:
@@ -51,30 +51,30 @@ class Clip:
         return float(self.model.logit_scale.exp().float())
 
     @torch.inference_mode()
-    def look(self, frames: Tensor, square: int | None = None, projected: bool = True) -> Tensor:
+    def encode_frames(self, frames: Tensor, square: int | None = None, projected: bool = True) -> Tensor:
         """Unit features of frames; `square` first resizes them to that side (Pillow's bicubic, as the TGVE script).
 
         Without `projected`, the vision tower's pooled output before its projection.
         """
-        return torch.cat([self._look(piece, square, projected) for piece in frames.split(self.batch)])
+        return torch.cat([self._encode(piece, square, projected) for piece in frames.split(self.batch)])
 
-    def _look(self, frames: Tensor, square: int | None, projected: bool) -> Tensor:
+    def _encode(self, frames: Tensor, square: int | None, projected: bool) -> Tensor:
         pictures = [Image.fromarray(frame.numpy()) for frame in frames.cpu().permute(0, 2, 3, 1).contiguous()]
         if square:
             pictures = [picture.resize((square, square)) for picture in pictures]
         pixels = self.processor(images=pictures, return_tensors="pt")["pixel_values"].to(self.model.device)
-        seen = self.model.get_image_features if projected else self.model.vision_model
-        return F.normalize(features(seen(pixel_values=pixels)).float(), dim=-1).cpu()
+        tower = self.model.get_image_features if projected else self.model.vision_model
+        return F.normalize(features(tower(pixel_values=pixels)).float(), dim=-1).cpu()
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str]) -> Tensor:
-        """Unit features of texts; a text that is too long loses its end (see `cut`)."""
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit features of texts; a text that is too long loses its end (see `is_truncated`)."""
         ids = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.context, return_tensors="pt")
-        found = self.model.get_text_features(**{k: v.to(self.model.device) for k, v in ids.items()})
-        return F.normalize(features(found).float(), dim=-1).cpu()
+        output = self.model.get_text_features(**{k: v.to(self.model.device) for k, v in ids.items()})
+        return F.normalize(features(output).float(), dim=-1).cpu()
 
-    def cut(self, text: str) -> bool:
-        """Whether a text is too long to be read to its end."""
+    def is_truncated(self, text: str) -> bool:
+        """Whether a text is too long and is truncated."""
         return len(self.tokenizer(text, verbose=False)["input_ids"]) > self.context
 
     @property
@@ -87,45 +87,45 @@ class Clip:
 def load_quietly(kind: Any, folder: Path, **options: Any) -> Any:
     """A network of transformers from a folder's safetensors in full precision, without progress bars.
 
-    ModelError where tensors are missing, which transformers would fill with chance.
+    ModelError where tensors are missing, which transformers would initialise at random.
     """
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         options |= {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
-        model, told = kind.from_pretrained(folder, output_loading_info=True, **options)
+        model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     finally:
         if bars:
             logging.enable_progress_bar()
-    if told["missing_keys"]:
-        raise ModelError(f"it lacks {len(told['missing_keys'])} tensors, such as {min(told['missing_keys'])}")
+    if info["missing_keys"]:
+        raise ModelError(f"it lacks {len(info['missing_keys'])} tensors, such as {min(info['missing_keys'])}")
     return model
 
 
-def features(found: Any) -> Tensor:
-    """The features in what transformers gives: a tensor before 5, an object whose `pooler_output` they are since."""
-    return found if isinstance(found, Tensor) else found.pooler_output
+def features(output: Any) -> Tensor:
+    """The features in the output of transformers: a tensor before version 5, `output.pooler_output` since."""
+    return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def image_processor(folder: Path) -> Any:
     """CLIP's image processor by Pillow, from preprocessor_config.json or from the newer processor_config.json."""
     name = "CLIPImageProcessorPil" if hasattr(transformers, "CLIPImageProcessorPil") else "CLIPImageProcessor"
-    kind = getattr(transformers, name)  # before 5 the one by Pillow had the plain name
+    kind = getattr(transformers, name)  # before version 5 the Pillow processor had the plain name
     old, new = folder / "preprocessor_config.json", folder / "processor_config.json"
     if not old.is_file() and not new.is_file():
         raise ModelError(f"{folder} has neither {old.name} nor {new.name}.")
-    told = json.loads((old if old.is_file() else new).read_text(encoding="utf-8"))
-    told = told.get("image_processor", told)
+    config = json.loads((old if old.is_file() else new).read_text(encoding="utf-8"))
+    config = config.get("image_processor", config)
     names = ("size", "crop_size", "do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
     names += ("image_mean", "image_std", "resample", "rescale_factor")
-    return kind(**{name: _sized(name, told[name]) for name in names if name in told})
+    return kind(**{name: _sized(name, config[name]) for name in names if name in config})
 
 
-def _sized(name: str, told: Any) -> Any:
+def _sized(name: str, value: Any) -> Any:
     """Files of 2021 give a size as one number: the shorter side of `size`, both sides of `crop_size`."""
-    if isinstance(told, int) and name in ("size", "crop_size"):
-        return {"shortest_edge": told} if name == "size" else {"height": told, "width": told}
-    return told
+    if isinstance(value, int) and name in ("size", "crop_size"):
+        return {"shortest_edge": value} if name == "size" else {"height": value, "width": value}
+    return value
 
 
 def first_line(error: BaseException) -> str:
@@ -134,7 +134,7 @@ def first_line(error: BaseException) -> str:
 
 
 def file_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The names and shapes that the weights beside a config.json must have, found without memory for them."""
+    """The names and shapes that the weights beside a config.json must have, computed on the meta device."""
     try:
         config = CLIPConfig.from_pretrained(folder, local_files_only=True)
         with torch.device("meta"):

@@ -79,10 +79,10 @@ def search(first: Tensor, second: Tensor, flow: Tensor, reach: int) -> Tensor:
         parts.append(torch.where(inner, ((low - high) / (2 * bend)).clamp(-0.5, 0.5), 0))
     whole = flow + torch.cat([column, row], 1) - reach
     error = costs[len(costs) // 2]  # of the flow as it is
-    for tried in (whole, whole + torch.cat(parts, 1)):
-        found = _apart(warp(second, tried), first)
-        flow = torch.where(found < error, tried, flow)
-        error = torch.minimum(found, error)
+    for candidate in (whole, whole + torch.cat(parts, 1)):
+        candidate_error = _apart(warp(second, candidate), first)
+        flow = torch.where(candidate_error < error, candidate, flow)
+        error = torch.minimum(candidate_error, error)
     return flow
 
 
@@ -112,7 +112,7 @@ def halved(pictures: Tensor) -> Tensor:
 
 
 def median(flow: Tensor) -> Tensor:
-    """The median over 3 x 3, each direction by itself: takes out lone errors and keeps borders."""
+    """The median over 3 x 3, each direction by itself: removes isolated errors and preserves edges."""
     height, width = flow.shape[-2:]
     padded = F.pad(flow, (1, 1, 1, 1), mode="replicate")
     rows = [padded[..., dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]

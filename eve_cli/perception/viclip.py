@@ -37,7 +37,7 @@ B16 = ViclipSizes(width=768, layers=12, heads=12, patch=16, text_width=512, text
 
 
 class VideoTower(nn.Module):
-    """Clips (n, frames, 3, side, side), normalised, to features (n, embed): one class token sees all patches."""
+    """Clips (n, frames, 3, side, side), normalised, to features (n, embed): one class token attends to all patches."""
 
     def __init__(self, sizes: ViclipSizes) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class VideoTower(nn.Module):
         patches = patches + (when if frames > 1 else when.mean(1, keepdim=True)).unsqueeze(2)
         first = (self.class_embedding + self.positional_embedding[0]).expand(n, 1, -1)
         tokens = self.pre_layernorm(torch.cat([first, patches.flatten(1, 2)], 1))
-        seen = self.encoder(inputs_embeds=tokens).last_hidden_state[:, 0]
-        return self.projection(self.post_layernorm(seen))
+        token = self.encoder(inputs_embeds=tokens).last_hidden_state[:, 0]
+        return self.projection(self.post_layernorm(token))
 
 
 class Viclip(nn.Module):
@@ -96,11 +96,11 @@ class Viclip(nn.Module):
         )
         self.temp = nn.Parameter(torch.tensor(0.01))
 
-    def look(self, clips: Tensor) -> Tensor:
+    def encode_clips(self, clips: Tensor) -> Tensor:
         """Clips (n, frames, 3, side, side), normalised, to features (n, embed)."""
         return self.vision(clips)
 
-    def read(self, ids: Tensor) -> Tensor:
+    def encode_texts(self, ids: Tensor) -> Tensor:
         """Token numbers (n, context) to features (n, embed), taken where the end token first stands."""
         return self.text(input_ids=ids).text_embeds
 
@@ -139,29 +139,29 @@ JOINT = ("q_proj", "k_proj", "v_proj")  # kept as one matrix
 
 def from_file(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A checkpoint's tensors under our names; KeyError for a name that no ViCLIP has."""
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         tower = next((prefix for prefix in TOWERS if name.startswith(prefix)), None)
         if tower is None:
             tensor = tensor.T if name in TURNED else tensor.sum(2) if name.endswith("conv1.weight") else tensor
-            found[SINGLE[name]] = tensor
+            renamed[SINGLE[name]] = tensor
             continue
         number, _, rest = name.removeprefix(tower).partition(".")
         ours = f"{TOWERS[tower]}{number}."
         if rest.startswith("attn.in_proj_"):
             kind = rest.removeprefix("attn.in_proj_")
-            found |= {f"{ours}self_attn.{p}.{kind}": t for p, t in zip(JOINT, tensor.chunk(3), strict=True)}
+            renamed |= {f"{ours}self_attn.{p}.{kind}": t for p, t in zip(JOINT, tensor.chunk(3), strict=True)}
         else:
             part, _, kind = rest.rpartition(".")
-            found[f"{ours}{BLOCK[part]}.{kind}"] = tensor
-    return found
+            renamed[f"{ours}{BLOCK[part]}.{kind}"] = tensor
+    return renamed
 
 
 def to_file(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our tensors under the names and in the shapes of a checkpoint: the inverse of `from_file`."""
-    found = {theirs: state[ours] for theirs, ours in SINGLE.items()}
-    found |= {name: found[name].T for name in TURNED}
-    found["vision_encoder.conv1.weight"] = found["vision_encoder.conv1.weight"].unsqueeze(2)
+    stored = {theirs: state[ours] for theirs, ours in SINGLE.items()}
+    stored |= {name: stored[name].T for name in TURNED}
+    stored["vision_encoder.conv1.weight"] = stored["vision_encoder.conv1.weight"].unsqueeze(2)
     for theirs, ours in TOWERS.items():
         for number in sorted(
             {name.removeprefix(ours).split(".")[0] for name in state if name.startswith(ours)}, key=int
@@ -169,12 +169,12 @@ def to_file(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             mine = f"{ours}{number}."
             for kind in ("weight", "bias"):
                 joint = [state[f"{mine}self_attn.{part}.{kind}"] for part in JOINT]
-                found[f"{theirs}{number}.attn.in_proj_{kind}"] = torch.cat(joint)
-                found |= {f"{theirs}{number}.{a}.{kind}": state[f"{mine}{b}.{kind}"] for a, b in BLOCK.items()}
-    return {name: tensor.contiguous() for name, tensor in found.items()}
+                stored[f"{theirs}{number}.attn.in_proj_{kind}"] = torch.cat(joint)
+                stored |= {f"{theirs}{number}.{a}.{kind}": state[f"{mine}{b}.{kind}"] for a, b in BLOCK.items()}
+    return {name: tensor.contiguous() for name, tensor in stored.items()}
 
 
 def file_shapes(sizes: ViclipSizes) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of a checkpoint of these sizes, found without memory for it."""
+    """The names and shapes of a checkpoint of these sizes, computed on the meta device."""
     with torch.device("meta"):
         return {name: tuple(tensor.shape) for name, tensor in to_file(Viclip(sizes).state_dict()).items()}

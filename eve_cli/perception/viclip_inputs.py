@@ -1,4 +1,4 @@
-"""What ViCLIP is given: three schools of choosing and preparing frames, and its tokenizer."""
+"""Inputs of ViCLIP: three published ways of choosing and preparing frames, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ VOCABULARY_FILE = "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2  # that OpenAI's file is read to; it holds more
 
 
-def every_step(count: int, wanted: int) -> list[int]:
+def every_step(count: int, length: int) -> list[int]:
     """Each (count // wanted)-th frame from the first; the last one again where there are too few (InternVid's demo)."""
-    if count < wanted:
-        return [*range(count), *[count - 1] * (wanted - count)]
-    return list(range(0, count, count // wanted))[:wanted]
+    if count < length:
+        return [*range(count), *[count - 1] * (length - count)]
+    return list(range(0, count, count // length))[:length]
 
 
-def middles(count: int, wanted: int) -> list[int]:
-    """The middle frame of each of `wanted` equal parts; the last one again where there are too few (VBench)."""
-    parts = min(count, wanted)
+def middles(count: int, length: int) -> list[int]:
+    """The middle frame of each of `length` equal parts; the last one again where there are too few (VBench)."""
+    parts = min(count, length)
     edges = [index * count // parts for index in range(parts + 1)]
-    found = [(low + high - 1) // 2 for low, high in pairwise(edges)]
-    return found + [found[-1]] * (wanted - parts)
+    chosen = [(low + high - 1) // 2 for low, high in pairwise(edges)]
+    return chosen + [chosen[-1]] * (length - parts)
 
 
-def starts(count: int, wanted: int) -> list[int]:
-    """The first frame of each of `wanted` equal parts (EditVerse)."""
-    return [index * count // wanted for index in range(wanted)]
+def starts(count: int, length: int) -> list[int]:
+    """The first frame of each of `length` equal parts (EditVerse)."""
+    return [index * count // length for index in range(length)]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a clip becomes what the network is given: which frames, how they are resized, by what they are normalised."""
+    """Preparation of a clip for the network: which frames, how they are resized, and their normalisation."""
 
     choose: Callable[[int, int], list[int]]
     squash: bool  # to a square; else the shorter side is resized and the middle cut out
@@ -52,9 +52,9 @@ class Preparation:
     antialias: bool
     statistics: tuple[Sequence[float], Sequence[float]]
 
-    def __call__(self, frames: Tensor, wanted: int, side: int) -> Tensor:
+    def __call__(self, frames: Tensor, length: int, side: int) -> Tensor:
         """uint8 frames (n, 3, height, width) to (wanted, 3, side, side); values are rounded as 8-bit resizers do."""
-        chosen = frames[self.choose(len(frames), wanted)].float()
+        chosen = frames[self.choose(len(frames), length)].float()
         height, width = chosen.shape[-2:]
         short = min(height, width)
         size = (side, side) if self.squash else (side * height // short, side * width // short)
@@ -74,7 +74,7 @@ PREPARATIONS = {
 """`internvid` is the demo of the weights' makers, with the statistics that they were trained with; EVE names none."""
 
 
-def tokenizer(folder: Path, context: int) -> Any:
+def load_tokenizer(folder: Path, context: int) -> Any:
     """The tokenizer of a checkpoint's folder: OpenAI's vocabulary file, or a CLIP tokenizer; ModelError without one."""
     if (folder / VOCABULARY_FILE).is_file():
         return from_vocabulary(folder / VOCABULARY_FILE, context)

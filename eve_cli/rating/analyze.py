@@ -74,9 +74,9 @@ def _pairwise(study: StudyVotes, resampling: CrossedBootstrap) -> Values:
                 resampled.append(resampled_shares)
         if len(resampled) > 1:
             shares = [row["share"] for row in rows[-len(resampled) :]]
-            whole = resampling.interval(fmean(shares), np.mean(resampled, axis=0))
+            overall = resampling.interval(fmean(shares), np.mean(resampled, axis=0))
             rows.append(
-                {"a": a, "b": b, "question": ALL, "n": len(votes), "share": whole.mean, "cluster": _interval(whole)}
+                {"a": a, "b": b, "question": ALL, "n": len(votes), "share": overall.mean, "cluster": _interval(overall)}
             )
     scale = _scale(study, resampling) if len(study.systems) > 2 else []
     return {"pairs": rows, "bradley_terry": scale}
@@ -120,8 +120,8 @@ def _scale(study: StudyVotes, resampling: CrossedBootstrap) -> list[Values]:
         votes = study.votes if question == ALL else _of(study.votes, question)
         wins = np.zeros((len(votes), len(index), len(index)))
         for n, vote in enumerate(votes):
-            one, other = (index[name] for name in vote.shown)
-            wins[n, one, other], wins[n, other, one] = (_points(vote, name) for name in vote.shown)
+            first, second = (index[name] for name in vote.shown)
+            wins[n, first, second], wins[n, second, first] = (_points(vote, name) for name in vote.shown)
         resampled = bradley_terry(
             resampling.sums(resampling.cells([v.video for v in votes], [v.rater for v in votes], wins))
         )
@@ -156,10 +156,10 @@ def _best(study: StudyVotes, resampling: CrossedBootstrap) -> Values:
 def _scores(study: StudyVotes, resampling: CrossedBootstrap) -> Values:
     rows, success = [], []
     for name in study.systems:
-        shown = [vote for vote in study.votes if vote.shown == (name,)]
+        system_votes = [vote for vote in study.votes if vote.shown == (name,)]
         means: dict[str, dict[str, float]] = defaultdict(dict)
         for question in study.plan.questions:
-            votes = _of(shown, question)
+            votes = _of(system_votes, question)
             by_item = defaultdict(list)
             for vote in votes:
                 by_item[vote.item].append(vote.choice)
@@ -182,12 +182,16 @@ def _scores(study: StudyVotes, resampling: CrossedBootstrap) -> Values:
                         "cluster": _interval(interval),
                     }
                 )
-        success += _success(name, shown, means, len(study.plan.questions), study.settings)
+        success += _success(name, system_votes, means, len(study.plan.questions), study.settings)
     return {"scores": rows, "success": success}
 
 
 def _success(
-    name: str, shown: Sequence[Vote], means: dict[str, dict[str, float]], questions: int, settings: AnalyzeSettings
+    name: str,
+    system_votes: Sequence[Vote],
+    means: dict[str, dict[str, float]],
+    questions: int,
+    settings: AnalyzeSettings,
 ) -> list[Values]:
     """The share of edits whose mean scores are all above 2, among edits with an answer to every question."""
     successes = {
@@ -195,7 +199,7 @@ def _success(
     }
     if not successes:
         return []
-    video = {vote.item: vote.video for vote in shown}
+    video = {vote.item: vote.video for vote in system_votes}
     resampled = bootstrap(list(successes.values()), [video[item] for item in successes], settings.draws, settings.seed)
     count = sum(successes.values())
     row = {"system": name, "edits": len(successes), "successes": int(count), "share": count / len(successes)}

@@ -91,8 +91,8 @@ def start(study: Path, rater: str) -> AnswerLog:
     """The rater's log, created if it is new; a new rater gets the next free seat."""
     log = read(path_of(study, rater))
     if log.seat is None:
-        taken = [other.seat for other in read_all(study) if other.seat is not None]
-        log.seat = max(taken, default=-1) + 1
+        seats = [each.seat for each in read_all(study) if each.seat is not None]
+        log.seat = max(seats, default=-1) + 1
         add(study, log, {"kind": START})
     return log
 

@@ -41,7 +41,7 @@ class StudyDraft:
 
     systems: tuple[str, ...]
     items: list[Item]
-    left_out: int
+    skipped: int
     trials: list[TrialDraft]
     checks: list[TrialDraft] = field(default_factory=list)
 
@@ -61,16 +61,18 @@ def draft(settings: CreateSettings) -> StudyDraft:
     if settings.mode == "best" and len(loaded) > 9:
         raise UsageError("--mode best shows at most 9 systems; --mode pairwise takes any number.")
     needed = rules.shown or len(loaded)
-    items, left_out = systems.common_items(loaded, needed)
+    items, skipped = systems.common_items(loaded, needed)
     if not items:
         raise InputError(f"No edit has a source and results of {needed} systems; do their ids agree?")
     items = systems.sample_items(items, settings.limit, settings.seed)
     rng = random.Random(f"{settings.seed} trials")
     trials = [trial for group in _groups(items, tuple(loaded), needed) for trial in _balanced(group, needed, rng)]
     rng.shuffle(trials)
-    seen = min(settings.each or len(trials), len(trials))
-    checks = _checks(trials, items, max(MIN_CHECKS, round(settings.catch * seen)) if settings.catch else 0, rng)
-    return StudyDraft(tuple(loaded), items, left_out, trials, checks)
+    trials_per_rater = min(settings.each or len(trials), len(trials))
+    checks = _checks(
+        trials, items, max(MIN_CHECKS, round(settings.catch * trials_per_rater)) if settings.catch else 0, rng
+    )
+    return StudyDraft(tuple(loaded), items, skipped, trials, checks)
 
 
 def _groups(items: Sequence[Item], names: Sequence[str], shown: int) -> list[list[tuple[Item, tuple[str, ...]]]]:
@@ -100,8 +102,8 @@ def _checks(trials: Sequence[TrialDraft], items: Sequence[Item], count: int, rng
     for kind, trial in zip(cycle((OBVIOUS, SAME)), rng.sample(trials, min(count, len(trials))), strict=False):
         shown, item = len(trial.edits), trial.item
         real = trial.edits[0] if shown > 1 else (SOURCE, item.source)
-        others = [other for other in items if other.video != item.video] or [item]
-        pixelated = (PIXELATED, rng.choice(others).source)
+        other_items = [other for other in items if other.video != item.video] or [item]
+        pixelated = (PIXELATED, rng.choice(other_items).source)
         if kind == SAME:
             checks.append(TrialDraft(item, (real,) * shown, kind))
         else:

@@ -65,9 +65,9 @@ class CreateSettings:
     def selected_questions(self) -> tuple[Question, ...]:
         """The questions, in the order of the protocol."""
         names = {part.strip() for part in self.questions.split(",")} - {""}
-        known = [question.id for question in self.rules.questions]
-        if unknown := sorted(names - set(known)):
-            raise UsageError(f"--mode {self.mode} has no question {unknown[0]!r}; it has {', '.join(known)}.")
+        question_ids = [question.id for question in self.rules.questions]
+        if unknown := sorted(names - set(question_ids)):
+            raise UsageError(f"--mode {self.mode} has no question {unknown[0]!r}; it has {', '.join(question_ids)}.")
         return tuple(question for question in self.rules.questions if not names or question.id in names)
 
 

@@ -40,7 +40,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the server knows; it reveals neither systems nor which trials are catch trials."""
+    """All data of the server; it reveals neither systems nor which trials are catch trials."""
 
     study: str
     mode: str

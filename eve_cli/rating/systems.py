@@ -25,10 +25,10 @@ class Item:
     edits: Mapping[str, Path]
 
 
-def load_systems(named: Sequence[tuple[str, Path]], data: Path | None) -> dict[str, Sequence[Pair]]:
+def load_systems(named_paths: Sequence[tuple[str, Path]], data: Path | None) -> dict[str, Sequence[Pair]]:
     """The edits of each system; UsageError if two have the same name, or a folder is given without --data."""
     loaded: dict[str, Sequence[Pair]] = {}
-    for name, path in named:
+    for name, path in named_paths:
         for system, pairs in _read(name, path, data).items():
             if system in loaded:
                 raise UsageError(f"Two systems are called {system!r}; name them as NAME=PATH.")

@@ -24,19 +24,19 @@ def name(device: torch.device) -> str:
 
 
 def key(device: torch.device, dtype: torch.dtype) -> str:
-    """What past runs must have in common to say how quick the next one is."""
+    """What past runs must have in common to estimate the speed of the next one."""
     threads = f" · {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     return f"{name(device)} · {str(dtype).removeprefix('torch.')}{threads}"
 
 
 @cache
 def _processor() -> str:
-    found = re.search(r"model name\s*:\s*(.+)", _text(PROC / "cpuinfo"))
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"model name\s*:\s*(.+)", _text(PROC / "cpuinfo"))
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def total(device: torch.device) -> int:
-    """Bytes of memory that a device has, or that a container leaves of it; 0 where nobody knows."""
+    """Bytes of memory of a device, or the limit of the container; 0 where that is unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     limits = [number for limit, _ in LIMITS if (number := _number(limit))]
@@ -44,28 +44,31 @@ def total(device: torch.device) -> int:
 
 
 def free(device: torch.device) -> int:
-    """Bytes that this process could still get; 0 where nobody knows."""
+    """Bytes that this process could still allocate; 0 where that is unknown."""
     if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    left = [_meminfo("MemAvailable"), *(max(_number(most) - _number(now), 1) for most, now in LIMITS if _number(most))]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    limits = [
+        _meminfo("MemAvailable"),
+        *(max(_number(most) - _number(now), 1) for most, now in LIMITS if _number(most)),
+    ]
     try:
         import resource
 
         allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
-        left += [max(allowed - _status("VmSize"), 1)] if allowed != resource.RLIM_INFINITY else []
+        limits += [max(allowed - _status("VmSize"), 1)] if allowed != resource.RLIM_INFINITY else []
     except ImportError:
         pass
-    return min([size for size in left if size], default=0)
+    return min([size for size in limits if size], default=0)
 
 
-def held(device: torch.device) -> int:
-    """Bytes that this process holds on a device; 0 where nobody knows."""
+def used(device: torch.device) -> int:
+    """Bytes that this process uses on a device; 0 where that is unknown."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _status("VmRSS")
 
 
 class Peak:
-    """The most memory that was taken at once since this was made, beyond what was taken then, in bytes."""
+    """Peak memory in bytes since this object was created, above what was in use then."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -73,16 +76,16 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(device)
         else:
             _forget_peak()
-        self.before = held(device)
+        self.before = used(device)
 
-    def taken(self) -> int:
-        """So far; 0 where nobody knows."""
+    def bytes(self) -> int:
+        """The peak so far; 0 where it is unknown."""
         most = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else _most()
         return max(most - self.before, 0)
 
 
 def _forget_peak() -> None:
-    """Linux forgets a process's peak when asked to."""
+    """Resets the peak of this process, on Linux."""
     try:
         (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -98,15 +101,15 @@ def _status(field: str) -> int:
 
 
 def _meminfo(field: str) -> int:
-    if found := _kilobytes(PROC / "meminfo", field):
-        return found
-    known = hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys()
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else 0
+    if size := _kilobytes(PROC / "meminfo", field):
+        return size
+    has_sysconf = hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys()
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if has_sysconf else 0
 
 
 def _kilobytes(path: Path, field: str) -> int:
-    found = re.search(rf"^{field}:\s*(\d+) kB", _text(path), re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(rf"^{field}:\s*(\d+) kB", _text(path), re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def _number(path: Path) -> int:

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 META = torch.device("meta")
-BACKWARD = 2.5  # a fused attention's way back, in times its way forth (Dao et al. 2022)
+BACKWARD = 2.5  # operations of a fused attention's backward pass by those of its forward pass (Dao et al. 2022)
 
 
 class Meter(TorchDispatchMode):
@@ -28,7 +28,7 @@ class Meter(TorchDispatchMode):
         super().__init__()
         self.flops = 0.0
         self.live = self.peak = 0
-        self.known: set[int] = set()
+        self.storages: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -37,27 +37,27 @@ class Meter(TorchDispatchMode):
             self.flops += formula(*args, **(kwargs or {}), out_val=out)
         for tensor in out if isinstance(out, (list, tuple)) else (out,):
             if isinstance(tensor, Tensor):
-                self._born(tensor)
+                self._allocated(tensor)
         return out
 
-    def _born(self, tensor: Tensor) -> None:
+    def _allocated(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key not in self.known:
-            self.known.add(key)
+        if key not in self.storages:
+            self.storages.add(key)
             self.live += storage.nbytes()
             self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._died, key, storage.nbytes())
+            weakref.finalize(storage, self._freed, key, storage.nbytes())
 
-    def _died(self, key: int, size: int) -> None:
-        self.known.discard(key)
+    def _freed(self, key: int, size: int) -> None:
+        self.storages.discard(key)
         self.live -= size
 
 
 @contextmanager
 def attention(meter: Meter) -> Iterator[None]:
-    """Inside, attention on the meta device is as fused kernels do it, which never hold the matrix of all pairs; there
-    and back. (A mode of torch's would not see what checkpointing computes again.)"""
+    """Inside, attention on the meta device counts as fused kernels compute it, without the matrix of all pairs, forward
+    and backward. (A torch mode would miss what checkpointing recomputes.)"""
     plain = functional.scaled_dot_product_attention
 
     def counted(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -196,7 +196,7 @@ def _raise_on_termination() -> list[signal.Signals]:
 
 
 def on_termination(handler: Callable[[int, object], object]) -> list[signal.Signals]:
-    """Handle the signals that end a process, unless they are handled or ignored (`nohup`) already; those handled."""
+    """Handle the signals that end a process, unless they have a handler or are ignored (`nohup`); returns those."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, handler)

@@ -63,14 +63,14 @@ def compare(expected: Mapping[str, tuple[int, ...]], actual: Mapping[str, tuple[
             missing = [name for name in missing if not name.startswith(f"{tower}.")]
     if missing:
         problems.append(f"{_count(missing)} missing, such as {missing[0]}.")
-    other = [name for name, shape in expected.items() if name in actual and actual[name] != shape]
-    if other:
-        first = other[0]
+    reshaped = [name for name, shape in expected.items() if name in actual and actual[name] != shape]
+    if reshaped:
+        first = reshaped[0]
         shapes_text = f"{shape_text(actual[first])}, not {shape_text(expected[first])}"
-        problems.append(f"{_count(other)} of another shape, such as {first}: {shapes_text}.")
-    more = [name for name in actual if name not in expected]
-    if more:
-        problems.append(f"{_count(more)} unknown, such as {more[0]}.")
+        problems.append(f"{_count(reshaped)} of another shape, such as {first}: {shapes_text}.")
+    unexpected = [name for name in actual if name not in expected]
+    if unexpected:
+        problems.append(f"{_count(unexpected)} unknown, such as {unexpected[0]}.")
     return problems
 
 

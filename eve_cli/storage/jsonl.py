@@ -17,20 +17,23 @@ def parse(text: str, name: str, error: type[EveError] = InputError) -> Iterator[
 
     Raises `error` with the name and the number of a line that is not a JSON object.
     """
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, _object(line, f"{name}: line {number}", error)
+    return ((number, loads(line, f"{name}: line {number}", error)) for number, line in _lines(text))
 
 
 def read(path: Path, error: type[EveError] = InputError) -> Iterator[tuple[int, dict[str, Any]]]:
     """`parse` for a file in UTF-8, with or without a byte order mark. Raises `error` too where it cannot be read."""
+    return ((number, loads(line, f"{path}: line {number}", error)) for number, line in lines(path, error))
+
+
+def lines(path: Path, error: type[EveError] = InputError) -> Iterator[tuple[int, str]]:
+    """The lines of such a file that are not blank, with their numbers from 1, for `loads` line by line."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as fault:
         raise error(f"{path}: cannot be read ({(fault.strerror or str(fault)).lower()}).") from fault
     except UnicodeDecodeError as fault:
         raise error(f"{path}: is not text in UTF-8; save it as such.") from fault
-    return parse(text, str(path), error)
+    return _lines(text)
 
 
 def read_log(path: Path) -> Iterator[dict[str, Any] | None]:
@@ -41,7 +44,7 @@ def read_log(path: Path) -> Iterator[dict[str, Any] | None]:
     content = path.read_bytes() if path.exists() else b""
     for line in filter(bytes.strip, content.split(b"\n")):
         try:
-            yield _object(line.decode(), str(path), InputError)
+            yield loads(line.decode(), str(path))
         except (UnicodeDecodeError, InputError):
             yield None
 
@@ -72,7 +75,8 @@ def dumps(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _object(line: str, where: str, error: type[EveError]) -> dict[str, Any]:
+def loads(line: str, where: str, error: type[EveError] = InputError) -> dict[str, Any]:
+    """The object of one line. Raises `error`, which begins with `where`, for anything else."""
     try:
         value = json.loads(line)
     except ValueError as fault:
@@ -80,3 +84,7 @@ def _object(line: str, where: str, error: type[EveError]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise error(f'{where} must be an object, such as {{"input": "clip.mp4"}}, not {type(value).__name__}.')
     return value
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())

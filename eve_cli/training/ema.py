@@ -35,7 +35,7 @@ class Average:
         for key, value in tensors.items():
             self.tensors[key].copy_(value)
 
-    def put(self) -> None:
+    def apply(self) -> None:
         """Loads the averaged weights into the modules."""
         load_modules(self.modules, self.tensors)
 
@@ -43,7 +43,7 @@ class Average:
     def applied(self) -> Iterator[None]:
         """Inside the block the modules have the averaged weights."""
         before = {k: v.detach().clone() for k, v in module_tensors(self.modules).items()}
-        self.put()
+        self.apply()
         try:
             yield
         finally:

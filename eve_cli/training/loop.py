@@ -147,8 +147,10 @@ class _Loop:
         before = saved.values["settings"] | saved.values["config"]
         differences = changed(before, self.settings.as_json() | self.config)
         if differences:
-            words = ", ".join(f"{name} was {then}, is now {now}" for name, (then, now) in differences.items())
-            raise UsageError(f"A resumed run keeps its settings, but {words}. Leave them out, or choose another --out.")
+            changes = ", ".join(f"{name} was {then}, is now {now}" for name, (then, now) in differences.items())
+            raise UsageError(
+                f"A resumed run keeps its settings, but {changes}. Leave them out, or choose another --out."
+            )
         checkpoints.load_modules(self.recipe.modules, saved.tensors["modules"])
         checkpoints.load_optimizer(self.optimizer, saved.tensors["optimizer"])
         if self.average is not None:
@@ -337,7 +339,7 @@ class _Loop:
     def finish(self) -> Outcome:
         """Loads the averaged weights into the modules; closes the record."""
         if self.average is not None:
-            self.average.put()
+            self.average.apply()
         for module in self.recipe.modules.values():
             module.eval()
         if self.record is not None:
@@ -352,17 +354,19 @@ class _Loop:
 
     def _remaining(self) -> float | None:
         s = self.settings
-        left = [s.seconds - self._seconds()] if s.seconds is not None else []
+        remaining = [s.seconds - self._seconds()] if s.seconds is not None else []
         if s.steps is not None and self.rate:
             samples = s.batch * s.accumulate * self.accelerator.num_processes
-            left.append((s.steps - self.step) * samples / self.rate)
-        return max(0.0, min(left)) if left else None
+            remaining.append((s.steps - self.step) * samples / self.rate)
+        return max(0.0, min(remaining)) if remaining else None
 
     def _report(self, kind: str, path: Path | None = None, text: str = "") -> None:
         lr = float(self.optimizer.param_groups[0]["lr"])
-        left = self._remaining()
+        remaining = self._remaining()
         self.on_event(
-            Event(kind, self.step, self._seconds(), self.fraction, left, dict(self.losses), self.rate, lr, path, text)
+            Event(
+                kind, self.step, self._seconds(), self.fraction, remaining, dict(self.losses), self.rate, lr, path, text
+            )
         )
 
 

@@ -56,3 +56,16 @@ def test_a_result_and_another_bar_remove_the_bar(
 def test_a_table_in_a_pipe_is_one_plain_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     console.table([["a", "x" * 300], ["longer", "[b]y[/b]"]], header=("name", "text"))
     assert capsys.readouterr().out.splitlines() == ["name    text", f"a       {'x' * 300}", "longer  [b]y[/b]"]
+
+
+def test_a_report_is_rendered_on_a_terminal_and_markdown_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "### Scores\n\n| metric | eve |\n|---|---|\n| clip_frame | 0.9 [0.8, 1.0] |"
+    outputs = {}
+    for name, stream in (("file", io.StringIO()), ("terminal", Terminal())):
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stdout", stream)
+        console.markdown(text)
+        outputs[name] = stream.getvalue()
+    assert outputs["file"] == text + "\n"
+    assert "clip_frame" in outputs["terminal"] and "0.9 [0.8, 1.0]" in outputs["terminal"]
+    assert "|" not in outputs["terminal"] and "###" not in outputs["terminal"]

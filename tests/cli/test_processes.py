@@ -12,8 +12,7 @@ from eve_cli.cli.app import run
 from eve_cli.models import bundle
 from eve_cli.models.parts import BundleSettings
 from tests.clips import make_clip, read_clip
-from tests.models.awake import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
@@ -22,7 +21,7 @@ LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"
 @pytest.mark.slow
 def test_two_processes_make_the_frames_of_one(tmp_path: Path) -> None:
     settings = BundleSettings(name="tiny", steps=2, frames=4, guidance_scale=2.0)
-    bundle.save(awake(tiny_parts(settings=settings)), tmp_path / "model")
+    bundle.save(randomized(tiny_parts(settings=settings)), tmp_path / "model")
     make_clip(tmp_path / "clip.mkv", 21)
     words = ["edit", str(tmp_path / "clip.mkv"), "make it snowy", "--model", str(tmp_path / "model"), "--seed", "1"]
     words += ["--long", "joint", "--span", "16", "--size", "model", "--preserve", "on", "--codec", "ffv1", "-q", "-o"]

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_captions_come_from_text_files_and_tables(folder: Path) -> None:
     listing = folders.scan(folder, deep=True)
-    assert {item.path.name: (item.kind, item.caption) for item in listing.kept} == {
+    assert {item.path.name: (item.kind, item.caption) for item in listing.items} == {
         "a.png": ("picture", "a red wall"),
         "b.jpg": ("picture", "a blue wall, plain"),
         "clip.mp4": ("video", "it grows light"),
@@ -127,11 +127,11 @@ def test_a_wrong_row_is_named(tmp_path: Path, row: dict[str, str], change: dict,
     with pytest.raises(InputError, match=rf"t\.jsonl:2: {message}"):
         triplets.read(file)
     listing = triplets.scan(file)
-    assert [kept.row for kept in listing.kept] == [1] and [d.where for d in listing.dropped] == ["t.jsonl:2"]
+    assert [item.row for item in listing.items] == [1] and [d.where for d in listing.dropped] == ["t.jsonl:2"]
 
 
 def test_a_row_that_is_not_json_is_named(tmp_path: Path, row: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=r"t\.jsonl:1: not JSON"):
+    with pytest.raises(InputError, match=r"t\.jsonl:1: the row is not JSON"):
         triplets.read(write_rows(tmp_path / "t.jsonl", "{", row))
 
 
@@ -166,10 +166,10 @@ def _empty(folder: Path) -> Path:
 
 def test_the_shelf_forgets_the_oldest_when_full(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{name}.png") for name in "abc"]
-    shelf = frames.Shelf(30, room=2 * 3 * 30 * 40)
+    cache = frames.ClipCache(30, room=2 * 3 * 30 * 40)
     for path in paths:
-        assert shelf.read(path).shape == (1, 3, 30, 40)
-    assert list(shelf.kept) == paths[1:]
+        assert cache.read(path).shape == (1, 3, 30, 40)
+    assert list(cache.clips) == paths[1:]
 
 
 def test_data_that_is_nothing_known_is_a_usage_error() -> None:

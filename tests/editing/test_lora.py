@@ -11,8 +11,7 @@ from eve_cli.cli.app import run
 from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Lora
 from tests.clips import make_clip
-from tests.models.test_lora import weights as low_rank_weights
-from tests.tiny import tiny_bundle
+from tests.tiny import lora_weights, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny model under the name of the default one, and a LoRA `toy` for it."""
     home = tmp_path_factory.mktemp("home")
     model = tiny_bundle(home / "mini")
-    low_rank = low_rank_weights(bundle.load(model))
+    low_rank = lora_weights(bundle.load(model))
     lora.save(Lora(low_rank, "<toy>", "subject", "mini", bundle_manifest.read(model).backbone), home / "toy")
     return home
 

@@ -132,7 +132,9 @@ def test_a_second_run_of_a_result_is_refused_and_touches_nothing(desk: Path, mon
             lambda: pipeline.resume(Path("out.eve-run"), load=fake_load()),
         ]
         for each in tries:
-            with pytest.raises(UsageError, match=f"out.eve-run: in use by process {os.getpid()} on .* since ") as refused:
+            with pytest.raises(
+                UsageError, match=f"out.eve-run: in use by process {os.getpid()} on .* since "
+            ) as refused:
                 each()
             inside.append(str(refused.value))
         assert files() == before

@@ -18,7 +18,7 @@ from eve_cli.models import bundle
 from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from tests.clips import make_clip
-from tests.models.test_importing import checkpoint
+from tests.originals import save_checkpoint
 
 LAYER = "mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 
@@ -27,7 +27,7 @@ LAYER = "mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     bundle.save(sd15.random_parts("tiny"), home / "sd15")
-    checkpoint(sd15.random_parts("tiny", seed=3), home / "other.safetensors")
+    save_checkpoint(sd15.random_parts("tiny", seed=3), home / "other.safetensors")
     torch.manual_seed(0)
     sizes = {f"lora_unet_{LAYER}": 64, "lora_te_text_model_encoder_layers_0_mlp_fc1": 32}
     weights = {f"{name}.lora_down.weight": torch.randn(4, width) for name, width in sizes.items()}

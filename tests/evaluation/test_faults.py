@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.faults import FAULTS, HELD
+from benchmarks.faults import FAULTS, FIRST_SEED
 from eve_cli.data.world.edits import RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.evaluation.metrics.truth import Truth
@@ -34,7 +34,7 @@ Drawn = tuple[list[WorldEdit], RenderedEdit]
 
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
-    edits = [sample_edit(HELD + number, task, held_out=None) for number, task in enumerate(TASKS)]
+    edits = [sample_edit(FIRST_SEED + number, task, held_out=None) for number, task in enumerate(TASKS)]
     return edits, render_edit(edits, 8, 64, truth=True)
 
 

@@ -13,7 +13,7 @@ from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.weights import CHECKPOINTS, Weights
 from eve_cli.perception import viclip
 from eve_cli.registry import load
-from tests.eyes import clip_folder, sized, viclip_folder
+from tests.encoders import clip_folder, sized, viclip_folder
 
 OPEN = [name for name, spec in METRICS.items() if "weights" in load(spec).needs and not name.startswith("world")]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 224}

@@ -15,7 +15,7 @@ from eve_cli.evaluation.metrics.clip_text import ClipText
 from eve_cli.evaluation.metrics.pick_score import PickScore
 from eve_cli.evaluation.pairs import Pair
 from eve_cli.evaluation.weights import Weights
-from tests.eyes import clip_folder, tokenizer, with_words
+from tests.encoders import clip_folder, tokenizer, with_words
 
 CAPTION = "two sharks swim in the snow"
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]

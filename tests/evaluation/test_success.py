@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.faults import FAULTS, HELD
+from benchmarks.faults import FAULTS, FIRST_SEED
 from eve_cli.data.world.edits import ALIGNED_TASKS, RenderedEdit, WorldEdit, render_edit, sample_edit
 from eve_cli.errors import ModelError
 from eve_cli.evaluation import truth
@@ -15,7 +15,9 @@ EACH = 3
 
 @pytest.fixture(scope="module")
 def edits() -> list[WorldEdit]:
-    return [sample_edit(HELD + 500 + number, task, held_out=None) for task in ALIGNED_TASKS for number in range(EACH)]
+    return [
+        sample_edit(FIRST_SEED + 500 + number, task, held_out=None) for task in ALIGNED_TASKS for number in range(EACH)
+    ]
 
 
 @pytest.fixture(scope="module")

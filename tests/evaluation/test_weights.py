@@ -15,7 +15,7 @@ from eve_cli.evaluation.weights import CHECKPOINTS, Weights
 from eve_cli.models import hub
 from eve_cli.perception import viclip
 from eve_cli.registry import load
-from tests.eyes import clip_folder, sized, viclip_folder
+from tests.encoders import clip_folder, sized, viclip_folder
 
 NETWORKS = [name for name, spec in METRICS.items() if "weights" in load(spec).needs]
 

@@ -35,7 +35,7 @@ class Fade:
 
     def edit(self, editor: Editor, clip: Clip, guidance: Guidance) -> Tensor:
         """The edited latents."""
-        return clip.source * (1 - guidance.own(FadeOptions).fade)
+        return clip.source * (1 - guidance.options_as(FadeOptions).fade)
 
 
 @pytest.fixture

@@ -11,15 +11,14 @@ from torch import Tensor, nn
 
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 T = torch.tensor([400])
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 @pytest.fixture(params=["backbone", "video", "student"])

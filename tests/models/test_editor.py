@@ -15,29 +15,15 @@ from eve_cli.models.adapters import without_labels
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import BundleSettings, Parts
 from eve_cli.tasks import UNKNOWN_TASK
-from tests.tiny import tiny_parts
+from tests.tiny import normal, randomized, tiny_parts
 
 B, F, C, S = 2, 3, 4, 4
 T = torch.tensor([999, 400])
 
 
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def awake(parts: Parts) -> Parts:
-    """Gives every weight that starts at zero a value, so that no adapter is silent."""
-    generator = torch.Generator().manual_seed(5)
-    for _, module in parts.modules():
-        for parameter in module.parameters():
-            if not parameter.detach().any():
-                parameter.data = torch.randn(parameter.shape, generator=generator) * 0.1
-    return parts
-
-
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts(own_instruction_encoder=True)))
+    return Editor(randomized(tiny_parts(own_instruction_encoder=True)))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +87,7 @@ def test_video_and_student_are_plain_diffusers_models(editor: Editor, inputs: di
 @torch.no_grad()
 @pytest.mark.parametrize("form", ["repeat", "zero_pad"])
 def test_a_first_frame_is_one_wider_first_convolution(form: str, inputs: dict[str, Tensor]) -> None:
-    editor = Editor(awake(tiny_parts(settings=BundleSettings(first_frame=form))))  # pyright: ignore
+    editor = Editor(randomized(tiny_parts(settings=BundleSettings(first_frame=form))))  # pyright: ignore
     assert editor.parts.video is not None
     plain, weight = plain_motion(editor), editor.parts.video.first.weight
     wide = nn.Conv2d(2 * C + 1, weight.shape[0], 3, padding=1)
@@ -153,7 +139,7 @@ def test_moving_the_editor_moves_every_tree() -> None:
 
 @pytest.mark.parametrize("trained", ["edit", "video", "align"])
 def test_gradients_reach_what_is_thawed_and_nothing_else(trained: str, inputs: dict[str, Tensor]) -> None:
-    editor = Editor(awake(tiny_parts()))
+    editor = Editor(randomized(tiny_parts()))
     assert editor.student is not None
     if trained == "align":
         thawed = alignment_lora.add(editor.student, rank=2)
@@ -171,7 +157,7 @@ def test_gradients_reach_what_is_thawed_and_nothing_else(trained: str, inputs: d
 
 @torch.no_grad()
 def test_low_rank_layers_are_in_the_student_alone(inputs: dict[str, Tensor]) -> None:
-    parts = awake(tiny_parts())
+    parts = randomized(tiny_parts())
     editor = Editor(parts)
     assert editor.student is not None
     arguments = (inputs["text"], inputs["instruction"], inputs["source"], inputs["first"], inputs["task"])

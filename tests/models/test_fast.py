@@ -10,13 +10,12 @@ from eve_cli.models.editor import Editor
 from eve_cli.models.families import sd15
 from eve_cli.models.inference.fast import Fast
 from eve_cli.models.inference.sampling import Sampling
-from tests.models.awake import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 B, F = 2, 3
 T = torch.tensor([999, 400])
 MODELS = {
-    "mini": lambda: awake(tiny_parts(own_instruction_encoder=True)),
+    "mini": lambda: randomized(tiny_parts(own_instruction_encoder=True)),
     "sd15": lambda: sd15.random_parts("tiny", sparse=False),
     "sd15 with SparseCtrl": lambda: sd15.random_parts("tiny"),
 }

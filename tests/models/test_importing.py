@@ -23,6 +23,7 @@ from eve_cli.models.families import sd15
 from eve_cli.models.parts import Parts
 from tests import originals
 from tests.hub import diffusers_folder
+from tests.originals import save_checkpoint
 from tests.tiny import tiny_parts
 
 
@@ -61,15 +62,6 @@ def same(one: Any, another: Any) -> bool:
     return first.keys() == second.keys() and all(torch.equal(v.half(), second[n].half()) for n, v in first.items())
 
 
-def checkpoint(parts: Parts, file: Path) -> Path:
-    """A whole Stable Diffusion 1.5 in one file, as the webui has them."""
-    tensors = originals.unet(parts.backbone.state_dict(), "model.diffusion_model.")
-    tensors |= originals.vae(parts.vae.state_dict()) | originals.text_encoder(parts.text_encoder.state_dict())
-    tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
-    save_file({n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}, file)
-    return file
-
-
 def pipeline(parts: Parts, place: Path) -> Path:
     """A Stable Diffusion 1.5 in diffusers' form."""
     for name, module in (("unet", parts.backbone), ("vae", parts.vae)):
@@ -79,7 +71,7 @@ def pipeline(parts: Parts, place: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("form", [checkpoint, pipeline], ids=["single file", "diffusers"])
+@pytest.mark.parametrize("form", [save_checkpoint, pipeline], ids=["single file", "diffusers"])
 def test_another_backbone_takes_the_place_of_the_base(
     form: Callable[[Parts, Path], Path], parts: Parts, other: Parts, tmp_path: Path
 ) -> None:
@@ -266,7 +258,7 @@ def test_a_base_that_is_not_here_must_be_given_whole(
 ) -> None:
     monkeypatch.delenv("EVE_WEIGHTS")
     with pytest.raises(ModelError, match="No tokenizer was given, and sd15 is not on this machine"):
-        importing.parts_in("mine", {"backbone": checkpoint(other, tmp_path / "x.safetensors")})
+        importing.parts_in("mine", {"backbone": save_checkpoint(other, tmp_path / "x.safetensors")})
     loaded = bundle.load(importing.parts_in("mine", {"backbone": pipeline(other, tmp_path / "x")}))
     assert loaded.edit is None and loaded.settings.text_tokens == 77
 

@@ -10,14 +10,13 @@ from torch import Tensor
 from eve_cli.models.editor import Editor
 from eve_cli.models.inference.fast import Fast
 from eve_cli.models.inference.sampling import ProcessGroup, Sampling, Windows
-from tests.models.awake import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 FRAMES, T = 11, torch.tensor([700])
 
 
 def editor() -> Editor:
-    made = Editor(awake(tiny_parts()), dtype=torch.float64)
+    made = Editor(randomized(tiny_parts()), dtype=torch.float64)
     made.networks = Fast()
     return made
 

@@ -19,28 +19,21 @@ from eve_cli.models import alignment_lora, bundle, bundle_manifest, lora, low_ra
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.models.parts import Parts
-from eve_cli.models.share_weights import shared_unet
 from eve_cli.storage.hashing import file_sha256
-from tests.models.test_editor import B, C, F, S, T, awake, normal
-from tests.tiny import tiny_bundle, tiny_parts
+from tests.tiny import lora_weights, normal, randomized, tiny_bundle, tiny_parts
 
-
-def weights(parts: Parts, rank: int = 2, seed: int = 3) -> dict[str, Tensor]:
-    """Low-rank weights that change something."""
-    tree = shared_unet(parts.backbone)
-    for parameter in lora.add(tree, rank):
-        parameter.data = normal(*parameter.shape, seed=seed) * 0.2
-    return {name: tensor.detach() for name, tensor in lora.weights(tree).items()}
+B, F, C, S = 2, 3, 4, 4
+T = torch.tensor([999, 400])
 
 
 @pytest.fixture(scope="module")
 def parts() -> Parts:
-    return awake(tiny_parts())
+    return randomized(tiny_parts())
 
 
 @pytest.fixture(scope="module")
 def toy(parts: Parts) -> Lora:
-    return Lora(weights(parts), "<toy>", "subject", "tiny", "0" * 64, {"steps": 3})
+    return Lora(lora_weights(parts), "<toy>", "subject", "tiny", "0" * 64, {"steps": 3})
 
 
 def outputs(editor: Editor, with_lora: bool) -> dict[str, Tensor]:
@@ -79,7 +72,7 @@ def test_a_lora_acts_in_its_own_tree_and_in_the_student_alone(parts: Parts, toy:
 @torch.no_grad()
 def test_a_lora_and_the_alignment_act_together(parts: Parts, toy: Lora) -> None:
     """Low-rank layers add: two of them in one tree are one of twice the rank."""
-    other = weights(parts, seed=8)
+    other = lora_weights(parts, seed=8)
     both = Editor(Parts(**{**vars(parts), "align": other}), weights=toy.weights)
     joined = {
         name: torch.cat([tensor, other[name]], dim=0 if "lora_A" in name else 1) for name, tensor in toy.weights.items()

@@ -16,7 +16,7 @@ def editor() -> Editor:
 @torch.inference_mode()
 @pytest.mark.parametrize("half", [False, True], ids=["from noise", "half way"])
 def test_the_engine_makes_the_frames_of_a_pipeline(half: bool, editor: Editor) -> None:
-    work = engine.Work.drawn(editor, frames=4, steps=5, scale=7.5)
+    work = engine.Work.random(editor, frames=4, steps=5, scale=7.5)
     start = engine.half_way(editor, work) if half else None
     kind = AnimateDiffVideoToVideoControlNetPipeline if half else AnimateDiffControlNetPipeline
     wanted = engine.theirs(engine.pipeline(kind, "tiny", editor), work, start)

@@ -202,7 +202,7 @@ def test_a_pull_goes_on_where_it_was_broken_off(served: Hub, monkeypatch: pytest
 
     monkeypatch.setattr(hub, "http_get", broken)
     preset = narrow(PRESETS["sd15"])
-    with pytest.raises(ModelError, match="pull again to go on where it stopped"):
+    with pytest.raises(ModelError, match="pull again to resume the download"):
         pulling.Pull(preset).run()
     assert not (bundle_manifest.home() / "sd15").exists()
     monkeypatch.setattr(hub, "http_get", whole)

@@ -17,13 +17,12 @@ from eve_cli.models.inference import modules
 from eve_cli.models.inference.fast import Fast
 from eve_cli.models.inference.modules import ONEDNN_ROWS, OneDNNLinear, geglu
 from eve_cli.models.parts import Parts
-from tests.models.awake import awake
-from tests.tiny import WORDS, tiny_parts
+from tests.tiny import WORDS, randomized, tiny_parts
 
 
 def aligned() -> Parts:
     """With low-rank layers on everything that alignment can have them on."""
-    parts = awake(tiny_parts())
+    parts = randomized(tiny_parts())
     student = Editor(parts).student
     assert student is not None
     with torch.random.fork_rng():
@@ -36,7 +35,7 @@ def aligned() -> Parts:
 
 MODELS = {
     "aligned": aligned,
-    "deep compression vae": lambda: awake(mini.build(WORDS, replace(mini.TINY, vae="dc"))),
+    "deep compression vae": lambda: randomized(mini.build(WORDS, replace(mini.TINY, vae="dc"))),
     "sd15": lambda: sd15.random_parts("tiny", sparse=False),
 }
 

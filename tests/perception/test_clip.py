@@ -6,13 +6,13 @@ from safetensors.torch import load_file, save_file
 
 from eve_cli.errors import ModelError
 from eve_cli.perception.clip import Clip, features
-from tests.eyes import clip_folder
+from tests.encoders import clip_folder
 
 LAYOUTS = [("old", False, "quick_gelu"), ("old", True, "gelu"), ("new", False, "gelu")]
 
 
 @pytest.fixture(scope="module", params=LAYOUTS, ids=lambda row: "-".join(map(str, row)))
-def eyes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clip:
+def clip_encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return Clip.load(clip_folder(tmp_path_factory.mktemp("clip"), *request.param))
 
 
@@ -35,33 +35,38 @@ def pixels(clip: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float()
 
 
-def test_features_are_those_of_the_preparation_by_hand(eyes: Clip) -> None:
+def test_features_are_those_of_the_preparation_by_hand(clip_encoder: Clip) -> None:
     clip = frames(3)
-    found = features(eyes.model.get_image_features(pixel_values=pixels(clip)))
+    found = features(clip_encoder.model.get_image_features(pixel_values=pixels(clip)))
     wanted = found / found.norm(dim=-1, keepdim=True)
-    assert (eyes.look(clip) - wanted).abs().max() < 1e-5
+    assert (clip_encoder.encode_frames(clip) - wanted).abs().max() < 1e-5
 
 
-def test_logits_are_the_models_own(eyes: Clip) -> None:
+def test_logits_are_the_models_own(clip_encoder: Clip) -> None:
     clip, texts = frames(2), ["a red car", "two sharks swim in the snow at night"]
-    ids = eyes.tokenizer(texts, padding=True, return_tensors="pt")
-    wanted = eyes.model(pixel_values=pixels(clip), **ids).logits_per_image
-    assert (eyes.scale * (eyes.look(clip) @ eyes.read(texts).T) - wanted).abs().max() < 1e-4
+    ids = clip_encoder.tokenizer(texts, padding=True, return_tensors="pt")
+    wanted = clip_encoder.model(pixel_values=pixels(clip), **ids).logits_per_image
+    assert (
+        clip_encoder.scale * (clip_encoder.encode_frames(clip) @ clip_encoder.encode_texts(texts).T) - wanted
+    ).abs().max() < 1e-4
 
 
-def test_neither_batches_nor_padding_matter(eyes: Clip) -> None:
+def test_neither_batches_nor_padding_matter(clip_encoder: Clip) -> None:
     clip = frames(5)
-    whole = eyes.look(clip)
-    eyes.batch = 2
-    assert (eyes.look(clip) - whole).abs().max() < 1e-6
-    eyes.batch = 32
-    alone, padded = eyes.read(["a dog"]), eyes.read(["a dog", "two sharks swim in the snow at night"])
+    whole = clip_encoder.encode_frames(clip)
+    clip_encoder.batch = 2
+    assert (clip_encoder.encode_frames(clip) - whole).abs().max() < 1e-6
+    clip_encoder.batch = 32
+    alone, padded = (
+        clip_encoder.encode_texts(["a dog"]),
+        clip_encoder.encode_texts(["a dog", "two sharks swim in the snow at night"]),
+    )
     assert (alone[0] - padded[0]).abs().max() < 1e-6
 
 
-def test_long_texts_are_cut_and_said_to_be(eyes: Clip) -> None:
-    assert eyes.cut("a red car " * 10) and not eyes.cut("a red car")
-    assert eyes.read(["a red car " * 10]).shape == (1, 16)
+def test_long_texts_are_cut_and_said_to_be(clip_encoder: Clip) -> None:
+    assert clip_encoder.is_truncated("a red car " * 10) and not clip_encoder.is_truncated("a red car")
+    assert clip_encoder.encode_texts(["a red car " * 10]).shape == (1, 16)
 
 
 def test_both_generations_of_outputs_are_read() -> None:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from eve_cli.errors import ModelError
 from eve_cli.perception import viclip_inputs as inputs
 from eve_cli.perception.viclip import B16, L14, Viclip, file_shapes, from_file, to_file
-from eve_cli.perception.viclip_encoders import ViclipEyes, sizes_of
-from tests.eyes import sized, viclip_folder
+from eve_cli.perception.viclip_encoders import ViclipEncoder, sizes_of
+from tests.encoders import sized, viclip_folder
 
 
 class Block(nn.Module):
@@ -77,7 +77,7 @@ def model() -> Viclip:
 def test_vision_is_the_released_one_by_another_road(model: Viclip, frames: int) -> None:
     clips = torch.randn(2, frames, 3, 32, 32)
     wanted = look(to_file(model.state_dict()), clips, heads=4, layers=2)
-    assert (model.look(clips) - wanted).abs().max() < 1e-5
+    assert (model.encode_clips(clips) - wanted).abs().max() < 1e-5
 
 
 @torch.inference_mode()
@@ -86,9 +86,9 @@ def test_text_is_the_released_one_by_another_road(model: Viclip) -> None:
     ids[:, 6] = model.sizes.vocabulary - 1
     ids[:, 7:] = 0
     wanted = read(to_file(model.state_dict()), ids, heads=4, layers=1)
-    assert (model.read(ids) - wanted).abs().max() < 1e-5
+    assert (model.encode_texts(ids) - wanted).abs().max() < 1e-5
     ids[:, 8:] = 5  # what follows the end is never seen
-    assert (model.read(ids) - wanted).abs().max() < 1e-5
+    assert (model.encode_texts(ids) - wanted).abs().max() < 1e-5
 
 
 def test_the_key_map_goes_both_ways(model: Viclip) -> None:
@@ -114,10 +114,10 @@ def test_a_pth_and_a_safetensors_file_give_the_same(tmp_path: Path) -> None:
     state = load_file(folder / "model.safetensors")
     torch.save({"model": state}, folder / "viclip.pth")
     clip = torch.randint(0, 256, (6, 3, 40, 50)).to(torch.uint8)
-    eyes = [ViclipEyes.load(folder / name, sized()) for name in ("model.safetensors", "viclip.pth")]
-    assert torch.equal(*(each.look(clip) for each in eyes))
-    assert torch.equal(*(each.read(["a dog in the snow"]) for each in eyes))
-    assert eyes[0].cut("a dog " * 20) and abs(float(eyes[0].look(clip).norm()) - 1) < 1e-5
+    encoders = [ViclipEncoder.load(folder / name, sized()) for name in ("model.safetensors", "viclip.pth")]
+    assert torch.equal(*(each.encode_frames(clip) for each in encoders))
+    assert torch.equal(*(each.encode_texts(["a dog in the snow"]) for each in encoders))
+    assert encoders[0].is_truncated("a dog " * 20) and abs(float(encoders[0].encode_frames(clip).norm()) - 1) < 1e-5
 
 
 def spoilt(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_a_file_is_one_sentence(how: str, said: str, tmp_path
     path = folder / "model.safetensors"
     save_file(spoilt(load_file(path), how), path)
     with pytest.raises(ModelError, match=said):
-        ViclipEyes.load(path, sized())
+        ViclipEncoder.load(path, sized())
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
 
     torch.save({"model": Harm()}, tmp_path / "viclip.pth")
     with pytest.raises(ModelError, match=r"cannot be read as weights"):
-        ViclipEyes.load(tmp_path / "viclip.pth", sized())
+        ViclipEncoder.load(tmp_path / "viclip.pth", sized())
     assert not (tmp_path / "harm").exists()
 
 

@@ -104,7 +104,7 @@ def test_edits_that_a_system_lacks_are_left_out_and_counted(tmp_path: Path) -> N
     words = manifests(tmp_path, SYSTEMS["pairwise"], 3)
     (tmp_path / "theirs" / "v0.style.mkv").unlink()
     drafted = create.draft(CreateSettings(words, out=tmp_path / "study"))
-    assert (len(drafted.items), drafted.left_out) == (5, 1)
+    assert (len(drafted.items), drafted.skipped) == (5, 1)
     for file in (tmp_path / "theirs").iterdir():
         file.unlink()
     with pytest.raises(InputError, match="No edit has a source and results of 2 systems"):
@@ -118,7 +118,7 @@ def test_folders_of_results_belong_to_a_manifest(tmp_path: Path) -> None:
     settings = CreateSettings(folders, data=Path(words[0].partition("=")[2]))
     (tmp_path / "theirs" / "v1.style.mkv").unlink()
     drafted = create.draft(settings)
-    assert (drafted.systems, len(drafted.items), drafted.left_out) == (SYSTEMS["pairwise"], 3, 1)
+    assert (drafted.systems, len(drafted.items), drafted.skipped) == (SYSTEMS["pairwise"], 3, 1)
     assert drafted.items[0].edits == {name: tmp_path / name / "v0.style.mkv" for name in drafted.systems}
 
 

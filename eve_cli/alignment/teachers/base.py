@@ -20,8 +20,8 @@ class Teacher(Protocol):
     """
 
     name: str
-    tree: Literal["backbone", "video", "lora_unet"]
-    """The module tree of its editor that it runs on."""
+    network: Literal["backbone", "video", "lora_unet"]
+    """The network of its editor that it runs."""
     reads_source: bool
     """Whether the input clip is one of its conditions, so that its predictions are right at high noise too."""
     editor: Editor
@@ -34,7 +34,7 @@ class Teacher(Protocol):
         ...
 
     def view(self, clips: Tensor) -> Tensor:
-        """The input of `clean` for clips (b, f, c, h, w): lone frames (b * f, c, h, w), or the clips."""
+        """The input of `clean` for clips (b, f, c, h, w): single frames (b * f, c, h, w), or the clips."""
         ...
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:

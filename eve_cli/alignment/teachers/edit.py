@@ -13,10 +13,10 @@ from eve_cli.models.editor import Editor
 
 
 class EditTeacher:
-    """Backbone and edit adapter on lone frames, with the caption and the task label that users do not give."""
+    """Backbone and edit adapter on single frames, with the caption and the task label, which users do not give."""
 
     name = "edit"
-    tree = "backbone"
+    network = "backbone"
     reads_source = True
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:

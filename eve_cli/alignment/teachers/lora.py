@@ -13,10 +13,10 @@ from eve_cli.models.editor import Editor
 
 
 class LoraTeacher:
-    """Backbone and LoRA on lone frames, from the caption alone (EVE, section 4.4). The editor must have the LoRA."""
+    """Backbone and LoRA on single frames, from the caption only (EVE, section 4.4). The editor must have the LoRA."""
 
     name = "lora"
-    tree = "lora_unet"
+    network = "lora_unet"
     reads_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:

@@ -16,7 +16,7 @@ class VideoTeacher:
     """Backbone and video adapter on whole clips, from the caption and the edited first frame."""
 
     name = "video"
-    tree = "video"
+    network = "video"
     reads_source = False
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from eve_cli.data.world import language as say
-from eve_cli.data.world.motion import CLIP, seen
+from eve_cli.data.world.motion import CLIP, visible_motion
 from eve_cli.data.world.scene import FIXED, FLYING, Scene
 
 ACROSS = (
@@ -72,13 +72,13 @@ def possible(kind: str) -> tuple[str, ...]:
 
 def moves(scene: Scene, index: int, frames: Sequence[int] | None = None) -> str:
     """How a thing is seen to move over all of the frame numbers, empty where nothing can be said."""
-    return seen(scene, CLIP if frames is None else frames).motions[index]
+    return visible_motion(scene, CLIP if frames is None else frames).motions[index]
 
 
 def sample_action(
     rng: random.Random, scene: Scene, index: int, frames: Sequence[int] | None = None
 ) -> tuple[str, Scene] | None:
-    """An instruction and the scene that it asks for; None where the motion would not be seen, or was seen before."""
+    """An instruction and the scene that results; None where the motion would not be visible, or already was."""
     thing = scene.things[index]
     motion = rng.choice(possible(thing.kind))
     low, high = SPEEDS[motion]

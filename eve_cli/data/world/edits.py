@@ -34,7 +34,7 @@ from eve_cli.data.world.scene import (
 
 ALIGNED_TASKS = ("add", "remove", "background", "texture", "local", "style", "global")
 UNSEEN_TASKS = ("segment", "sketch", "depth", "mark")
-MOTION = "motion"  # no task of training: the edit adapter has no label for it, and no lone frame shows it
+MOTION = "motion"  # no task of training: the edit adapter has no label for it, and a single frame does not show it
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def sample_edit(
     """
     rng = random.Random(f"edit {seed}")
     for attempt in range(1000):
-        wanted = task or rng.choice(ALIGNED_TASKS)
+        chosen_task = task or rng.choice(ALIGNED_TASKS)
         scene = sample_scene(seed * 1000 + attempt, held_out=None if held_out else held_out)
-        edit = edit_scene(rng, scene, wanted, motion, frames)
+        edit = edit_scene(rng, scene, chosen_task, motion, frames)
         if edit and (held_out is None or held_out == (is_held_out(edit.source) or is_held_out(edit.target))):
             return edit
     raise RuntimeError(f"no edit of task {task!r} found for seed {seed}")
@@ -92,14 +92,14 @@ def sample_edit(
 def edit_scene(
     rng: random.Random, scene: Scene, task: str, motion: bool = False, frames: Sequence[int] | None = None
 ) -> WorldEdit | None:
-    """A random edit of a task in a given scene; None where chance asked for one that it does not allow."""
+    """A random edit of a task in a given scene; None where the scene does not allow the drawn edit."""
     if task in ("remove", "local", "texture", "segment", "mark") and not scene.things:
         return None
     index = rng.randrange(len(scene.things))
-    made = _motion(rng, scene, index, frames) if task == MOTION else SAMPLERS[task](rng, scene, index)
-    if made is None:
+    sampled = _motion(rng, scene, index, frames) if task == MOTION else SAMPLERS[task](rng, scene, index)
+    if sampled is None:
         return None
-    instruction, target, subject, look = made
+    instruction, target, subject, look = sampled
     motion, mover = (True, index) if task == MOTION else (motion, None)
     texts = random.Random(rng.random())
     state = texts.getstate()
@@ -124,9 +124,11 @@ def _add(rng: random.Random, scene: Scene, index: int) -> Made:
     slot = rng.choice(free)
     while (thing := sample_thing(rng, slot)).kind in kinds:
         pass
-    told = rng.random() < 0.6
+    with_position = rng.random() < 0.6
     thing = replace(thing, texture=thing.texture if rng.random() < 0.3 else "plain", depth=0.25)
-    words = rng.choice(say.ADD).format(a=say.a(say.noun(thing)), where=f" {say.SLOT_PHRASES[slot]}" if told else "")
+    words = rng.choice(say.ADD).format(
+        a=say.a(say.noun(thing)), where=f" {say.SLOT_PHRASES[slot]}" if with_position else ""
+    )
     return words, replace(scene, things=(*scene.things, thing)), len(scene.things), None
 
 
@@ -182,8 +184,8 @@ def _style(rng: random.Random, scene: Scene, index: int) -> Made:
 
 
 def _motion(rng: random.Random, scene: Scene, index: int, frames: Sequence[int] | None = None) -> Made:
-    made = sample_action(rng, scene, index, frames)
-    return made and (*made, index, None)
+    sampled = sample_action(rng, scene, index, frames)
+    return sampled and (*sampled, index, None)
 
 
 def _segment(rng: random.Random, scene: Scene, index: int) -> Made:

@@ -50,7 +50,7 @@ class Export:
 
 
 def write(folder: Path, export: Export, overwrite: bool = False, on_edit: Callable[[int], None] | None = None) -> Path:
-    """Writes the edits into a folder, which appears whole or not at all; ``on_edit`` is told how many are done.
+    """Writes the edits into a folder atomically; ``on_edit`` gets the number done.
 
     OutputError if the folder holds something, unless ``overwrite`` is set and an export made it.
     """
@@ -148,7 +148,7 @@ def truth(edit: WorldEdit, drawn: RenderedEdit) -> dict[str, Tensor]:
     """What the renderer knows of one edit, by name; ``source.`` and ``edited.`` stand before the scenes' own tensors.
 
     ``changed`` (frames, height, width) is 1 where the edit acts; ``masks`` (things, frames, height, width) hold shares
-    of 255; ``depth`` (frames, height, width) is 0 at the eye; ``flow`` (frames - 1, 2, height, width) is in pixels to
+    of 255; ``depth`` (frames, height, width) is 0 nearest; ``flow`` (frames - 1, 2, height, width) is in pixels to
     the next frame, x first; ``visible`` (frames - 1, height, width) is 1 where the point is still seen there.
     """
     tensors = {"changed": drawn.changed[0].byte()}

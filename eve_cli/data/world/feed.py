@@ -17,7 +17,7 @@ from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import sample_scene
 
 ASKED_SHARE = 0.25  # of the pictures, those that go with an instruction in place of a caption
-LONG = 8  # frame numbers that lone pictures and beginnings of clips are taken from
+LONG = 8  # frame numbers that single pictures and beginnings of clips are taken from
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, pho
     both.
     """
     rng = random.Random(f"pictures {seed}")
-    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
-    scenes, asked, numbers = [], [], [rng.randrange(LONG)]
-    for _ in range(count - wanted):
+    photo_count = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
+    scenes, edits, numbers = [], [], [rng.randrange(LONG)]
+    for _ in range(count - photo_count):
         edit = sample_edit(rng.randrange(2**40)) if rng.random() < ASKED_SHARE else None
         scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
-        asked.append(edit)
+        edits.append(edit)
     drawn = render(scenes, numbers, side) if scenes else None
     frames, texts, weight = [], [], []
     for i, scene in enumerate(scenes):
         assert drawn is not None
-        edit = asked[i]
+        edit = edits[i]
         frame, text = drawn.frames[i], say.caption(scene, rng, frames=numbers) if edit is None else edit.instruction
         if edit and edit.look:
             frame = LOOKS[edit.look].function(frame, scene.seed, 0)
@@ -57,7 +57,7 @@ def pictures(seed: int, count: int, side: int, photos: Tensor | None = None, pho
         frames.append(frame)
         texts.append(text)
         weight.append(drawn.masks[i].sum(0))
-    for _ in range(wanted):
+    for _ in range(photo_count):
         assert photos is not None
         frame, text = photograph(photos, rng)
         frames.append(frame)
@@ -101,10 +101,10 @@ def pairs(
 ) -> Pairs:
     """Single-frame edits as the edit adapter learns them: the world's, and photographs under looks."""
     rng = random.Random(f"pairs {seed}")
-    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None and LOOKS else 0
+    photo_count = sum(rng.random() < photo_share for _ in range(count)) if photos is not None and LOOKS else 0
     edits: list[WorldEdit] = []
     numbers = [rng.randrange(LONG)]
-    for _ in range(count - wanted):
+    for _ in range(count - photo_count):
         if rng.random() < unseen_share:
             task = rng.choice(UNSEEN_TASKS)
         else:
@@ -115,7 +115,7 @@ def pairs(
         drawn = render_edit(edits, numbers, side)
         source, edited = [drawn.source], [drawn.edited]
     instructions, captions, labels = [e.instruction for e in edits], [e.caption for e in edits], [e.task for e in edits]
-    for _ in range(wanted):
+    for _ in range(photo_count):
         assert photos is not None
         frame = photos[rng.randrange(len(photos))].float().unsqueeze(0) / 255
         frame = frame.flip(-1) if rng.random() < 0.5 else frame
@@ -143,15 +143,15 @@ def clips(
 ) -> Clips:
     """Clips as the video adapter learns them: scenes in motion, some under a look, and photographs that drift."""
     rng = random.Random(f"clips {seed}")
-    wanted = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
+    photo_count = sum(rng.random() < photo_share for _ in range(count)) if photos is not None else 0
     scenes, texts, start = [], [], rng.randrange(LONG)
     numbers = range(start, start + frames)
-    for _ in range(count - wanted):
+    for _ in range(count - photo_count):
         edit = sample_edit(rng.randrange(2**40)) if rng.random() < ASKED_SHARE else None
         scenes.append(edit.target if edit else sample_scene(rng.randrange(2**40)))
         texts.append(edit.instruction if edit else say.caption(scenes[-1], rng, motion=True, frames=numbers))
     drawn = render(scenes, numbers, side).frames
-    made = [drawn]
+    batch = [drawn]
     for i in range(len(scenes)):
         if LOOKS and rng.random() < 0.2:
             look = draw_look(rng)
@@ -159,16 +159,16 @@ def clips(
             texts[i] = (
                 rng.choice(look.instructions) if rng.random() < 0.5 else f"{texts[i]}, {rng.choice(look.captions)}"
             )
-    for _ in range(wanted):
+    for _ in range(photo_count):
         assert photos is not None
         clip, text = drifting(photos, frames, rng), "a photo"
         if LOOKS and rng.random() < 0.6:
             look = draw_look(rng)
             clip = look.function(clip, rng.randrange(2**31), start)
             text = look.instruction(rng) if rng.random() < 0.6 else f"a photo, {rng.choice(look.captions)}"
-        made.append(clip.unsqueeze(0))
+        batch.append(clip.unsqueeze(0))
         texts.append(text)
-    return Clips(torch.cat(made), texts)
+    return Clips(torch.cat(batch), texts)
 
 
 def drifting(photos: Tensor, frames: int, rng: random.Random) -> Tensor:

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Sequence
 
-from eve_cli.data.world.motion import CLIP, seen
+from eve_cli.data.world.motion import CLIP, visible_motion
 from eve_cli.data.world.scene import Scene, Thing
 
 PLACE_PHRASES = {
@@ -295,16 +295,16 @@ def caption(
     What it says of places and motions holds over all of the frame numbers ``frames``: a thing that turns round in them
     is not said to move left or right. Without them it speaks of the first frame, or with ``motion`` of ``CLIP``.
     """
-    told = rng.random() < 0.3
+    detailed = rng.random() < 0.3
     slots, moves, view = [t.slot for t in scene.things], [""] * len(scene.things), ""
-    if motion or (told and frames is not None):
-        shown = seen(scene, CLIP if frames is None else frames)
+    if motion or (detailed and frames is not None):
+        shown = visible_motion(scene, CLIP if frames is None else frames)
         slots = shown.slots
         if motion:
             moves, view = shown.motions, shown.camera
     names = []
     for i, (t, slot, move) in enumerate(zip(scene.things, slots, moves, strict=True)):
-        where = SLOT_PHRASES[slot] if told and slot else ""
+        where = SLOT_PHRASES[slot] if detailed and slot else ""
         how = MOTION_PHRASES[move] if motion and (rng.random() < 0.7 or i == subject) and move else ""
         names.append(tidied(f"{a(noun(t))} {how} {where}"))
     rng.shuffle(names)

@@ -11,7 +11,7 @@ from torch import Tensor
 from eve_cli.data.world.scene import CAMERAS, MOTIONS, SLOTS, Scene
 
 TAU = 2 * torch.pi
-CLIP = range(8)  # the frames that a caption speaks of unless it is told others
+CLIP = range(8)  # the frames that a caption speaks of by default
 
 
 def reflect(value: Tensor, reach: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def things_at(motion: Tensor, x: Tensor, y: Tensor, size: Tensor, speed: Tensor,
 
 
 @dataclass(frozen=True)
-class Seen:
+class VisibleMotion:
     """What holds over all of some frames, empty where nothing does.
 
     ``motions`` and ``slots``, one a thing, hold names of ``MOTIONS`` and ``SLOTS``; ``camera`` one of ``CAMERAS``.
@@ -67,7 +67,7 @@ class Seen:
     camera: str
 
 
-def seen(scene: Scene, frames: Sequence[int] = CLIP) -> Seen:
+def visible_motion(scene: Scene, frames: Sequence[int] = CLIP) -> VisibleMotion:
     """What a clip of a scene shows: a thing that turns round in it moves neither left nor right.
 
     Things move over the ground; their slots are those of the picture, which the camera shifts.
@@ -79,7 +79,7 @@ def seen(scene: Scene, frames: Sequence[int] = CLIP) -> Seen:
     track = things_at(motion, x, y, size, speed, phase, frame)
     shown, things = (track.x - pan) * zoom, list(enumerate(scene.things))
     motions = (_motion(t.motion, track.x[:, i], track.size[:, i], track.facing[:, i]) for i, t in things)
-    return Seen(tuple(motions), tuple(_slot(shown[:, i]) for i, _ in things), _camera(pan, zoom))
+    return VisibleMotion(tuple(motions), tuple(_slot(shown[:, i]) for i, _ in things), _camera(pan, zoom))
 
 
 def _way(values: Tensor) -> int:

@@ -12,15 +12,15 @@ from eve_cli.data.world.scene import COLOURS, KINDS, TEXTURES
 
 
 def edited_caption(caption: str, instruction: str) -> str | None:
-    """The caption of the result, in the source caption's words but for what changes; None if it cannot be told.
+    """The caption of the result, in the source caption's words but for what changes; None if it cannot be derived.
 
-    Understands instructions of the world's grammars, and captions that they could have made: "a red car in a meadow"
+    Understands instructions of the world's grammars, and captions that they could generate: "a red car in a meadow"
     and "make the car blue" give "a blue car in a meadow".
     """
     caption, order = _plain(caption), _plain(instruction).rstrip(".!")
     for pattern, change in _orders():
-        if found := pattern.fullmatch(order):
-            return change(caption, {name: value for name, value in found.groupdict().items() if value})
+        if match := pattern.fullmatch(order):
+            return change(caption, {name: value for name, value in match.groupdict().items() if value})
     return None
 
 
@@ -35,8 +35,8 @@ def _orders() -> list[tuple[re.Pattern[str], Change]]:
         (say.REMOVE, _remove),
         (say.BACKGROUND, _background),
         (say.TEXTURE, _texture),
-        (say.COLOUR, lambda caption, told: _renamed(caption, told, colour=told["colour"])),
-        (say.KIND, lambda caption, told: _renamed(caption, told, kind=told["new_kind"])),
+        (say.COLOUR, lambda caption, fields: _renamed(caption, fields, colour=fields["colour"])),
+        (say.KIND, lambda caption, fields: _renamed(caption, fields, kind=fields["new_kind"])),
         *((texts, _now(say.TIME_PHRASES, time)) for time, texts in say.TIMES_ASKED.items()),
         *((texts, _now(say.WEATHER_PHRASES, weather)) for weather, texts in say.WEATHERS_ASKED.items()),
         *(((*row.instructions, *row.synonyms), _look(row.captions[0])) for row in LOOKS.values()),
@@ -69,7 +69,7 @@ def _expanded(template: str) -> str:
         "pattern": _any("pattern", say.TEXTURE_NOUNS.values()),
         "colour": _any("colour", COLOURS),
     }
-    return re.sub(r"\\\{(\w+)\\\}", lambda found: blanks[found[1]], re.escape(template).replace(r"\ ", " "))
+    return re.sub(r"\\\{(\w+)\\\}", lambda match: blanks[match[1]], re.escape(template).replace(r"\ ", " "))
 
 
 NAME = re.compile(
@@ -81,66 +81,66 @@ NAME = re.compile(
 
 def _things(caption: str, change: Callable[[list[re.Match[str]]], Sequence[str] | None]) -> str | None:
     """The caption with the names that `change` makes of those it has, and as it is if that is None."""
-    found = list(NAME.finditer(caption))
-    names = change(found)
+    matches = list(NAME.finditer(caption))
+    names = change(matches)
     if names is None:
         return None
-    if not found:
+    if not matches:
         return caption.replace(", empty", f" with {say.joined(names)}") if ", empty" in caption else None
     if names:
-        return caption[: found[0].start()] + say.joined(names) + caption[found[-1].end() :]
+        return caption[: matches[0].start()] + say.joined(names) + caption[matches[-1].end() :]
     phrases = [said[1] for table in (say.PLACE_PHRASES, say.TIME_PHRASES) if (said := _said(caption, table))]
     weather = _said(caption, say.WEATHER_PHRASES) or _adjective(caption) or ("clear", "")
     return f"{say.a(say.WEATHER_ADJECTIVES[weather[0]] + 'scene')} {' '.join(phrases)}, empty"
 
 
-def _add(caption: str, told: dict[str, str]) -> str | None:
-    name = say.a(" ".join(told[key] for key in ("new_colour", "new_texture", "new_kind") if key in told))
-    return _things(caption, lambda found: [*(each[0] for each in found), " ".join([name, *_where(told)])])
+def _add(caption: str, fields: dict[str, str]) -> str | None:
+    name = say.a(" ".join(fields[key] for key in ("new_colour", "new_texture", "new_kind") if key in fields))
+    return _things(caption, lambda matches: [*(each[0] for each in matches), " ".join([name, *_where(fields)])])
 
 
-def _where(told: Mapping[str, str]) -> list[str]:
-    return [told["where"]] if "where" in told else []
+def _where(fields: Mapping[str, str]) -> list[str]:
+    return [fields["where"]] if "where" in fields else []
 
 
-def _remove(caption: str, told: dict[str, str]) -> str | None:
-    def others(found: list[re.Match[str]]) -> list[str] | None:
-        left = [each[0] for each in found if not _meant(each, told)]
-        return left if len(left) < len(found) else None
+def _remove(caption: str, fields: dict[str, str]) -> str | None:
+    def others(matches: list[re.Match[str]]) -> list[str] | None:
+        left = [each[0] for each in matches if not _meant(each, fields)]
+        return left if len(left) < len(matches) else None
 
     return _things(caption, others)
 
 
-def _renamed(caption: str, told: dict[str, str], **parts: str) -> str | None:
+def _renamed(caption: str, fields: dict[str, str], **parts: str) -> str | None:
     """The caption in which the thing that is meant has another colour, texture or kind."""
 
-    def renamed(found: list[re.Match[str]]) -> list[str] | None:
-        names = [_name(each, parts) if _meant(each, told) else each[0] for each in found]
-        return names if any(_meant(each, told) for each in found) else None
+    def renamed(matches: list[re.Match[str]]) -> list[str] | None:
+        names = [_name(each, parts) if _meant(each, fields) else each[0] for each in matches]
+        return names if any(_meant(each, fields) for each in matches) else None
 
     return _things(caption, renamed)
 
 
-def _name(found: re.Match[str], parts: Mapping[str, str]) -> str:
-    now = {**found.groupdict(), **parts}
+def _name(match: re.Match[str], parts: Mapping[str, str]) -> str:
+    now = {**match.groupdict(), **parts}
     if now["texture"] == "plain":
         now["texture"] = None
     noun = say.a(" ".join(now[key] for key in ("colour", "texture", "kind") if now[key]))
     return " ".join([noun, *(now[key] for key in ("motion", "where") if now[key])])
 
 
-def _meant(found: re.Match[str], told: Mapping[str, str]) -> bool:
+def _meant(match: re.Match[str], fields: Mapping[str, str]) -> bool:
     """Whether an instruction speaks of this thing."""
-    return found["kind"] == told["the_kind"] and found["colour"] in (told.get("the_colour", found["colour"]), None)
+    return match["kind"] == fields["the_kind"] and match["colour"] in (fields.get("the_colour", match["colour"]), None)
 
 
-def _texture(caption: str, told: dict[str, str]) -> str | None:
+def _texture(caption: str, fields: dict[str, str]) -> str | None:
     textures = {noun: texture for texture, noun in say.TEXTURE_NOUNS.items()}
-    return _renamed(caption, told, texture=told.get("texture") or textures[told["pattern"]])
+    return _renamed(caption, fields, texture=fields.get("texture") or textures[fields["pattern"]])
 
 
-def _background(caption: str, told: dict[str, str]) -> str | None:
-    place = next(place for place, names in say.PLACE_NAMES.items() if told["place"] in names)
+def _background(caption: str, fields: dict[str, str]) -> str | None:
+    place = next(place for place, names in say.PLACE_NAMES.items() if fields["place"] in names)
     said = _said(caption, say.PLACE_PHRASES)
     return caption.replace(said[1], say.PLACE_PHRASES[place][0]) if said else None
 
@@ -148,7 +148,7 @@ def _background(caption: str, told: dict[str, str]) -> str | None:
 def _now(table: Mapping[str, Sequence[str]], value: str) -> Change:
     """A change of the time or the weather, said where the old one was said, else behind the place."""
 
-    def change(caption: str, told: dict[str, str]) -> str | None:
+    def change(caption: str, fields: dict[str, str]) -> str | None:
         phrase = next(filter(None, table[value]))
         if said := _said(caption, table):
             return caption.replace(said[1], phrase)
@@ -163,7 +163,7 @@ def _now(table: Mapping[str, Sequence[str]], value: str) -> Change:
 
 
 def _look(phrase: str) -> Change:
-    return lambda caption, told: f"{caption}, {phrase}"
+    return lambda caption, fields: f"{caption}, {phrase}"
 
 
 def _said(caption: str, table: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:

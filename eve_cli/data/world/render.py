@@ -30,7 +30,7 @@ class Rendering:
     """Frames of scenes with what is known about them.
 
     ``frames`` (scenes, frames, 3, height, width) in [0, 1]; ``masks`` (scenes, 3, frames, height, width), the visible
-    share of each thing; ``depth`` (scenes, frames, height, width), 0 at the eye and 1 at the sky; ``flow`` (scenes,
+    share of each thing; ``depth`` (scenes, frames, height, width), 0 at the camera and 1 at the sky; ``flow`` (scenes,
     frames - 1, 2, height, width) in pixels from a frame to the next, and ``visible`` (scenes, frames - 1, height,
     width), whether the point is still seen there.
     """
@@ -190,7 +190,7 @@ def _paint_things(image: Tensor, rows: _Rows, size: tuple[int, int], ambience: T
                 paint[white] = blend(paint[white], rgb(0.97, 0.98, 1.0), lying)
             image[pick] = blend(
                 image[pick], paint * (0.4 + 0.6 * ambience[pick]), cov
-            )  # a little brighter, to be told apart at night
+            )  # a little brighter, to be distinguishable at night
             alpha[pick] = cov
         layers.append(alpha)
     return image, layers
@@ -231,9 +231,9 @@ def _background(rows: _Rows, size: tuple[int, int], ambience: Tensor) -> tuple[T
         ground = blend(ground.expand(len(pick), 3, *fv.shape[1:]), rgb(0.93, 0.95, 0.99), (0.9 * white).expand_as(fv))
         picture = blend(image[pick], far_paint * far_light, far)
         image[pick] = blend(picture, ground * ambience[pick], below[pick])
-        seen = (far > 0.5) & (below[pick] <= 0.5)
-        depth[pick] = torch.where(seen, 0.85, depth[pick])
-        layer[pick] = torch.where(seen, 1, layer[pick])
+        visible = (far > 0.5) & (below[pick] <= 0.5)
+        depth[pick] = torch.where(visible, 0.85, depth[pick])
+        layer[pick] = torch.where(visible, 1, layer[pick])
     return image, depth, layer
 
 
@@ -309,7 +309,7 @@ def render(
     size = (size, size) if isinstance(size, int) else size
     per_scene = len(numbers) * size[0] * size[1]
     chunk = max(1, PIXELS_AT_ONCE // per_scene)
-    with torch.device(device):  # every tensor made in here lies there
+    with torch.device(device):  # every tensor created here is on it
         parts = [_render(scenes[i : i + chunk], numbers, size, truth) for i in range(0, len(scenes), chunk)]
     return parts[0] if len(parts) == 1 else _joined(parts)
 

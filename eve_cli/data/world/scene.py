@@ -53,7 +53,7 @@ class Thing:
     motion: str = "still"
     speed: float = 0.05  # units a frame, or cycles a frame for bounce and grow
     phase: float = 0.0
-    depth: float = 0.4  # 0 at the eye, 1 at the horizon
+    depth: float = 0.4  # 0 at the camera, 1 at the horizon
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def standing_height(rng: random.Random, kind: str, size: float) -> float:
 
 
 def sample_scene(seed: int, held_out: bool | None = False) -> Scene:
-    """A random scene; ``held_out``: False none of the combinations kept from training, True at least one, None any."""
+    """A random scene; ``held_out``: no combination held out of training (False), at least one (True), any (None)."""
     rng = random.Random(f"scene {seed}")
     while True:
         count = rng.choices((1, 2, 3), (0.55, 0.38, 0.07))[0]

@@ -1,4 +1,4 @@
-"""Clips of the world that differ in one thing only, with captions that differ in it too: what eyes are tried on."""
+"""Clips of the world that differ in one thing only, with captions that differ in it too: a test of encoders."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def _thing(scene: Scene, index: int, rng: random.Random) -> Made:
 
 def _kind(scene: Scene, index: int, rng: random.Random) -> Made:
     thing, others = scene.things[index], {t.kind for t in scene.things} - {scene.things[index].kind}
-    made = []
+    candidates = []
     for kind in (k for k in KINDS if (k in FLYING) == (thing.kind in FLYING) and k not in others):
         fits = thing.motion if kind in FIXED & {thing.kind} or not FIXED & {kind, thing.kind} else "still"
         height = thing.y if kind in FLYING else standing_height(random.Random(thing.phase), kind, thing.size)
-        made.append((scene.with_thing(index, kind=kind, y=height, motion=fits), None))
-    return made
+        candidates.append((scene.with_thing(index, kind=kind, y=height, motion=fits), None))
+    return candidates
 
 
 def _motion(scene: Scene, index: int, rng: random.Random) -> Made:
@@ -97,7 +97,7 @@ TASK_ATTRIBUTES = {
     "style": ("look",),
     "global": ("time", "weather"),
 }
-"""What an edit of a task may change: eyes that judge it must tell all of that apart."""
+"""What an edit of a task may change: encoders that judge it must distinguish all of it."""
 
 
 def variants(seed: int, attribute: str, numbers: Sequence[int] = range(FRAMES)) -> list[Variant]:
@@ -109,17 +109,17 @@ def variants(seed: int, attribute: str, numbers: Sequence[int] = range(FRAMES)) 
     rng = random.Random(f"variants {seed} {attribute}")
     while True:
         scene = sample_scene(rng.randrange(2**40), held_out=None)
-        made = ATTRIBUTES[attribute](scene, rng.randrange(len(scene.things)), rng)
-        told: dict[str, Variant] = {}
+        candidates = ATTRIBUTES[attribute](scene, rng.randrange(len(scene.things)), rng)
+        by_caption: dict[str, Variant] = {}
         words = rng.random()
-        for changed, look in made:
+        for changed, look in candidates:
             texts = random.Random(words)
             text = caption(changed, texts, motion=True, frames=numbers)
             if look:
                 text = f"{text}, {texts.choice(LOOKS[look].captions)}"
-            told.setdefault(text, Variant(changed, look, text))
-        if len(told) > 1:
-            return list(told.values())
+            by_caption.setdefault(text, Variant(changed, look, text))
+        if len(by_caption) > 1:
+            return list(by_caption.values())
 
 
 def draw(rows: Sequence[Variant], numbers: Sequence[int] = range(FRAMES), side: int = 64) -> Tensor:

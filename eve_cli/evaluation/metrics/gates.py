@@ -17,7 +17,7 @@ GATES_FILE = "gates.json"
 class Gates:
     """The accuracy by attribute, measured when the encoders were trained."""
 
-    right: dict[str, float]
+    accuracies: dict[str, float]
 
     @classmethod
     def read(cls, folder: Path) -> Gates:
@@ -33,7 +33,7 @@ class Gates:
         if task not in TASK_ATTRIBUTES:
             return f"these encoders were not tested on the task {task!r}"
         for attribute in TASK_ATTRIBUTES[task]:
-            right = self.right.get(attribute, 0.0)
-            if right < GATE:
-                return f"not scored: the accuracy for {attribute} is {right:.0%}, below {GATE:.0%}"
+            accuracy = self.accuracies.get(attribute, 0.0)
+            if accuracy < GATE:
+                return f"not scored: the accuracy for {attribute} is {accuracy:.0%}, below {GATE:.0%}"
         return None

@@ -13,7 +13,7 @@ from eve_cli.errors import ModelError
 from eve_cli.evaluation.metrics.base import EditClip
 from eve_cli.perception import viclip
 from eve_cli.perception.clip import Clip
-from eve_cli.perception.viclip_encoders import ViclipEyes, sizes_of
+from eve_cli.perception.viclip_encoders import ViclipEncoder, sizes_of
 
 if TYPE_CHECKING:
     from eve_cli.evaluation.weights import Weights
@@ -27,11 +27,11 @@ def _clip(folder: Path, tokenizer: Path, device: str) -> Clip:
 
 
 @cache
-def _viclip(path: Path, name: str, preparation: str, device: str) -> ViclipEyes:
+def _viclip(path: Path, name: str, preparation: str, device: str) -> ViclipEncoder:
     sizes = SIZES.get(name) or sizes_of(path.parent)
     if sizes is None:
         raise ModelError(f"{path.parent} has no config.json with the sizes of its ViCLIP.")
-    return ViclipEyes.load(path, sizes, preparation, device)
+    return ViclipEncoder.load(path, sizes, preparation, device)
 
 
 class WithEncoder:
@@ -50,10 +50,10 @@ class WithEncoder:
 
     def encode_text(self, clip: EditClip, text: str) -> Tensor:
         """Unit features (1, dim) of a text, with a note if it is truncated."""
-        if self.encoder.cut(text):
+        if self.encoder.is_truncated(text):
             clip.note(f"{self.checkpoint} reads {self.encoder.context} tokens: {self.caption} is truncated")
         if text not in self.texts:
-            self.texts[text] = self.encoder.read([text])
+            self.texts[text] = self.encoder.encode_texts([text])
         return self.texts[text]
 
 
@@ -81,7 +81,7 @@ class WithClip(WithEncoder):
         return clip.features(frames, self.stamp, self._encode)
 
     def _encode(self, frames: Tensor) -> Tensor:
-        return self.encoder.look(shrunk(frames, self.longest), self.square, self.projected)
+        return self.encoder.encode_frames(shrunk(frames, self.longest), self.square, self.projected)
 
 
 class WithViclip(WithEncoder):
@@ -98,7 +98,7 @@ class WithViclip(WithEncoder):
 
     def encode_frames(self, clip: EditClip, frames: Tensor) -> Tensor:
         """The unit feature (1, dim) of a clip."""
-        return clip.features(frames, self.stamp, self.encoder.look)
+        return clip.features(frames, self.stamp, self.encoder.encode_frames)
 
 
 def shrunk(frames: Tensor, longest: int | None) -> Tensor:

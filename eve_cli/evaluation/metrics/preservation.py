@@ -32,26 +32,26 @@ class Preservation(PixelMetric):
     def score(self, clip: EditClip) -> dict[str, float]:
         assert clip.source is not None
         source, edited = unit(clip.source), unit(clip.edited)
-        rest, ssim = outside(own_region(source, edited)), ssim_windows(source, edited)
-        values = {"rest_psnr": psnr(source, edited, rest), "rest_ssim": whole_windows(ssim, rest)}
+        unedited, ssim = outside(estimated_region(source, edited)), ssim_windows(source, edited)
+        values = {"rest_psnr": psnr(source, edited, unedited), "rest_ssim": whole_windows(ssim, unedited)}
         if math.isnan(values["rest_psnr"]):
             clip.note("rest_psnr, rest_ssim: the edit changes nearly every pixel")
         region = requested_region(clip)
         if region is None:
             return values | undefined(clip, ["kept_psnr", "kept_ssim", "leak"], "the mask of the edit is unknown")
-        away = outside(region)
-        if mean(away, away) != 1:
+        unrequested = outside(region)
+        if mean(unrequested, unrequested) != 1:
             return values | undefined(
                 clip, ["kept_psnr", "kept_ssim", "leak"], "the requested region covers everything"
             )
         return values | {
-            "kept_psnr": psnr(source, edited, away),
-            "kept_ssim": whole_windows(ssim, away),
-            "leak": mean(changed_region(source, edited), away),
+            "kept_psnr": psnr(source, edited, unrequested),
+            "kept_ssim": whole_windows(ssim, unrequested),
+            "leak": mean(changed_region(source, edited), unrequested),
         }
 
 
-def own_region(source: Tensor, edited: Tensor) -> Tensor:
+def estimated_region(source: Tensor, edited: Tensor) -> Tensor:
     """The region of an edit estimated from its smoothed difference (n, h, w)."""
     difference = (edited - source).abs().amax(1, keepdim=True)
     smooth = F.avg_pool2d(difference, SMOOTHING, 1, SMOOTHING // 2, count_include_pad=False)

@@ -31,8 +31,8 @@ def scores(
     value, differs = direction(*clips, *captions)
     if not differs:
         clip.note(f"{name}_dir: the clip or its caption is unchanged, so the value is 0")
-    words = float((captions[0] - captions[1]).double().norm())
-    return values | {f"{name}_dir": value, f"{name}_words": words, f"{name}_unchanged": float(not differs)}
+    caption_distance = float((captions[0] - captions[1]).double().norm())
+    return values | {f"{name}_dir": value, f"{name}_words": caption_distance, f"{name}_unchanged": float(not differs)}
 
 
 class Internvid(WithViclip):

@@ -42,13 +42,13 @@ class Warp(PixelMetric):
             return undefined(clip, COLUMNS, "a single frame has no motion")
         source, edited = unit(clip.source), unit(clip.edited)
         source_flow, visible = _flow(clip, clip.source)
-        own_flow, own_visible = _flow(clip, clip.edited)
+        edited_flow, edited_visible = _flow(clip, clip.edited)
         base, error = _error(source, source_flow, visible), _error(edited, source_flow, visible)
         values = {
             "warp": error,
             "warp_source": base,
             "warp_excess": error - base,
-            "warp_own": _error(edited, own_flow, own_visible) - base,
+            "warp_own": _error(edited, edited_flow, edited_visible) - base,
         }
         region = requested_region(clip)
         if region is None:

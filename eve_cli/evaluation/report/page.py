@@ -77,10 +77,10 @@ def _edit(
 ) -> dict[str, Any]:
     paths = [videos.get((name, pair.id), {}) for name in eval_set.methods]
     clips: list[dict[str, Any]] = [{"label": "source", "src": _first(paths, "source")}]
-    for name, own in zip(eval_set.methods, paths, strict=True):
+    for name, files in zip(eval_set.methods, paths, strict=True):
         row = scores[name, pair.id]
         values = {key: value for key, value in row.values.items() if value == value}
-        src = own.get("edited", "")
+        src = files.get("edited", "")
         clips.append({"method": name, "src": src, "values": values, "notes": row.notes, "error": row.error})
     if pair.reference is not None:
         clips.append({"label": "true edit", "src": _first(paths, "reference")})

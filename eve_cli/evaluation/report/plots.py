@@ -63,15 +63,15 @@ def write(folder: Path, summary: Mapping[str, Any], results: Results) -> list[st
     """
     if not available():
         return []
-    home = folder / FOLDER
-    home.mkdir(exist_ok=True)
+    plots_dir = folder / FOLDER
+    plots_dir.mkdir(exist_ok=True)
     columns = sorted(summary["columns"], key=lambda c: KEY.index(c["name"]) if c["name"] in KEY else len(KEY))
     names = []
     with _style():
         figures = {"edit-preservation": trade_off(results), **{c["name"]: bars(summary, c) for c in columns}}
         for name, figure in figures.items():
             if figure is not None:
-                save(figure, home / name)
+                save(figure, plots_dir / name)
                 names.append(name)
     return names
 

@@ -17,7 +17,7 @@ def render(package: str, template: str, **values: Any) -> str:
 
 
 def resource(package: str, name: str) -> Markup:
-    """The text of a style or script file of a package, to be inlined as it is."""
+    """The text of a style or script file of a package, to be inlined."""
     from markupsafe import Markup
 
     return Markup(files(package).joinpath(name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The backbone: a text-to-image UNet and the text encoder that it learns with."""
+"""The backbone: a text-to-image UNet and its text encoder, trained together."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class BackboneRecipe(common.LatentRecipe):
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
-        drawn = self.source.pictures(step_seed(self.seed, 0, number, 1), self.chunk, side)
-        latents = common.encode(self.editor, drawn.frames)
+        samples = self.source.pictures(step_seed(self.seed, 0, number, 1), self.chunk, side)
+        latents = common.encode(self.editor, samples.frames)
         return {
             "latents": latents,
-            "ids": self.parts.tokens(drawn.texts),
-            "weight": common.shrink(drawn.weight, latents.shape[-2:]),
+            "ids": self.parts.tokens(samples.texts),
+            "weight": common.shrink(samples.weight, latents.shape[-2:]),
         }
 
     def batch(self, step: int, rank: int) -> Batch:

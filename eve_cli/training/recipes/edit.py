@@ -107,13 +107,13 @@ class EditRecipe(common.LatentRecipe):
         }
 
     def preview(self, step: int) -> Tensor | None:
-        drawn = self.source.pairs(PREVIEW_SEED, 12, self.parts.settings.pixels)
+        samples = self.source.pairs(PREVIEW_SEED, 12, self.parts.settings.pixels)
         device = self.editor.device
-        source = common.encode(self.editor, drawn.source[:, 0]).to(device)
-        condition = self.editor.condition(drawn.instructions)
+        source = common.encode(self.editor, samples.source[:, 0]).to(device)
+        condition = self.editor.condition(samples.instructions)
         conditions = (condition.text, condition.instruction, self.editor.control_image(source))
         denoise = self.editor.guided_edit(*conditions, guidance_scale=1.0, image_guidance_scale=1.0)
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.image_schedule
         out = self.editor.decode(ddim(denoise, schedule, noise, schedule.trailing(10)))
-        return common.sheet([drawn.source[:, 0], out.cpu(), drawn.edited[:, 0]])
+        return common.sheet([samples.source[:, 0], out.cpu(), samples.edited[:, 0]])

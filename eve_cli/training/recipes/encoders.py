@@ -20,7 +20,7 @@ from eve_cli.models.parts import Parts
 from eve_cli.perception import viclip_encoders
 from eve_cli.perception.clip import Clip, features
 from eve_cli.perception.viclip import Viclip, ViclipSizes
-from eve_cli.perception.viclip_encoders import ViclipEyes
+from eve_cli.perception.viclip_encoders import ViclipEncoder
 from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -102,10 +102,12 @@ class EncodersRecipe:
         visual = features(self.clip.get_image_features(pixel_values=frames))
         text = features(self.clip.get_text_features(input_ids=ids))
         clip, clip_pair, clip_accuracy = contrast(visual, text, self.clip.logit_scale.exp(), ~batch["moves"])
-        chosen = every_step(clips.shape[1], self.viclip.sizes.frames)
-        visual = self.viclip.look(normalised(clips[:, chosen], IMAGENET))
+        indices = every_step(clips.shape[1], self.viclip.sizes.frames)
+        visual = self.viclip.encode_clips(normalised(clips[:, indices], IMAGENET))
         every = torch.ones_like(batch["moves"])
-        viclip, viclip_pair, viclip_accuracy = contrast(visual, self.viclip.read(ids), 1 / self.viclip.temp, every)
+        viclip, viclip_pair, viclip_accuracy = contrast(
+            visual, self.viclip.encode_texts(ids), 1 / self.viclip.temp, every
+        )
         return {
             "clip": clip,
             "clip_pair": clip_pair,
@@ -139,10 +141,10 @@ def scorers(out: Path) -> dict[str, Callable[[Tensor, list[str]], Tensor]]:
     clip = Clip.load(out / "clip")
     sizes = viclip_encoders.sizes_of(out / "viclip")
     assert sizes is not None
-    viclip = ViclipEyes.load(out / "viclip" / "model.safetensors", sizes)
+    viclip = ViclipEncoder.load(out / "viclip" / "model.safetensors", sizes)
     return {
-        "clip": lambda frames, texts: (clip.look(frames) @ clip.read(texts).T).mean(0),
-        "viclip": lambda frames, texts: (viclip.look(frames) @ viclip.read(texts).T)[0],
+        "clip": lambda frames, texts: (clip.encode_frames(frames) @ clip.encode_texts(texts).T).mean(0),
+        "viclip": lambda frames, texts: (viclip.encode_frames(frames) @ viclip.encode_texts(texts).T)[0],
     }
 
 
@@ -150,13 +152,13 @@ def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> 
     """The symmetric contrastive loss over the batch; the same within each separable pair; and the accuracy there.
 
     ``visual`` and ``text`` (2 n, dim), of which 2 i and 2 i + 1 are a pair; ``separable`` (n,): whether the encoder can
-    tell the two apart at all.
+    distinguish the two at all.
     """
     scores = (
         F.normalize(visual.float(), dim=-1) @ F.normalize(text.float(), dim=-1).T * scale.float().clamp(1, MAX_SCALE)
     )
-    which = torch.arange(len(scores), device=scores.device)
-    whole = (F.cross_entropy(scores, which) + F.cross_entropy(scores.T, which)) / 2
+    targets = torch.arange(len(scores), device=scores.device)
+    batch_loss = (F.cross_entropy(scores, targets) + F.cross_entropy(scores.T, targets)) / 2
     blocks = (
         scores.unflatten(0, (-1, 2)).unflatten(2, (-1, 2)).diagonal(dim1=0, dim2=2)
     )  # (2, 2, n): visual, text, pair
@@ -164,9 +166,9 @@ def contrast(visual: Tensor, text: Tensor, scale: Tensor, separable: Tensor) -> 
     each = F.cross_entropy(blocks.transpose(0, 1), answer, reduction="none")  # over texts
     each = each + F.cross_entropy(blocks, answer, reduction="none")  # over clips
     weight = separable.float().expand_as(each)
-    right = (blocks.transpose(0, 1).argmax(0) == answer).float()
+    correct = (blocks.transpose(0, 1).argmax(0) == answer).float()
     count = weight.sum().clamp_min(1)
-    return whole, (each * weight).sum() / count / 2, ((right * weight).sum() / count).detach()
+    return batch_loss, (each * weight).sum() / count / 2, ((correct * weight).sum() / count).detach()
 
 
 def normalised(frames: Tensor, statistics: tuple[Any, Any]) -> Tensor:
@@ -199,7 +201,7 @@ def small_clip(sizes: EncoderSizes, tokenizer: Any, context: int) -> CLIPModel:
 def small_viclip(sizes: EncoderSizes, tokenizer: Any, context: int) -> Viclip:
     """An untrained ViCLIP for clips of 64 x 64 and the world's vocabulary."""
     assert tokenizer.eos_token_id == len(tokenizer) - 1, "ViCLIP reads the last token as the end of a text"
-    own = ViclipSizes(
+    viclip_sizes = ViclipSizes(
         width=sizes.video_width,
         layers=sizes.video_layers,
         heads=sizes.heads,
@@ -213,7 +215,7 @@ def small_viclip(sizes: EncoderSizes, tokenizer: Any, context: int) -> Viclip:
         vocabulary=len(tokenizer),
         embed=sizes.embed,
     )
-    model = Viclip(replace(own))
+    model = Viclip(replace(viclip_sizes))
     with torch.no_grad():
         model.temp.fill_(0.07)
     return model

@@ -26,7 +26,7 @@ PREVIEW_PICTURES = 8
 
 
 class LoraRecipe(common.LatentRecipe):
-    """Velocity prediction of a few pictures by the frozen backbone with low-rank layers, in a module tree of its own.
+    """Velocity prediction of a few pictures by a copy of the frozen backbone with low-rank layers.
 
     `prior` is the share of a batch that comes from the source, for prior preservation (DreamBooth, Ruiz et al. 2023,
     with real pictures in place of generated ones).
@@ -65,13 +65,13 @@ class LoraRecipe(common.LatentRecipe):
         self.editor.follow(device)
 
     def _draw(self, number: int) -> Rows:
-        drawn = self.source.pictures(step_seed(self.seed, 0, number, 7), self.chunk, self.parts.settings.pixels)
-        return {"latents": common.encode(self.editor, drawn.frames), "ids": self.parts.tokens(drawn.texts)}
+        samples = self.source.pictures(step_seed(self.seed, 0, number, 7), self.chunk, self.parts.settings.pixels)
+        return {"latents": common.encode(self.editor, samples.frames), "ids": self.parts.tokens(samples.texts)}
 
     def batch(self, step: int, rank: int) -> Batch:
         g = generator(self.seed, rank, step, 8)
-        chosen = torch.randint(len(self.latents), (self.count - self.prior_rows,), generator=g)
-        rows = {"latents": self.latents[chosen], "ids": self.ids[chosen]}
+        indices = torch.randint(len(self.latents), (self.count - self.prior_rows,), generator=g)
+        rows = {"latents": self.latents[indices], "ids": self.ids[indices]}
         if self.pool is not None:
             prior = self.pool.rows(step, self.prior_rows, g)
             rows = {name: torch.cat([value, prior[name]]) for name, value in rows.items()}

@@ -36,8 +36,8 @@ class VaeRecipe:
         return self.vae.parameters()
 
     def batch(self, step: int, rank: int) -> Batch:
-        drawn = self.source.pictures(step_seed(self.seed, rank, step), self.count, self.parts.settings.pixels)
-        return {"frames": drawn.frames, "weight": drawn.weight}
+        samples = self.source.pictures(step_seed(self.seed, rank, step), self.count, self.parts.settings.pixels)
+        return {"frames": samples.frames, "weight": samples.weight}
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         frames = (batch["frames"] * 2 - 1).to(memory_format=torch.channels_last)

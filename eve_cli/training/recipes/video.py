@@ -33,11 +33,11 @@ class VideoRecipe(common.LatentRecipe):
 
     def _draw(self, number: int) -> Rows:
         settings = self.parts.settings
-        drawn = self.source.clips(step_seed(self.seed, 0, number, 5), self.chunk, settings.frames, settings.pixels)
-        latents = common.encode(self.editor, drawn.frames.flatten(0, 1))
+        clips = self.source.clips(step_seed(self.seed, 0, number, 5), self.chunk, settings.frames, settings.pixels)
+        latents = common.encode(self.editor, clips.frames.flatten(0, 1))
         return {
             "latents": latents.view(self.chunk, settings.frames, *latents.shape[1:]),
-            "ids": self.parts.tokens(drawn.texts),
+            "ids": self.parts.tokens(clips.texts),
         }
 
     def batch(self, step: int, rank: int) -> Batch:
@@ -56,16 +56,16 @@ class VideoRecipe(common.LatentRecipe):
     def step(self, batch: Batch) -> dict[str, Tensor]:
         schedule, t, latents = self.editor.schedule, batch["t"], batch["latents"]
         # rows without a first frame go last: the editor takes fewer rows of `first` than of latents
-        rest = torch.ones(self.count, dtype=torch.bool, device="cpu")
-        rest[batch["without_first"].cpu()] = False
-        order = torch.cat([rest.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
+        with_first = torch.ones(self.count, dtype=torch.bool, device="cpu")
+        with_first[batch["without_first"].cpu()] = False
+        order = torch.cat([with_first.nonzero().flatten(), batch["without_first"].cpu()]).to(latents.device)
         latents, t = latents[order], t[order]
         noisy = schedule.add_noise(latents, batch["noise"], t)
         if self.parts.sparse is not None:  # without it the first norm's input needs no gradient, and backward crashes
             noisy.requires_grad_(True)
         with torch.no_grad():
             text = self.parts.text_encoder(batch["ids"][order]).last_hidden_state
-        clean = self.editor.clean_video(noisy, t, text, latents[: int(rest.sum()), 0]).float()
+        clean = self.editor.clean_video(noisy, t, text, latents[: int(with_first.sum()), 0]).float()
         error = schedule.of_output(clean - latents, t)
         noisiest = (t > 0.9 * schedule.steps).float()
         return {
@@ -78,13 +78,13 @@ class VideoRecipe(common.LatentRecipe):
 
     def preview(self, step: int) -> Tensor | None:
         settings = self.parts.settings
-        drawn = self.source.clips(PREVIEW_SEED, 5, settings.frames, settings.pixels)
+        clips = self.source.clips(PREVIEW_SEED, 5, settings.frames, settings.pixels)
         device = self.editor.device
-        first = common.encode(self.editor, drawn.frames[:, 0]).to(device)
-        denoise = self.editor.guided_video(self.editor.embed(drawn.texts), first, guidance_scale=1.0)
+        first = common.encode(self.editor, clips.frames[:, 0]).to(device)
+        denoise = self.editor.guided_video(self.editor.embed(clips.texts), first, guidance_scale=1.0)
         shape = (len(first), settings.frames, *first.shape[1:])
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
         schedule = self.editor.schedule
         out = ddim(denoise, schedule, noise, schedule.trailing(10))
-        samples = self.editor.decode(out.flatten(0, 1)).cpu().view(drawn.frames.shape)
-        return common.sheet([row for pair in zip(drawn.frames, samples, strict=True) for row in pair])
+        samples = self.editor.decode(out.flatten(0, 1)).cpu().view(clips.frames.shape)
+        return common.sheet([row for pair in zip(clips.frames, samples, strict=True) for row in pair])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from eve_cli.data.world import feed, language
 from eve_cli.data.world.edits import sample_edit
-from eve_cli.data.world.motion import CLIP, seen
+from eve_cli.data.world.motion import CLIP, visible_motion
 from eve_cli.data.world.render import render
 from eve_cli.data.world.scene import CAMERAS, SLOTS, Scene, Thing, sample_scene
 
@@ -62,7 +62,7 @@ def test_the_camera_moves_as_the_caption_says(start: int) -> None:
         assert "pans left" not in captions or (middle.diff() > 0).all()
         assert "zooms in" not in captions or (width.diff() > 0).all()
         assert "zooms out" not in captions or (width.diff() < 0).all()
-        assert ("camera" in captions) == (seen(scene, frames).camera not in ("", "still"))
+        assert ("camera" in captions) == (visible_motion(scene, frames).camera not in ("", "still"))
         assert "camera" in captions or camera == "still" or start > 0
 
 
@@ -85,7 +85,11 @@ def test_a_lone_frame_is_told_as_it_is() -> None:
     scene = Scene("city", "day", "clear", (car,))
     for number, slot in ((0, "left"), (9, "middle"), (20, "right")):
         captions = " ".join(language.caption(scene, random.Random(seed), frames=[number]) for seed in range(24))
-        assert [s for s in SLOTS if language.SLOT_PHRASES[s] in captions] == [slot] == [*seen(scene, [number]).slots]
+        assert (
+            [s for s in SLOTS if language.SLOT_PHRASES[s] in captions]
+            == [slot]
+            == [*visible_motion(scene, [number]).slots]
+        )
 
 
 def test_without_frames_a_caption_speaks_of_the_first_one() -> None:

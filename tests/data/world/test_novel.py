@@ -46,8 +46,8 @@ def test_the_command_writes_a_folder_to_learn_from(tmp_path: Path, capsys: pytes
     assert app.run(words) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'ink'}\n"
     found = folders.scan(tmp_path / "ink", deep=True)
-    assert len(found.kept) == 2 and not found.dropped and all("<ink>" in item.caption for item in found.kept)
-    with Image.open(found.kept[0].path) as image:
+    assert len(found.items) == 2 and not found.dropped and all("<ink>" in item.caption for item in found.items)
+    with Image.open(found.items[0].path) as image:
         assert image.size == (32, 32)
     assert app.run(words) == 2 and "not empty" in capsys.readouterr().err
     assert app.run(["data", "novel", "cat", "--out", str(tmp_path / "car")]) == 2

@@ -28,17 +28,9 @@ from eve_cli.models.parts import BundleSettings
 from eve_cli.models.spec import ModelSpec
 from eve_cli.tasks import TASKS
 from tests.clips import decibels, make_clip, pictures, read_clip
-from tests.fakes import FakeEditor, fake_load
+from tests.fakes import FakeEditor, edit, fake_load, request
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def request(source: Path, output: Path, **values: Any) -> EditRequest:
-    return EditRequest.of({"input": str(source), "instruction": "darker", "output": output, "seed": 3} | values, "test")
-
-
-def edit(source: Path, output: Path, fake: dict[str, Any] | None = None, **values: Any) -> pipeline.EditResult:
-    return pipeline.edit(request(source, output, **values), load=fake_load(**(fake or {})))
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +160,7 @@ def test_a_method_can_read_the_whole_shot(clip: Path, tmp_path: Path, monkeypatc
     seen: list[tuple[range, torch.Tensor]] = []
 
     def look(self: object, editor: FakeEditor, part: Clip, guidance: Guidance) -> torch.Tensor:
-        seen.append((part.indices, part.whole()))
+        seen.append((part.indices, part.whole_shot()))
         return part.source
 
     monkeypatch.setattr(METHODS["copy"].load(), "edit", look)

@@ -14,13 +14,12 @@ from eve_cli.methods.options import FairyOptions, MethodOptions, PerFrameOptions
 from eve_cli.methods.per_frame import PerFrame
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 def asked(options: MethodOptions) -> Guidance:

@@ -10,13 +10,12 @@ from eve_cli.methods.options import MethodOptions, PerFrameOptions, RaveOptions
 from eve_cli.methods.per_frame import PerFrame
 from eve_cli.methods.rave import Rave, cut, shuffled, tiled
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_clip, tiny_parts
+from tests.tiny import randomized, tiny_clip, tiny_parts
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 def asked(options: MethodOptions) -> Guidance:

@@ -22,8 +22,7 @@ from eve_cli.models import attention
 from eve_cli.models.editor import Editor
 from tests.clips import make_clip
 from tests.fakes import FakeEditor, fake_load
-from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 BARE = {"sliding": "off", "fusion": 1.0, "joint": 0.0}
 
@@ -56,7 +55,7 @@ def asked(options: MethodOptions, caption: str = "abcd", steps: int = 50, scale:
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 @pytest.mark.parametrize("frames", [1, 5])

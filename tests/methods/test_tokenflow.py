@@ -11,13 +11,12 @@ from eve_cli.methods.options import TokenFlowOptions
 from eve_cli.methods.tokenflow import TokenFlow, flow, joint, keyframes, propagated
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_parts
+from tests.tiny import randomized, tiny_parts
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -15,15 +15,14 @@ from eve_cli.methods.options import InversionOptions, PnPOptions
 from eve_cli.methods.pnp import PnP
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_clip, tiny_parts
+from tests.tiny import randomized, tiny_clip, tiny_parts
 
 CAR = "a red car"
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 def asked(options: InversionOptions, caption: str = CAR, scale: float = 1.0) -> Guidance:

@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_said_with_what_would(
 ) -> None:
     monkeypatch.setattr(estimator, "SCRATCH", 1000)
     need = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model).estimate
-    monkeypatch.setattr(machine, "free", lambda device: round((need.needs - machine.held(device)) * 0.8))
+    monkeypatch.setattr(machine, "free", lambda device: round((need.needs - machine.used(device)) * 0.8))
     found = plan_report(request(clip, places, guidance_scale=3.0), load=lambda r: model)
     assert not found.estimate.fits and found.fits and found.fallbacks[0] == FALLBACKS[0].name
     monkeypatch.setattr(machine, "free", lambda device: 1)
@@ -190,7 +190,7 @@ def test_a_history_that_is_damaged_or_cannot_be_written_stops_nothing(places: Pa
 
 
 def test_a_history_does_not_grow_for_ever(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEPT", 3)
+    monkeypatch.setattr(history, "MAX_RUNS", 3)
     kept = History(places / "h.jsonl")
     for number in range(10):
         kept.add(Run("m", str(number), {}))

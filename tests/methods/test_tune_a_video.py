@@ -14,15 +14,14 @@ from eve_cli.methods.options import TuneAVideoOptions
 from eve_cli.methods.tune_a_video import TuneAVideo
 from eve_cli.models import attention
 from eve_cli.models.editor import Editor
-from tests.models.test_editor import awake
-from tests.tiny import tiny_clip, tiny_parts
+from tests.tiny import randomized, tiny_clip, tiny_parts
 
 CAR = "a red car"
 
 
 @pytest.fixture(scope="module")
 def editor() -> Editor:
-    return Editor(awake(tiny_parts()))
+    return Editor(randomized(tiny_parts()))
 
 
 def asked(caption: str, **options: float) -> Guidance:

@@ -11,8 +11,7 @@ from eve_cli.errors import UsageError
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.effect import effect
 from tests.clips import make_clip, read_clip
-from tests.editing.test_session import edit, request
-from tests.fakes import FakeEditor, fake_load
+from tests.fakes import FakeEditor, edit, fake_load, request
 
 TOLD = Guidance("darker", "a dark scene", "global", steps=4, guidance_scale=1, image_guidance_scale=1, seed=1)
 
@@ -26,7 +25,7 @@ def test_a_difference_counts_beyond_the_model_s_own_error() -> None:
     difference = torch.zeros(1, 3, 32, 32)
     difference[..., 16:] = 0.1
     nothing, wrong = torch.zeros_like(difference), torch.full_like(difference, 0.1)
-    sure, unsure = detail.asked(difference, nothing)[0, 0], detail.asked(difference, wrong)[0, 0]
+    sure, unsure = detail.change_share(difference, nothing)[0, 0], detail.change_share(difference, wrong)[0, 0]
     assert sure[:, :14].max() == 0 and sure[:, 18:].min() > 0.99
     assert unsure[:, 18:].max() < sure[:, 18:].min() - 0.3
 

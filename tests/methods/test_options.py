@@ -34,9 +34,9 @@ def test_a_method_gets_its_own_options_and_its_defaults() -> None:
     assert request(method="sdedit").options == SDEditOptions(0.75)
     assert request(method="sdedit", strength=0.5).options == SDEditOptions(0.5)
     plain = Guidance("", None, None, 1, 1.0, 1.0, 0)
-    assert plain.own(SDEditOptions) == SDEditOptions()
+    assert plain.options_as(SDEditOptions) == SDEditOptions()
     with pytest.raises(TypeError):
-        Guidance("", None, None, 1, 1.0, 1.0, 0, options=PerFrameOptions()).own(SDEditOptions)
+        Guidance("", None, None, 1, 1.0, 1.0, 0, options=PerFrameOptions()).options_as(SDEditOptions)
 
 
 def test_an_option_of_another_method_is_refused_in_one_sentence() -> None:
