@@ -96,7 +96,7 @@ def test_features_are_kept_until_the_weights_change(weights: Weights, monkeypatc
     metric, clip = ClipFrame(weights, "cpu"), edit_clip()
     metric.open()
     first = metric.score(clip)
-    monkeypatch.setattr(metric.encoder, "look", lambda *_: pytest.fail("looked twice"))
+    monkeypatch.setattr(metric.encoder, "encode_frames", lambda *_: pytest.fail("encoded twice"))
     assert metric.score(clip) == first
     metric.stamp = "other weights"
     with pytest.raises(pytest.fail.Exception):
