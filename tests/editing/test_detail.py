@@ -83,3 +83,15 @@ def test_a_look_for_most_of_a_picture_is_for_all_of_it_and_a_local_edit_stays_lo
     share[0, ..., :13, :], share[1, ..., :6, :6] = 1.0, 1.0
     opened = detail.everywhere(share)
     assert opened[0].min() > 0.9 and torch.equal(opened[1], share[1])
+
+
+def test_small_symmetric_systems_are_solved_as_by_torch_grey_pictures_included() -> None:
+    generator = torch.Generator().manual_seed(0)
+    colours = torch.rand(2, 3, 9, 5, 6, generator=generator)
+    colours[:, :, :, :, 3:] = colours[:, :1, :, :, 3:]  # equal channels: singular but for the ridge
+    matrix = torch.einsum("fcnhw,fdnhw->fcdhw", colours, colours) / 9
+    right = torch.rand(2, 3, 4, 5, 6, generator=generator)
+    last = [each.permute(0, 3, 4, 1, 2).double() for each in (matrix, right)]
+    expected = torch.linalg.solve(last[0] + detail.REGULARITY * torch.eye(3), last[1]).permute(0, 3, 4, 1, 2)
+    solved = detail.solve_symmetric(matrix, right, detail.REGULARITY)
+    torch.testing.assert_close(solved.double(), expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item())
