@@ -13,7 +13,8 @@ from eve_cli.models import hub
 from eve_cli.storage.hashing import file_sha256
 from eve_cli.storage.headers import Shapes, compare, shapes
 
-WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
+"""In order of preference: some repositories hold only the second, which is read with `weights_only`."""
 SHIPPED = (Path(__file__).parents[1] / "_weights", Path(__file__).parents[2] / "weights")
 CONFIGS = ("*.json", "*.txt", "*.txt.gz")
 WORLD = "eve train encoders --minutes 40"
@@ -66,7 +67,7 @@ class Weights:
         """The folder of a checkpoint, or its .pth file; ModelError with instructions if there is none."""
         row = CHECKPOINTS[name]
         for path in self._candidates(name, row):
-            if path.is_file() or (path / WEIGHTS_FILE).is_file() or (row.kind == "tokenizer" and _has_tokenizer(path)):
+            if path.is_file() or _weights_file(path) or (row.kind == "tokenizer" and _has_tokenizer(path)):
                 return path
         if row.size == "world":
             raise ModelError(f"{name}: not trained yet. Train it with `{WORLD}`, then pass its folder with --weights.")
@@ -85,16 +86,21 @@ class Weights:
         return [root / path for root in roots for path in (name, row.folder_name, row.repository, f"{name}.pth")]
 
     def _cached(self, name: str, row: Checkpoint) -> Path | None:
-        files = [*CONFIGS, *([] if row.kind == "tokenizer" else [WEIGHTS_FILE])]
-        try:
-            folder = hub.snapshot(row.repository, files, download=self.download)
-        except Exception as error:  # the Hub client raises many kinds
-            if not self.download:
-                return None
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise ModelError(f"{name}: {row.repository} could not be downloaded ({reason}).") from error
-        complete = _has_tokenizer(folder) if row.kind == "tokenizer" else (folder / WEIGHTS_FILE).is_file()
-        return folder if complete else None
+        needed = [()] if row.kind == "tokenizer" else [(file,) for file in WEIGHTS_FILES]
+        for files in needed:
+            try:
+                folder = hub.snapshot(row.repository, [*CONFIGS, *files], download=self.download)
+            except Exception as error:  # the Hub client raises many kinds
+                if not self.download:
+                    return None
+                reason = str(error).strip().split("\n")[0].rstrip(".")
+                raise ModelError(f"{name}: {row.repository} could not be downloaded ({reason}).") from error
+            if _has_tokenizer(folder) if row.kind == "tokenizer" else _weights_file(folder):
+                return folder
+        if self.download:
+            lacks = "a tokenizer" if row.kind == "tokenizer" else " or ".join(WEIGHTS_FILES)
+            raise ModelError(f"{name}: {row.repository} was downloaded, but its main branch holds no {lacks}.")
+        return None
 
     def _how_to_install(self, name: str, row: Checkpoint) -> str:
         where = f"put {row.repository} from the Hugging Face Hub into {(self.folder or Path('DIR')) / name}"
@@ -103,7 +109,7 @@ class Weights:
     def file(self, name: str) -> Path:
         """The file of a checkpoint's weights."""
         path = self.find(name)
-        return path if path.is_file() else path / WEIGHTS_FILE
+        return path if path.is_file() else _weights_file(path) or path / WEIGHTS_FILES[0]
 
     def tokenizer_folder(self, name: str) -> Path:
         """The folder of a checkpoint's tokenizer and image processor: its own if it has them."""
@@ -133,7 +139,7 @@ class Weights:
         return [f"{self.tokenizer_folder(name)} lacks a tokenizer or a preprocessor_config.json."]
 
     def faults(self, name: str) -> list[str]:
-        """The errors in a checkpoint's tensor names and shapes, from its header; none for a .pth file."""
+        """The errors in a checkpoint's tensor names and shapes, from its header; none for a pickle file."""
         path = self.file(name)
         if path.suffix != ".safetensors":
             return []
@@ -182,6 +188,11 @@ def expected(name: str, folder: Path) -> Shapes | None:
 def _without_buffers(tensors: Shapes) -> Shapes:
     """The shapes without the position ids of old files, which are not weights."""
     return {name: shape for name, shape in tensors.items() if not name.endswith("position_ids")}
+
+
+def _weights_file(folder: Path) -> Path | None:
+    """The preferred weights file of a folder."""
+    return next((folder / name for name in WEIGHTS_FILES if (folder / name).is_file()), None)
 
 
 def _has_tokenizer(folder: Path) -> bool:

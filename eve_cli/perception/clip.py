@@ -85,14 +85,16 @@ class Clip:
 
 
 def load_quietly(kind: Any, folder: Path, **options: Any) -> Any:
-    """A network of transformers from a folder's safetensors in full precision, without progress bars.
+    """A network of transformers from a folder in full precision, without progress bars.
 
+    From model.safetensors, or else from pytorch_model.bin, of which nothing but tensors is read (`weights_only`).
     ModelError where tensors are missing, which transformers would initialise at random.
     """
     bars = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        options |= {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+        safe = (folder / "model.safetensors").is_file()
+        options |= {"local_files_only": True, "use_safetensors": safe, "weights_only": True, "dtype": torch.float32}
         model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
     finally:
         if bars:

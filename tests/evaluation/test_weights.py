@@ -3,10 +3,12 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
 
 from eve_cli.errors import ModelError
 from eve_cli.evaluation import doctor
@@ -14,6 +16,7 @@ from eve_cli.evaluation.metrics import METRICS
 from eve_cli.evaluation.weights import CHECKPOINTS, Weights
 from eve_cli.models import hub
 from eve_cli.perception import viclip
+from eve_cli.perception.clip import features, load_quietly
 from eve_cli.registry import load
 from tests.encoders import clip_folder, sized, viclip_folder
 
@@ -143,3 +146,42 @@ def test_download_while_offline_is_one_sentence(tmp_path: Path) -> None:
 def test_a_record_is_plain_json(folder: Path) -> None:
     record = Weights(folder).describe("viclip-l14")
     assert json.loads(json.dumps(record)) == record and record["revision"] is None and record["size"] > 1000
+
+
+def test_a_repository_with_a_pickle_of_tensors_alone_gives_the_same_features(folder: Path) -> None:
+    home = folder / "clip-vit-large-patch14"
+    picture, weights = torch.rand(1, 3, 224, 224), Weights(folder)
+    expected = load_quietly(CLIPModel, home).get_image_features(picture)
+    torch.save(load_file(home / "model.safetensors"), home / "pytorch_model.bin")
+    (home / "model.safetensors").unlink()
+    assert weights.file("clip-l14") == home / "pytorch_model.bin" and states(folder, "clip-l14")[0] == "ok"
+    torch.testing.assert_close(features(load_quietly(CLIPModel, home).get_image_features(picture)), features(expected))
+
+
+def test_a_pickle_that_runs_code_is_not_run(folder: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    home = folder / "clip-vit-large-patch14"
+    torch.save(load_file(home / "model.safetensors") | {"trap": Trap()}, home / "pytorch_model.bin")
+    (home / "model.safetensors").unlink()
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
+        load_quietly(CLIPModel, home)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_repository_without_weights_is_reported_after_the_download(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "clip-vit-large-patch14" / "model.safetensors").unlink()
+    patterns: list[list[str]] = []
+
+    def snapshot(repository: str, files: list[str], **options: Any) -> Path:
+        patterns.append(files)
+        return folder / "clip-vit-large-patch14"
+
+    monkeypatch.setattr(hub, "snapshot", snapshot)
+    with pytest.raises(ModelError, match=r"holds no model.safetensors or pytorch_model.bin"):
+        Weights(tmp_path / "none", download=True).find("clip-l14")
+    assert [files[-1] for files in patterns] == ["model.safetensors", "pytorch_model.bin"]
