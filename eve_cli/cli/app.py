@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("eve_cli.cli.plan:app", "Estimate time, memory and settings of an edit without running it."),
     "preview": ("eve_cli.cli.preview:app", "Preview a few windows of an edit at several settings."),
     "batch": ("eve_cli.cli.batch:app", "Edit many videos with one model; resumable."),
+    "batch-merge": ("eve_cli.cli.batch:merge_app", "Join the results of a batch's shards."),
     "resume": ("eve_cli.cli.edit:resume_app", "Resume an interrupted edit."),
     "rerun": ("eve_cli.cli.edit:rerun_app", "Repeat an edit exactly from its run.json."),
     "generate": ("eve_cli.cli.generate:generate_app", "Generate a video from a prompt."),
