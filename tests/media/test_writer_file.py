@@ -15,6 +15,7 @@ import pytest
 from eve_cli.errors import OutputError
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
+from eve_cli.storage.atomic import hidden_folder
 from tests.media.make import X264, barcode, numbered, numbers
 
 ROOT = Path(__file__).parents[2]
@@ -96,10 +97,11 @@ def test_full_disk(target: tuple[Path, list[str]]) -> None:
 def test_what_dead_runs_left_is_removed(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
-    stale = tmp_path / f".out.mp4.{dead.pid}.abc.part.mp4"
-    running = tmp_path / f".out.mp4.{os.getppid()}.abc.part.mp4"
+    part = hidden_folder(tmp_path / "out.mp4")  # with a name of this process
+    own = f".{os.getpid()}."
+    stale, running = (part.with_name(part.name.replace(own, f".{pid}.")) for pid in (dead.pid, os.getppid()))
     stale.touch()
-    running.touch()
+    part.rename(running)
     with VideoWriter(tmp_path / "out.mp4") as writer:
         writer.write(barcode(0))
     assert sorted(os.listdir(tmp_path)) == sorted([running.name, "out.mp4"])
