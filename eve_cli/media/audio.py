@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 # An edit list hides what comes before zero, so a decoder may warm up on it; Matroska has none.
 PRE_ROLL = Fraction(80, 1000)
-NOT_IN_MOV = ("flac", "opus", "truehd")
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+DOWN_MIXES = ("5.1", "stereo", "mono")
+"""Layouts that are tried where an encoder has neither the source's nor the usual one of as many channels."""
+TRIAL_PACKETS = 8
 TEXT = ("mov_text", "subrip", "ass", "ssa", "webvtt", "text")
 SUBTITLES: dict[str, tuple[str, ...]] = {".mp4": ("mov_text",), ".mov": ("mov_text",), ".webm": ("webvtt",)}
 SUBTITLES[".mkv"] = ("subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle")
@@ -54,10 +59,10 @@ class Track(Protocol):
 
 
 class CopiedPackets:
-    """A stream whose packets go over unchanged but for their times."""
+    """A stream whose packets go over unchanged but for their times, which grow by at least `step` ticks."""
 
-    def __init__(self, source: Any, stream: Any, span: Span, pre_roll: Fraction | None) -> None:
-        self._stream, self._span, self._pre_roll = stream, span, pre_roll
+    def __init__(self, source: Any, stream: Any, span: Span, pre_roll: Fraction | None, step: int) -> None:
+        self._stream, self._span, self._pre_roll, self._step = stream, span, pre_roll, step
         self._shift = round(span.zero / Fraction(source.time_base))
         self._last: int | None = None
 
@@ -69,7 +74,7 @@ class CopiedPackets:
         start = (packet.pts if packet.pts is not None else packet.dts) * tick
         if not self._span.keeps(start, start + (packet.duration or 0) * tick, self._pre_roll):
             return
-        if self._last is not None and packet.dts is not None and packet.dts <= self._last:
+        if self._last is not None and packet.dts is not None and packet.dts < self._last + self._step:
             return  # damaged: times that go back would end the whole file
         self._last = packet.dts
         packet.pts = None if packet.pts is None else packet.pts - self._shift
@@ -79,17 +84,21 @@ class CopiedPackets:
 
 
 class EncodedAudio:
-    """A sound stream in a form the container cannot hold, encoded again."""
+    """A sound stream in a form the container cannot hold, encoded again in the nearest layout and rate there is."""
 
     def __init__(self, source: Any, output: OutputContainer, encoder: str, span: Span) -> None:
         from av import AudioResampler
 
-        rate = 48000 if encoder == "libopus" else source.codec_context.sample_rate
+        context: Any = source.codec_context
+        layout, rate = _accepted(encoder, context)
+        if _is_unspecified(context.layout):
+            context.layout = _usual_layout(context.layout.nb_channels)
+        self.layouts = (context.layout.name, layout)
         stream: Any = output.add_stream(encoder, rate=rate)
-        stream.codec_context.layout = source.codec_context.layout.name
+        stream.codec_context.layout = layout
         stream.codec_context.bit_rate = 192_000
         stream.codec_context.open()
-        self._source, self._stream, self._span, self._rate = source, stream, span, rate
+        self._source, self._stream, self._span, self._next = source, stream, span, Fraction(0)
         context = stream.codec_context
         self._resampler = AudioResampler(context.format, context.layout, rate, context.frame_size or None)
         self.stream = stream
@@ -107,12 +116,49 @@ class EncodedAudio:
 
     def _encoded(self, frames: Iterable[Any]) -> Iterator[Any]:
         for frame in frames:
-            start = Fraction(frame.pts or 0) * Fraction(frame.time_base)
+            if frame.pts is not None:
+                self._next = frame.pts * Fraction(frame.time_base or self._source.time_base)
+            start = self._next  # of a frame without a time, which a decoder's last may be: the end of the one before
+            self._next += Fraction(frame.samples, frame.sample_rate)
             if self._span.from_start or start >= self._span.zero:
                 frame.pts = round((start - self._span.zero) * frame.sample_rate)
                 frame.time_base = Fraction(1, frame.sample_rate)
                 for ready in self._resampler.resample(frame):
                     yield from self._stream.encode(ready)
+
+
+def _is_unspecified(layout: Any) -> bool:
+    """Whether a layout says nothing but how many channels there are."""
+    return layout.name == f"{layout.nb_channels} channels"
+
+
+def _usual_layout(channels: int) -> str:
+    """The default layout of a number of channels; stereo where there is none."""
+    import av
+
+    layout = av.AudioLayout(f"{channels}c")
+    return "stereo" if _is_unspecified(layout) else layout.name
+
+
+def _accepted(encoder: str, source: Any) -> tuple[str, int]:
+    """The layout and sample rate nearest to the source's that an encoder opens with; raises av.FFmpegError."""
+    import av
+
+    rates: Any = av.Codec(encoder, "w").audio_rates
+    larger = [rate for rate in rates or () if rate >= source.sample_rate]
+    rate = min(larger) if larger else max(rates) if rates else source.sample_rate
+    own = () if _is_unspecified(source.layout) else (source.layout.name,)
+    error: Exception = ValueError(f"{encoder} takes none of these layouts")
+    for layout in (*own, _usual_layout(source.layout.nb_channels), *DOWN_MIXES):
+        context: Any = av.CodecContext.create(encoder, "w")
+        context.layout, context.sample_rate, context.bit_rate = layout, rate, 192_000
+        context.format = context.codec.audio_formats[0]
+        try:
+            context.open()
+            return layout, rate
+        except (av.FFmpegError, ValueError) as refused:
+            error = refused
+    raise error
 
 
 class CopiedSubtitles:
@@ -164,8 +210,15 @@ class EncodedSubtitles:
         yield encoded
 
 
+Build = Callable[[Any, "OutputContainer"], tuple[Track, Any]]
+"""Makes a track of a source stream in an output: the track and its output stream."""
+
+
 class SourceTracks:
-    """Sound and subtitles of the source, copied as the picture is written."""
+    """Sound and subtitles of the source, copied as the picture is written.
+
+    Each track is first tried on a file in memory, so that none can end the writing of the picture.
+    """
 
     def __init__(self, output: OutputContainer, like: VideoInfo, kind: str, sound: bool, zero: Fraction) -> None:
         self.notes: list[str] = []
@@ -174,50 +227,89 @@ class SourceTracks:
         self._container = probe.open_file(like.name, Path(like.path))
         self._tracks: dict[int, Track] = {}
         for source in self._container.streams.audio if sound else ():
-            self._add(source, self._audio(source))
+            self._add_audio(source)
         for source in self._container.streams.subtitles:
-            self._add(source, self._subtitle(source))
+            self._add_subtitle(source)
         streams = [self._container.streams[index] for index in self._tracks]
         self._packets = through_damage(self._container, *streams) if streams else iter(())
         self._audio_tracks = {index for index in self._tracks if self._container.streams[index].type == "audio"}
         self._waiting: Any = None
 
-    def _add(self, source: Any, track: tuple[Track, Any] | None) -> None:
-        if track is None:
-            return
-        self._tracks[source.index], stream = track
+    def _add(self, source: Any, build: Build) -> None:
+        track, stream = build(source, self._output)
+        self._tracks[source.index] = track
         stream.metadata.update({key: value for key, value in source.metadata.items() if key in ("language", "title")})
         if self._kind in (".mp4", ".mov") and "title" in source.metadata:
             stream.metadata["handler_name"] = source.metadata["title"]
         stream.disposition = source.disposition
 
-    def _audio(self, source: Any) -> tuple[Track, Any] | None:
+    def _add_audio(self, source: Any) -> None:
+        name = self._like.name
         if source.codec_context is None:
-            self.notes.append(f"a sound track of {self._like.name} is in an unknown form and is left out")
-            return None
+            self._note(f"a sound track of {name} is in an unknown form and is left out")
+            return
         codec = source.codec_context.codec.canonical_name
-        if codec in self._output.supported_codecs and not (self._kind == ".mov" and codec in NOT_IN_MOV):
-            stream = self._output.add_stream_from_template(source)
-            pre_roll = PRE_ROLL if self._kind in (".mp4", ".mov") else None
-            return CopiedPackets(source, stream, self._span, pre_roll), stream
-        encoder = "libopus" if self._kind == ".webm" else "aac"
-        if self._kind == ".gif":
-            return None
-        self.notes.append(f"{codec} sound does not go into {self._kind}; it is re-encoded as {encoder[-4:].strip('b')}")
-        track = EncodedAudio(source, self._output, encoder, self._span)
+        copied = self._trial(source, self._copied_audio) if codec in self._output.supported_codecs else None
+        encoded = self._trial(source, self._encoded_audio) if copied is None else None
+        if copied:
+            self._add(source, self._copied_audio)
+        elif encoded:
+            self._add(source, self._encoded_audio)
+            self._note_encoded(codec, self._tracks[source.index])
+        elif 0 in (copied, encoded):
+            self._note(f"a sound track of {name} holds no sound here and is left out")
+        else:
+            self._note(f"a sound track of {name} ({codec}) cannot be written to {self._kind} and is left out")
+
+    def _copied_audio(self, source: Any, output: OutputContainer) -> tuple[Track, Any]:
+        stream = output.add_stream_from_template(source)
+        pre_roll = PRE_ROLL if self._kind in (".mp4", ".mov") else None
+        step = 0 if self._kind in (".mkv", ".webm") else 1  # packets of less than Matroska's tick have equal times
+        return CopiedPackets(source, stream, self._span, pre_roll, step), stream
+
+    def _encoded_audio(self, source: Any, output: OutputContainer) -> tuple[Track, Any]:
+        track = EncodedAudio(source, output, "libopus" if self._kind == ".webm" else "aac", self._span)
         return track, track.stream
 
-    def _subtitle(self, source: Any) -> tuple[Track, Any] | None:
+    def _note_encoded(self, codec: str, track: Any) -> None:
+        before, after = track.layouts
+        encoder = track.stream.codec_context.codec.canonical_name
+        layout = "" if before == after else f" in the layout {after} instead of {before}"
+        self._note(f"{codec} sound does not go into {self._kind}; it is re-encoded as {encoder}{layout}")
+
+    def _add_subtitle(self, source: Any) -> None:
         codec = source.codec_context.codec.canonical_name if source.codec_context else "unknown"
-        codecs = SUBTITLES.get(self._kind, ())
-        if codec in codecs:
-            stream = self._output.add_stream_from_template(source)
-            return CopiedSubtitles(source, stream, self._span), stream
-        if codec in TEXT and codecs:
-            track = EncodedSubtitles(source, self._output, "srt" if codecs[0] == "subrip" else codecs[0], self._span)
-            return track, track.stream
-        self.notes.append(f"{codec} subtitles do not go into {self._kind} and are left out")
-        return None
+        kinds = SUBTITLES.get(self._kind, ())
+        build = self._copied_subtitles if codec in kinds else self._encoded_subtitles
+        if (codec in kinds or (codec in TEXT and kinds)) and self._trial(source, build) is not None:
+            self._add(source, build)
+        else:
+            self._note(f"{codec} subtitles do not go into {self._kind} and are left out")
+
+    def _copied_subtitles(self, source: Any, output: OutputContainer) -> tuple[Track, Any]:
+        stream = output.add_stream_from_template(source)
+        return CopiedSubtitles(source, stream, self._span), stream
+
+    def _encoded_subtitles(self, source: Any, output: OutputContainer) -> tuple[Track, Any]:
+        kind = SUBTITLES[self._kind][0]
+        track = EncodedSubtitles(source, output, "srt" if kind == "subrip" else kind, self._span)
+        return track, track.stream
+
+    def _trial(self, source: Any, build: Build) -> int | None:
+        """How many of a track's first packets a file in memory takes; None where it refuses the track."""
+        import av
+
+        with probe.open_file(self._like.name, Path(self._like.path)) as container:
+            output = av.open(io.BytesIO(), "w", format=FORMATS[self._kind])
+            try:
+                track, _ = build(container.streams[source.index], output)
+                count = _mux_first(output, track, through_damage(container, container.streams[source.index]))
+                output.close()
+            except (av.FFmpegError, ValueError, NotImplementedError):
+                with suppress(av.FFmpegError, ValueError):
+                    output.close()
+                return None
+        return count
 
     def until(self, time: Fraction) -> None:
         """Mux packets that start before an output time."""
@@ -249,21 +341,43 @@ class SourceTracks:
             try:
                 self._output.mux(list(self._tracks[packet.stream.index].packets(packet)))
             except av.InvalidDataError:
-                self._note_damage()
+                self._note(f"{self._like.name}: damaged sound was skipped")
+            except av.ArgumentError:
+                self._note(f"{self._like.name}: sound that {self._kind} does not take was skipped")
 
     def _time(self, packet: Any) -> Fraction:
         """A packet's time in the output; that of the empty one at the end is -1."""
         ticks = packet.dts if packet.pts is None else packet.pts
         return Fraction(-1) if ticks is None else ticks * Fraction(packet.time_base) - self._span.zero
 
-    def _note_damage(self) -> None:
-        note = f"{self._like.name}: damaged sound was skipped"
+    def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
     def close(self) -> None:
         """Close the source."""
         self._container.close()
+
+
+def _mux_first(output: OutputContainer, track: Track, packets: Iterator[Any]) -> int:
+    """Muxes the first packets of a track, and gives their number; damaged ones are skipped."""
+    import av
+
+    count = 0
+    for packet in packets:
+        try:
+            muxed = list(track.packets(packet))
+        except av.InvalidDataError:
+            continue
+        output.mux(muxed)
+        count += len(muxed)
+        if count >= TRIAL_PACKETS:
+            break
+    if isinstance(track, EncodedAudio):
+        rest = list(track.rest())
+        output.mux(rest)
+        count += len(rest)
+    return count
 
 
 def source_tracks(
