@@ -91,9 +91,10 @@ class EncodedAudio:
 
         context: Any = source.codec_context
         layout, rate = _accepted(encoder, context)
+        name = context.layout.name
         if _is_unspecified(context.layout):
-            context.layout = _usual_layout(context.layout.nb_channels)
-        self.layouts = (context.layout.name, layout)
+            context.layout = name = _usual_layout(context.layout.nb_channels)
+        self.layouts = (name, layout)
         stream: Any = output.add_stream(encoder, rate=rate)
         stream.codec_context.layout = layout
         stream.codec_context.bit_rate = 192_000

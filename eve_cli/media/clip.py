@@ -109,6 +109,8 @@ class VideoInfo:
     chapters: tuple[Chapter, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    last_duration: Fraction | None = None
+    """How long the last picture is shown, where the index of an mp4 or mov says that it is longer than a frame."""
     cut_start: bool = False
     cut_end: Fraction | None = None
 

@@ -169,8 +169,13 @@ def _snapped(pts: Fraction, info: VideoInfo) -> Fraction:
 
 
 def _last_duration(picture: VideoFrame, pts: Fraction, info: VideoInfo) -> Fraction:
+    """What the file says, which animations use to hold their last picture; at constant rate at least a frame."""
     duration = Fraction(picture.duration or 0) * info.time_base
-    return duration if info.is_vfr and duration > 0 else 1 / info.fps
+    if info.last_duration is not None and info.duration is not None:
+        duration = min(info.last_duration, info.start + info.duration - pts)
+    if info.is_vfr and duration > 0:
+        return duration
+    return duration if duration > 1 / info.fps + info.time_base and not info.interlaced else 1 / info.fps
 
 
 def _sampled(pictures: Iterator[TimedPicture], fps: Fraction) -> Iterator[TimedPicture]:

@@ -68,6 +68,8 @@ class Output:
         self._stream, self._color = self._add_video(settings, first, size)
         self._graph = self._converter(settings.codec, first)
         self._last = -1
+        self._start: Fraction | None = None
+        self._first_dts: Fraction | None = None
         self._end = Fraction(0)
         if like is not None:
             tags.copy_chapters(self._container, like, zero)
@@ -106,17 +108,34 @@ class Output:
         for frame in color.run(self._graph, queued.frame):
             if not _is_rgb(self._stream):
                 _tag(frame, self._color)
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
         if self._source_tracks is not None:
             self._source_tracks.until(queued.pts)
+        self._start = queued.pts if self._start is None else self._start
         self._end = queued.pts + queued.duration
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if self._first_dts is None:
+                self._first_dts = packet.dts * Fraction(packet.time_base)
+            self._container.mux(packet)
 
     def finish(self) -> None:
         """Flush the encoder, add the rest of the sound and write the index."""
-        self._container.mux(self._stream.encode(None))
+        packets = self._stream.encode(None)
+        if packets and self._kind in (".mp4", ".mov"):
+            self._hold(packets[-1])
+        self._mux(packets)
         if self._source_tracks is not None:
             self._source_tracks.finish(self._end)
         self._container.close()
+
+    def _hold(self, packet: Any) -> None:
+        """Make the last packet last as long as the last picture, which B-frames put before it."""
+        tick = Fraction(packet.time_base)
+        first = packet.dts * tick if self._first_dts is None else self._first_dts
+        left = self._end - (self._start or 0) - (packet.dts * tick - first)
+        packet.duration = max(packet.duration or 0, round(left / tick))
 
     def discard(self) -> None:
         """Close the file in any state; errors are ignored."""

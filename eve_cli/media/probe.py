@@ -105,6 +105,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         chapters=_chapters(container, origin),
         metadata=_metadata(container.metadata),
         notes=(*notes, *scan_notes, *_notes(name, stream_color.hdr, is_vfr)),
+        last_duration=_last_duration(container, stream, fps),
     )
 
 
@@ -145,6 +146,15 @@ def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None
         hours, minutes, seconds = map(Fraction, tagged.groups())
         return hours * 3600 + minutes * 60 + seconds
     return Fraction(container.duration, 1_000_000) if container.duration else None
+
+
+def _last_duration(container: InputContainer, stream: VideoStream, fps: Fraction) -> Fraction | None:
+    """The length of the last sample in an mp4 or mov, if it is more than a frame: the last picture is held so long."""
+    entries, tick = stream.index_entries, Fraction(stream.time_base or 1)
+    if "mp4" not in container.format.name or len(entries) < 2 or not stream.duration:
+        return None
+    length = (stream.duration - (entries[len(entries) - 1].timestamp - entries[0].timestamp)) * tick
+    return length if length > 1 / fps + tick else None
 
 
 def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fraction, bool, list[str]]:

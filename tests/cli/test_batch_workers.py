@@ -66,7 +66,13 @@ def test_a_worker_that_is_killed_and_a_batch_that_is_stopped_lose_no_row(folder:
     words = [sys.executable, "-m", "eve_cli", "batch", "m.csv", "-o", "out", "--workers", "2", *SETTINGS]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
     ) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())

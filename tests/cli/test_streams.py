@@ -109,7 +109,14 @@ main(["edit", "clip.mkv", "x", "--method", "copy", "--steps", "1", "-o", "a b.mp
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_leaves_finished_windows_and_a_word_about_them(number: int, desk: Path) -> None:
     words = [sys.executable, "-c", STOPPED, str(number)]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment(), check=False)
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it would be ignored
+    )
     assert done.returncode == 128 + number and "eve resume 'a b.eve-run'" in done.stderr
     assert sorted(each.name for each in desk.iterdir()) == ["a b.eve-run", "clip.mkv"]
     assert not (desk / "a b.eve-run" / "lock.json").exists()
