@@ -17,7 +17,7 @@ from eve_cli.editing import provenance
 from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.preview_cache import PreviewCache
 from eve_cli.editing.progress import EditCallbacks, Timings
-from eve_cli.editing.render import render
+from eve_cli.editing.render import rehearse, render
 from eve_cli.editing.request import RECORD, RUN_DIR, EditRequest, check_output, default_output
 from eve_cli.editing.resolve import replaced_words, resolve
 from eve_cli.editing.run_dir import RunDir
@@ -77,6 +77,7 @@ def edit(
             frames = resized_frames(request.input, request.start, request.end, size)
             shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
         plan = resolve(request, model, shots, size)
+        rehearse(plan, info)
         run_dir.save_plan(plan)
         callbacks.on_plan(plan, model, info, run_dir.path)
         for word, phrase in replaced_words(request, model).items():
@@ -104,6 +105,7 @@ def resume(path: Path, callbacks: EditCallbacks | None = None, *, load: Load = l
         model = load(plan.edit.model)
         provenance.check_same_model(model, plan.provenance.model)
         info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
+        rehearse(plan, info)
         callbacks.on_plan(plan, model, info, run_dir.path)
         run = Run.start(plan, model, run_dir, callbacks, Timings())
         edit_windows(run)

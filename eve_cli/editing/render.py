@@ -54,6 +54,15 @@ def render(
     return change, [*reader.report.warnings[len(reader.info.notes) :], *writer.notes]
 
 
+def rehearse(plan: EditPlan, info: VideoInfo) -> None:
+    """OutputError where the result cannot be written with these settings, at its size and with the source's tracks."""
+    writer = _writer(plan, info)
+    if isinstance(writer, StillWriter):
+        return
+    width, height = plan.frame_size if plan.edit.size == "model" else (info.width, info.height)
+    writer.rehearse(width * (1 + plan.edit.side_by_side), height)
+
+
 def _writer(plan: EditPlan, info: VideoInfo) -> VideoWriter | StillWriter:
     """The writer of a video, or of a picture if the source is one; either stores the record as metadata."""
     from eve_cli.media.encode import VideoWriter

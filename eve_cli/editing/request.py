@@ -307,6 +307,7 @@ def _check_type(request: EditRequest, path: Path) -> None:
                 f"such as {path.with_suffix('.mp4')}."
             )
         codecs.choose(str(path), request.codec)
+        codecs.check_quality(str(path), request.codec, request.crf, request.lossless)
         return
     if suffix not in stills.TYPES:
         raise UsageError(

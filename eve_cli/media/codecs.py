@@ -26,6 +26,8 @@ class Codec:
     options: Options
     types: tuple[str, ...] = (".mp4", ".mov", ".mkv")
     crf: float = 16
+    worst_crf: int | None = None
+    """The largest crf that the encoder takes; None where it has no such setting."""
     tags: Mapping[str, str] = field(default_factory=dict)
     even: bool = False
     alpha: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +39,7 @@ def _x264(crf: float, preset: str) -> dict[str, str]:
 
 
 def _x265(crf: float, preset: str) -> dict[str, str]:
-    return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=error"}
+    return {"crf": f"{crf:g}", "preset": preset, "x265-params": "log-level=none"}
 
 
 def _svt(crf: float, preset: str) -> dict[str, str]:
@@ -61,16 +63,16 @@ HVC1 = {".mp4": "hvc1", ".mov": "hvc1"}
 SEE_THROUGH = {".webm": "yuva420p", ".mkv": "yuva420p"}
 PRORES_4444 = {".mov": "yuva444p10le", ".mkv": "yuva444p10le"}
 CODECS: dict[str, Codec] = {
-    "h264": Codec("libx264", "yuv420p", _x264, even=True),
-    "hevc": Codec("libx265", "yuv420p10le", _x265, crf=18, tags=HVC1, even=True),
-    "av1": Codec("libsvtav1", "yuv420p10le", _svt, (".mp4", ".mov", ".mkv", ".webm"), crf=24),
-    "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24, alpha=SEE_THROUGH),
+    "h264": Codec("libx264", "yuv420p", _x264, worst_crf=51, even=True),
+    "hevc": Codec("libx265", "yuv420p10le", _x265, crf=18, worst_crf=51, tags=HVC1, even=True),
+    "av1": Codec("libsvtav1", "yuv420p10le", _svt, (".mp4", ".mov", ".mkv", ".webm"), crf=24, worst_crf=63),
+    "vp9": Codec("libvpx-vp9", "yuv420p", _vp9, (".webm", ".mkv", ".mp4"), crf=24, worst_crf=63, alpha=SEE_THROUGH),
     # prores_ks takes the profile from the samples: HQ, or 4444 with transparency.
     "prores": Codec("prores_ks", "yuv422p10le", _none, (".mov", ".mkv"), even=True, alpha=PRORES_4444),
     "ffv1": Codec("ffv1", "bgr0", lambda crf, preset: {"level": "3"}, (".mkv",), alpha={".mkv": "bgra"}),
     "gif": Codec("gif", "pal8", _none, (".gif",)),
-    "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, even=True),
-    "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, tags=HVC1, even=True),
+    "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, worst_crf=51, even=True),
+    "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, worst_crf=51, tags=HVC1, even=True),
 }
 FALLBACKS = {"h264_nvenc": "h264", "hevc_nvenc": "hevc"}
 
@@ -88,6 +90,19 @@ def choose(name: str, codec: str) -> Codec:
     if kind not in selected.types:
         raise OutputError(f"{name}: {codec} does not go into {kind}; use {' or '.join(selected.types)}")
     return selected
+
+
+def check_quality(name: str, codec: str, crf: int | None, lossless: bool) -> None:
+    """UsageError where the encoder of a file does not take a crf, or has no lossless mode."""
+    kind, with_crf = os.path.splitext(name)[1].lower(), [name for name, each in CODECS.items() if each.worst_crf]
+    selected = None if codec == "png" or not kind else choose(name, codec)
+    label = "a folder of PNG files" if selected is None else selected.encoder
+    if crf is not None and (selected is None or selected.worst_crf is None):
+        raise UsageError(f"--crf {crf}: {label} has no such setting; it goes with {', '.join(with_crf)}.")
+    if crf is not None and selected is not None and crf > (selected.worst_crf or 0):
+        raise UsageError(f"--crf {crf}: {label} takes 0 to {selected.worst_crf}; smaller is better.")
+    if lossless and (selected is None or selected.encoder not in ("libx264", "ffv1")):
+        raise UsageError(f"--lossless goes with h264 in .mp4, .mov or .mkv, or with ffv1 in .mkv, not with {label}.")
 
 
 def notes(selected: Codec | None, requested: str) -> list[str]:

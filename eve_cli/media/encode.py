@@ -75,6 +75,25 @@ class VideoWriter:
         else:
             self.abort()
 
+    def rehearse(self, width: int, height: int) -> None:
+        """Open the encoder at this size and write a header with every stream, then remove it all.
+
+        OutputError for what would otherwise end the writing of the first picture. Nothing is kept but the notes.
+        """
+        if isinstance(self._file, PictureFolder):
+            return
+        black = np.zeros((3, height, width), np.uint8)
+        try:
+            self._queue_frame(black, self._like.start if self._like else Fraction(0), 1 / self._fps)
+            assert self._worker is not None
+            self._worker.close()
+            if self._output is not None:
+                self._output.flush()
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self.abort()
+
     def write(
         self,
         rgb: Picture,

@@ -120,12 +120,16 @@ class Output:
                 self._first_dts = packet.dts * Fraction(packet.time_base)
             self._container.mux(packet)
 
-    def finish(self) -> None:
-        """Flush the encoder, add the rest of the sound and write the index."""
+    def flush(self) -> None:
+        """Mux what the encoder still holds."""
         packets = self._stream.encode(None)
         if packets and self._kind in (".mp4", ".mov"):
             self._hold(packets[-1])
         self._mux(packets)
+
+    def finish(self) -> None:
+        """Flush the encoder, add the rest of the sound and write the index."""
+        self.flush()
         if self._source_tracks is not None:
             self._source_tracks.finish(self._end)
         self._container.close()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.resolve import resolve
 from eve_cli.errors import EveError, InputError, ModelError, OutputError
+from eve_cli.media import codecs
 from eve_cli.methods.base import Clip, Guidance
 from eve_cli.methods.options import CaptionedOptions
 from eve_cli.methods.registry import METHODS
@@ -304,3 +306,14 @@ def test_task_names_are_the_model_s() -> None:
     from eve_cli.editing import request
 
     assert request.TASKS == TASKS
+
+
+def test_an_output_that_cannot_be_written_is_known_before_the_first_window(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(codecs.CODECS["h264"], options=lambda crf, preset: {"preset": "of a newer version"})
+    monkeypatch.setitem(codecs.CODECS, "h264", broken)
+    monkeypatch.setattr(pipeline, "edit_windows", lambda run: pytest.fail("a window was edited"))
+    with pytest.raises(OutputError, match="the encoder stopped"):
+        edit(clip, tmp_path / "out.mp4")
+    assert not any(tmp_path.iterdir())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -302,3 +304,53 @@ def test_size_is_scaled_on_the_way(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", size=(48, 32)) as writer:
         writer.write(barcode(3))
     assert read(tmp_path / "a.mp4")[0].rgb.shape == (3, 32, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "crf", "lossless", "text"),
+    [
+        ("a.mp4", "hevc", 60, False, "--crf 60: libx265 takes 0 to 51"),
+        ("a.mp4", "h264", 52, False, "--crf 52: libx264 takes 0 to 51"),
+        ("a.mov", "prores", 5, False, "prores_ks has no such setting; it goes with h264, hevc, av1, vp9"),
+        ("a.gif", "h264", 5, False, "gif has no such setting"),
+        ("a.mkv", "ffv1", 0, False, "ffv1 has no such setting"),
+        ("a.webm", "h264", None, True, "--lossless goes with h264 in .mp4, .mov or .mkv, or with ffv1 in .mkv"),
+    ],
+)
+def test_a_quality_that_an_encoder_does_not_take_is_refused(
+    name: str, codec: str, crf: int | None, lossless: bool, text: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(text)):
+        codecs.check_quality(name, codec, crf, lossless)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "h264"), ("a.mov", "hevc"), ("a.mp4", "av1"), ("a.webm", "vp9")],
+)
+def test_the_worst_quality_works_without_a_line_on_stderr(
+    name: str, codec: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worst = codecs.CODECS[codec].worst_crf
+    codecs.check_quality(name, codec, worst, False)
+    with VideoWriter(tmp_path / name, codec=codec, crf=worst, fps=10) as writer:
+        for number in range(3):
+            writer.write(barcode(number))
+    assert len(read(tmp_path / name)) == 3 and capfd.readouterr().err == ""
+
+
+def test_settings_that_the_encoder_refuses_are_known_before_the_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(codecs.CODECS["h264"], options=lambda crf, preset: {"preset": "of a newer version"})
+    monkeypatch.setitem(codecs.CODECS, "h264", broken)
+    writer = VideoWriter(tmp_path / "a.mp4")
+    with pytest.raises(OutputError, match=r"a\.mp4: the encoder stopped .*; nothing was written"):
+        writer.rehearse(64, 48)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_rehearsal_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"kept")
+    VideoWriter(tmp_path / "a.mp4").rehearse(64, 48)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == b"kept"
