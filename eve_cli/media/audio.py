@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from eve_cli.errors import InputError
 from eve_cli.media import probe
 from eve_cli.media.clip import VideoInfo
+from eve_cli.media.discontinuities import shifted
 from eve_cli.media.seek import through_damage
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ class SourceTracks:
         for source in self._container.streams.subtitles:
             self._add_subtitle(source)
         streams = [self._container.streams[index] for index in self._tracks]
-        self._packets = through_damage(self._container, *streams) if streams else iter(())
+        self._packets = shifted(through_damage(self._container, *streams), like.timeline) if streams else iter(())
         self._audio_tracks = {index for index in self._tracks if self._container.streams[index].type == "audio"}
         self._waiting: Any = None
 
@@ -304,7 +305,8 @@ class SourceTracks:
             output = av.open(io.BytesIO(), "w", format=FORMATS[self._kind])
             try:
                 track, _ = build(container.streams[source.index], output)
-                count = _mux_first(output, track, through_damage(container, container.streams[source.index]))
+                packets = shifted(through_damage(container, container.streams[source.index]), self._like.timeline)
+                count = _mux_first(output, track, packets)
                 output.close()
             except (av.FFmpegError, ValueError, NotImplementedError):
                 with suppress(av.FFmpegError, ValueError):

@@ -9,6 +9,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from eve_cli.media.discontinuities import ONE_PART, Timeline
+
 Picture = npt.NDArray[np.uint8]
 
 
@@ -111,6 +113,8 @@ class VideoInfo:
     notes: tuple[str, ...] = ()
     last_duration: Fraction | None = None
     """How long the last picture is shown, where the index of an mp4 or mov says that it is longer than a frame."""
+    timeline: Timeline = ONE_PART
+    """The parts between timestamp discontinuities; all times here are on the one clock that it gives."""
     cut_start: bool = False
     cut_end: Fraction | None = None
 

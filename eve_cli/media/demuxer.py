@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from eve_cli.errors import InputError
-from eve_cli.media import frame_decoder, probe
+from eve_cli.media import discontinuities, frame_decoder, probe
 from eve_cli.media.clip import Report, VideoInfo
 from eve_cli.media.images import Animation, Images, is_animation
 from eve_cli.media.input_resolver import ResolvedInput, UnknownFormat
@@ -80,8 +80,10 @@ class VideoFile:
         with self._open() as container:
             first = self._first(container)
         with self._open() as container:
+            timeline = discontinuities.timeline(container)
+        with self._open() as container:
             stream = probe.pick_stream(source.name, container)
-            self.info = probe.describe(source.name, source.path, container, stream, first)
+            self.info = probe.describe(source.name, source.path, container, stream, first, timeline)
 
     def _open(self) -> InputContainer:
         return probe.open_file(self._source.name, self._source.path)
@@ -93,8 +95,8 @@ class VideoFile:
         raise InputError(f"{self._source.name}: no frame could be decoded")
 
     def frames(self, start: Fraction | None, errors: str, report: Report) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Decode from a keyframe at or before `start`."""
-        target = None if start is None else start + self.info.origin
+        """Decode from a keyframe at or before `start`, or from the first one where the file's own times lead astray."""
+        target = None if start is None or self.info.timeline.offsets else start + self.info.origin
         try:
             yield from self._timed(self._decoded(target, errors, report), report)
         finally:
@@ -103,10 +105,10 @@ class VideoFile:
 
     def _decoded(self, target: Fraction | None, errors: str, report: Report) -> Iterator[VideoFrame]:
         """Decode with threads, and without them from the first damage on."""
-        name, last = self._source.name, None
+        name, timeline, last = self._source.name, self.info.timeline, None
         try:
             with self._open() as container:
-                for frame in frame_decoder.decode_threaded(container, name, target, self._open):
+                for frame in frame_decoder.decode_threaded(container, name, target, self._open, timeline):
                     last = last if frame.pts is None else frame.pts
                     report.decoded += 1
                     yield frame
@@ -114,10 +116,11 @@ class VideoFile:
         except frame_decoder.DamageError:
             if errors == "raise":
                 raise InputError(f"{name}: a frame is damaged") from None
-        resume = target if last is None else last * self.info.time_base
+        resume = target if last is None or timeline.offsets else last * self.info.time_base
         done = report.decoded if last is None else 0
         with self._open() as container:
-            for number, frame in enumerate(frame_decoder.decode_tolerant(container, name, resume, self._open, report)):
+            decoded = frame_decoder.decode_tolerant(container, name, resume, self._open, report, timeline)
+            for number, frame in enumerate(decoded):
                 if number >= done and (last is None or frame.pts is None or frame.pts > last):
                     report.decoded += 1
                     yield frame

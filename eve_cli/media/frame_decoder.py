@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eve_cli.media import color, probe, seek
 from eve_cli.media.clip import Report, VideoInfo
+from eve_cli.media.discontinuities import ONE_PART, Timeline, shifted
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -22,7 +23,11 @@ class DamageError(Exception):
 
 
 def decode_threaded(
-    container: InputContainer, name: str, target: Fraction | None, reopen: Callable[[], InputContainer]
+    container: InputContainer,
+    name: str,
+    target: Fraction | None,
+    reopen: Callable[[], InputContainer],
+    timeline: Timeline = ONE_PART,
 ) -> Iterator[VideoFrame]:
     """Decode with all cores until the end or the first damage (DamageError)."""
     import av
@@ -30,7 +35,7 @@ def decode_threaded(
     stream = probe.pick_stream(name, container)
     stream.thread_type = "AUTO"
     decoder = _decoder(stream)
-    for packet in seek.packets(container, stream, target, reopen):
+    for packet in shifted(seek.packets(container, stream, target, reopen), timeline):
         try:
             frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError:
@@ -41,7 +46,12 @@ def decode_threaded(
 
 
 def decode_tolerant(
-    container: InputContainer, name: str, target: Fraction | None, reopen: Callable[[], InputContainer], report: Report
+    container: InputContainer,
+    name: str,
+    target: Fraction | None,
+    reopen: Callable[[], InputContainer],
+    report: Report,
+    timeline: Timeline = ONE_PART,
 ) -> Iterator[VideoFrame]:
     """Decode one packet after the other, skipping and counting what is damaged."""
     import av
@@ -49,7 +59,7 @@ def decode_tolerant(
     stream = probe.pick_stream(name, container)
     stream.codec_context.thread_count = 1
     decoder = _decoder(stream)
-    for packet in seek.packets(container, stream, target, reopen):
+    for packet in shifted(seek.packets(container, stream, target, reopen), timeline):
         try:
             frames = decoder.decode(packet if packet.size else None)
         except EOFError:

@@ -15,6 +15,7 @@ import numpy as np
 from eve_cli.errors import InputError
 from eve_cli.media import color, input_resolver
 from eve_cli.media.clip import AudioTrack, Chapter, Orientation, SubtitleTrack, VideoInfo
+from eve_cli.media.discontinuities import Timeline, shifted
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -65,13 +66,15 @@ def _four_letters(path: Path) -> str:
         return "unknown" if place < 0 else data[place + 16 : place + 20].decode("ascii", "replace").strip()
 
 
-def describe(name: str, path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame) -> VideoInfo:
+def describe(
+    name: str, path: Path, container: InputContainer, stream: VideoStream, first: VideoFrame, timeline: Timeline
+) -> VideoInfo:
     """The facts of `stream`, whose first decoded frame is given."""
     stream_color = color.effective(first)
     orientation, notes = _orientation(first)
     time_base = Fraction(stream.time_base or Fraction(1, 90000))
     origin = _origin(container)
-    fps, is_vfr, scan_notes = _rate(name, container, stream)
+    fps, is_vfr, scan_notes = _rate(name, container, stream, timeline)
     sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     sar = 1 / sar if orientation.transpose else sar
     size = (first.height, first.width) if orientation.transpose else (first.width, first.height)
@@ -92,7 +95,7 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         time_base=time_base,
         origin=origin,
         start=start,
-        duration=_duration(container, stream),
+        duration=timeline.length or _duration(container, stream),
         expected_frames=stream.frames or None,
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
@@ -104,12 +107,15 @@ def describe(name: str, path: Path, container: InputContainer, stream: VideoStre
         subtitles=tuple(_subtitle(each) for each in container.streams.subtitles),
         chapters=_chapters(container, origin),
         metadata=_metadata(container.metadata),
-        notes=(*notes, *scan_notes, *_notes(name, stream_color.hdr, is_vfr)),
+        notes=(*notes, *scan_notes, *_notes(name, stream_color.hdr, is_vfr, timeline)),
+        timeline=timeline,
         last_duration=_last_duration(container, stream, fps),
     )
 
 
-def _notes(name: str, hdr: str | None, is_vfr: bool) -> Iterator[str]:
+def _notes(name: str, hdr: str | None, is_vfr: bool, timeline: Timeline) -> Iterator[str]:
+    if timeline.offsets:
+        yield f"{name}: its clock starts anew; {len(timeline.offsets)} parts are joined, picture and sound alike"
     if hdr:
         yield f"{name}: HDR ({hdr.upper()}) is tone-mapped to standard dynamic range (BT.709)"
     if is_vfr:
@@ -157,12 +163,14 @@ def _last_duration(container: InputContainer, stream: VideoStream, fps: Fraction
     return length if length > 1 / fps + tick else None
 
 
-def _rate(name: str, container: InputContainer, stream: VideoStream) -> tuple[Fraction, bool, list[str]]:
+def _rate(
+    name: str, container: InputContainer, stream: VideoStream, timeline: Timeline
+) -> tuple[Fraction, bool, list[str]]:
     """The frame rate, whether frame times are uneven, and notes for the user."""
     labels = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate) if rate]
     rates = list(dict.fromkeys(_standard(rate) for rate in labels))
     label = rates[0] if rates else Fraction(25)
-    times, complete = _times(container, stream)
+    times, complete = _times(container, stream, timeline)
     if len(times) < 2:
         guessed = Fraction(stream.guessed_rate or 0) or label
         note = f"{name}: has no times; {float(guessed):g} frames a second are assumed"
@@ -178,12 +186,12 @@ def _standard(rate: Fraction) -> Fraction:
     return next((each for each in candidates if abs(each / rate - 1) < Fraction(2, 10_000)), rate)
 
 
-def _times(container: InputContainer, stream: VideoStream) -> tuple[list[Fraction], bool]:
+def _times(container: InputContainer, stream: VideoStream, timeline: Timeline) -> tuple[list[Fraction], bool]:
     """The presentation times of the first packets in seconds, and whether each has one."""
     tick = Fraction(stream.time_base or 0)
     if len(stream.index_entries) > 2 and "mp4" in container.format.name:
         return sorted(entry.timestamp * tick for entry in stream.index_entries), True
-    packets = list(itertools.islice(quiet_packets(container, stream), SCANNED_PACKETS))
+    packets = list(itertools.islice(shifted(quiet_packets(container, stream), timeline), SCANNED_PACKETS))
     times = [packet.pts * tick for packet in packets if packet.pts is not None]
     # The last few may wait for packets in between that were not read.
     reliable = sorted(times)[:-16] if len(packets) == SCANNED_PACKETS else sorted(times)
