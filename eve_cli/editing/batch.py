@@ -154,7 +154,7 @@ def _stamp(path: str) -> list[int] | None:
     """Size and time of change of a file; None for a folder, and where there is nothing."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name can hold what no file system takes
         return None
     return None if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns]
 

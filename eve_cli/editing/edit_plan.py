@@ -56,6 +56,8 @@ class ResolvedEdit:
     on_oom: Literal["retry", "fail"]
     picture: bool
     """Whether the input is one picture, and so the result."""
+    fps: float | None = None
+    """Frames a second of a folder of pictures."""
 
     @property
     def guidance(self) -> Guidance:

@@ -67,14 +67,14 @@ def edit(
     request = request.changed(output=request.output or default_output(request))
     assert request.output is not None
     check_output(request)
-    info = provenance.check_input(request.input, request.start, request.end)
+    info = provenance.check_input(request.input, request.start, request.end, request.fps)
     run_dir = RunDir.create(run_dir_of(request), request.overwrite)
     try:
         with timings.measure("load"):
             model = load_for(request, load)
         with timings.measure("scan"):
             size = model.editor.frame_size(info.width, info.height)
-            frames = resized_frames(request.input, request.start, request.end, size)
+            frames = resized_frames(request.input, request.start, request.end, size, fps=request.fps)
             shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
         plan = resolve(request, model, shots, size)
         rehearse(plan, info)
@@ -104,7 +104,7 @@ def resume(path: Path, callbacks: EditCallbacks | None = None, *, load: Load = l
         provenance.check_same_input(plan.edit.input, plan.provenance.input)
         model = load(plan.edit.model)
         provenance.check_same_model(model, plan.provenance.model)
-        info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end)
+        info = provenance.check_input(plan.edit.input, plan.edit.start, plan.edit.end, plan.edit.fps)
         rehearse(plan, info)
         callbacks.on_plan(plan, model, info, run_dir.path)
         run = Run.start(plan, model, run_dir, callbacks, Timings())

@@ -88,7 +88,8 @@ def preview(
     spec(request.method)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     request = request.changed(seed=None if "seed" in lists else seed)
-    info, model = provenance.check_input(request.input, request.start, request.end), load_for(request, load)
+    info = provenance.check_input(request.input, request.start, request.end, request.fps)
+    model = load_for(request, load)
     cache, size = PreviewCache(request, model), model.editor.frame_size(info.width, info.height)
     shots, times = scan(request, size, cache, find_cuts)
     combinations = list(combined(lists or strengths(request, model)))
@@ -147,7 +148,7 @@ def scan(
     make_dir(cache.path / "source")
     times: list[Fraction] = []
     run_dir = RunDir(cache.path, cache.path / "source")
-    frames = resized_frames(request.input, request.start, request.end, size, times)
+    frames = resized_frames(request.input, request.start, request.end, size, times, request.fps)
     shots = find_shots(request.input, request.scene_cuts, stored(frames, run_dir), find_cuts)
     content = {"shots": [[shot.start, shot.stop] for shot in shots], "times": [str(time) for time in times]}
     write_bytes(file, json.dumps(content).encode())
@@ -200,7 +201,8 @@ def frames(
     from eve_cli.media.decode import VideoReader
 
     edit, first = plan.edit, times[window.new.start]
-    with VideoReader(edit.input, None if window.new.start == 0 and not edit.start else first) as reader:
+    start = None if window.new.start == 0 and not edit.start else first
+    with VideoReader(edit.input, start, fps=edit.fps) as reader:
         source_frames = iter(reader)
         for before, after, effect in small_frames([window], runner, run_dir):
             finish = finisher(edit.size, before, after, effect)

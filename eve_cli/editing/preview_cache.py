@@ -23,7 +23,7 @@ from eve_cli.storage.paths import cache
 FOLDER = "previews"
 MOST, MOST_BYTES = 12, 4 * 2**30
 """Sources that are kept, and the bytes that they may take together; the least recently used are removed first."""
-OF_SOURCE = ("start", "end", "scene_cuts")
+OF_SOURCE = ("start", "end", "scene_cuts", "fps")
 """Settings that say what the source is."""
 ELSEWHERE = ("size", "side_by_side", "codec", "crf", "lossless", "device", "dtype")
 """Settings that no window depends on, or that are part of the key already."""

@@ -12,11 +12,11 @@ from eve_cli.models.loading import LoadedModel
 from eve_cli.storage.hashing import content_sha256
 
 
-def check_input(path: str, start: float | None, end: float | None) -> VideoInfo:
-    """The facts of the input between two seconds; InputError if it cannot be read."""
+def check_input(path: str, start: float | None, end: float | None, fps: float | None = None) -> VideoInfo:
+    """The facts of the input between two seconds; InputError if it cannot be read. `fps` is a folder's of pictures."""
     from eve_cli.media.decode import VideoReader
 
-    with VideoReader(path, start, end) as reader:
+    with VideoReader(path, start, end, fps=fps) as reader:
         return reader.info
 
 

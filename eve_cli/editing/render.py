@@ -24,8 +24,6 @@ from eve_cli.runtime.oom import FallbackRunner
 if TYPE_CHECKING:
     from eve_cli.media.encode import VideoWriter
 
-METADATA_KEY = "comment"
-
 
 def render(
     plan: EditPlan, runner: FallbackRunner, run_dir: RunDir, progress: Callable[[str, int, int], None]
@@ -35,7 +33,7 @@ def render(
     from eve_cli.media.decode import VideoReader
 
     edit, change, done, total = plan.edit, 0.0, 0, plan.frames
-    with VideoReader(edit.input, edit.start, edit.end) as reader:
+    with VideoReader(edit.input, edit.start, edit.end, fps=edit.fps) as reader:
         writer = _writer(plan, reader.info)
         with writer:
             frames = iter(reader)
@@ -77,7 +75,7 @@ def _writer(plan: EditPlan, info: VideoInfo) -> VideoWriter | StillWriter:
         codec=edit.codec,
         crf=0 if edit.lossless else edit.crf,
         overwrite=edit.overwrite,
-        metadata={METADATA_KEY: record},
+        record=record,
     )
 
 

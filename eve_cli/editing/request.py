@@ -63,6 +63,9 @@ class EditRequest:
         flags=("--lossless",),
         panel="Result",
     )
+    fps: float | None = setting(
+        None, "Frames a second of a folder of pictures (default: 25).", metavar="NUMBER", min=0.01, panel="Range"
+    )
     start: float | None = setting(None, "Start at this second.", metavar="SECONDS", min=0, panel="Range", basic=True)
     end: float | None = setting(None, "Stop at this second.", metavar="SECONDS", min=0, panel="Range", basic=True)
     scene_cuts: Literal["auto", "off"] = setting("auto", "Detect cuts; no window crosses one.", panel="Range")
@@ -250,7 +253,10 @@ class EditRequest:
         """What run.json records: everything that can change a pixel of the result; options of the method where set."""
         default = to_mapping(type(self.options)())
         options = {name: value for name, value in to_mapping(self.options).items() if value != default[name]}
-        return {name: value for name, value in to_mapping(self).items() if name not in NOT_RECORDED} | options
+        recorded = {name: value for name, value in to_mapping(self).items() if name not in NOT_RECORDED}
+        if self.fps is None:
+            del recorded["fps"]  # names and seeds by these settings stay as they were before there was this one
+        return recorded | options
 
 
 def default_output(request: EditRequest) -> Path:
@@ -289,12 +295,17 @@ def check_output(request: EditRequest) -> None:
     assert path is not None
     for each in filter(None, (path, request.run_dir)):
         check_name(each)
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.mp4'}.")
+    if path.is_dir() and request.picture:
+        raise OutputError(f"{path}: is a folder; name a file, such as {path / 'result.png'}.")
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: this folder does not exist; make it first or choose another --output.")
     _check_type(request, path)
-    if path.exists() and not request.overwrite:
+    if path.is_dir() and any(path.iterdir()) and not request.overwrite:
+        raise OutputError(
+            f"{path}: is a folder with content; name a file, such as {path / 'result.mp4'}, or give --overwrite to "
+            "write numbered pictures into it."
+        )
+    if path.is_file() and not request.overwrite:
         raise OutputError(f"{path}: exists already; choose another --output or give --overwrite.")
 
 
@@ -306,7 +317,6 @@ def _check_type(request: EditRequest, path: Path) -> None:
                 f"{request.input} is edited as a video, so the result cannot be the picture {path}: name a video file, "
                 f"such as {path.with_suffix('.mp4')}."
             )
-        codecs.choose(str(path), request.codec)
         codecs.check_quality(str(path), request.codec, request.crf, request.lossless)
         return
     if suffix not in stills.TYPES:
@@ -315,7 +325,7 @@ def _check_type(request: EditRequest, path: Path) -> None:
             f"such as {path.with_suffix(stills.type_like(request.input))}."
         )
     plain = EditRequest(input=request.input, instruction=request.instruction)
-    for name in ("start", "end", "codec", "crf"):
+    for name in ("start", "end", "fps", "codec", "crf"):
         if getattr(request, name) != getattr(plain, name):
             raise UsageError(f"--{name} is for videos, and {request.input} is a picture: leave it out.")
 
@@ -352,6 +362,10 @@ def _mistakes(r: EditRequest) -> list[tuple[bool, str]]:
         (
             method is not None and (r.cache_interval > 1 or r.cfg_end < 1) and not method.long,
             f"--cache-interval and --cfg-end go with --method {_either(long)}, not with {r.method}.",
+        ),
+        (
+            r.fps is not None and os.path.isfile(expanded(r.input)),
+            "--fps is for a folder of pictures; a video has times of its own.",
         ),
         (r.input == "-", "eve edit reads its input twice, so it cannot come from a pipe; save it to a file first."),
         ("://" in r.input, f"{r.input}: eve reads files, not addresses; download the video first."),

@@ -22,15 +22,20 @@ FindCuts = Callable[[Iterable[Any]], Sequence[int]]
 
 
 def resized_frames(
-    path: str, start: float | None, end: float | None, size: tuple[int, int], times: list[Fraction] | None = None
+    path: str,
+    start: float | None,
+    end: float | None,
+    size: tuple[int, int],
+    times: list[Fraction] | None = None,
+    fps: float | None = None,
 ) -> Iterator[Picture]:
     """The frames between two seconds, resized to (width, height), each uint8 (3, height, width).
 
-    The time of each, in seconds, is appended to `times`.
+    The time of each, in seconds, is appended to `times`. `fps` is the rate of a folder of pictures.
     """
     from eve_cli.media.decode import VideoReader
 
-    with VideoReader(path, start, end, size=size) as reader:
+    with VideoReader(path, start, end, size=size, fps=fps) as reader:
         for frame in reader:
             if times is not None:
                 times.append(frame.pts)

@@ -54,10 +54,10 @@ def plan_report(request: EditRequest, *, load: Load = load_model) -> PlanReport:
     request = request.changed(output=request.output or default_output(request))
     assert request.output is not None
     check_output(request)
-    info = provenance.check_input(request.input, request.start, request.end)
+    info = provenance.check_input(request.input, request.start, request.end, request.fps)
     model = load_for(request, load)
     size = model.editor.frame_size(info.width, info.height)
-    frames = resized_frames(request.input, request.start, request.end, size)
+    frames = resized_frames(request.input, request.start, request.end, size, fps=request.fps)
     plan = resolve(request, model, find_shots(request.input, request.scene_cuts, frames), size)
     rates = {} if has_history(plan, model, "window") else trial(plan, model)
     estimate = estimate_edit(plan, model, info, rates=rates)

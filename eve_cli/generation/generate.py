@@ -19,7 +19,6 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.diffusion.windows import hold_to, split
 from eve_cli.editing import pipeline, provenance
 from eve_cli.editing.progress import EditCallbacks, unknown_words_note, unread_note
-from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.generation import camera
 from eve_cli.generation.request import AnimateRequest, GenerateRequest, GenerationSettings, SubjectRequest
@@ -114,7 +113,8 @@ def animate(request: AnimateRequest, callbacks: EditCallbacks | None = None) -> 
         for frame in camera.shot(picture, views, request.frames):
             writer.write(np.ascontiguousarray(to_bytes(frame).numpy()))
     dreamix = {"tune_steps": request.tune_steps, "strength": request.strength, "preset": "frames", "method": "dreamix"}
-    shared = {item.name: getattr(request, item.name) for item in fields(EditRequest) if hasattr(request, item.name)}
+    names = {item.name for item in fields(EditRequest)} - {"fps"}  # the coarse clip has its rate
+    shared = {name: getattr(request, name) for name in names if hasattr(request, name)}
     texts = {"instruction": request.prompt, "caption": request.prompt}
     files = {"input": str(coarse), "output": target}
     edit_request = EditRequest.of(shared | texts | files | dreamix | {"scene_cuts": "off"}, "eve animate")
@@ -172,9 +172,9 @@ def _write(
         "model": plan_model(model),
         "versions": versions(),
     }
-    metadata = {METADATA_KEY: json.dumps(facts, sort_keys=True)}
+    record = json.dumps(facts, sort_keys=True)
     with VideoWriter(
-        target, codec=request.codec, fps=request.fps, audio="none", overwrite=request.overwrite, metadata=metadata
+        target, codec=request.codec, fps=request.fps, audio="none", overwrite=request.overwrite, record=record
     ) as writer:
         for latent in latents:
             with torch.no_grad():

@@ -115,6 +115,10 @@ class VideoInfo:
     """How long the last picture is shown, where the index of an mp4 or mov says that it is longer than a frame."""
     timeline: Timeline = ONE_PART
     """The parts between timestamp discontinuities; all times here are on the one clock that it gives."""
+    marks: tuple[str, ...] = ()
+    """The kinds of side data of the first frame, such as STEREO3D and SPHERICAL."""
+    loop: int | None = None
+    """How often an animation is repeated: 0 for ever, -1 not at all; None for what is no animation."""
     cut_start: bool = False
     cut_end: Fraction | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eve_cli.errors import OutputError, UsageError
+from eve_cli.media.pictures import is_folder
 
 SVT_PRESETS = {"ultrafast": "12", "veryfast": "10", "fast": "9", "medium": "8", "slow": "5", "veryslow": "3"}
 VIDEO_TYPES = (".mp4", ".mov", ".mkv", ".webm", ".gif")
@@ -70,7 +71,7 @@ CODECS: dict[str, Codec] = {
     # prores_ks takes the profile from the samples: HQ, or 4444 with transparency.
     "prores": Codec("prores_ks", "yuv422p10le", _none, (".mov", ".mkv"), even=True, alpha=PRORES_4444),
     "ffv1": Codec("ffv1", "bgr0", lambda crf, preset: {"level": "3"}, (".mkv",), alpha={".mkv": "bgra"}),
-    "gif": Codec("gif", "pal8", _none, (".gif",)),
+    "gif": Codec("gif", "pal8", _none, (".gif",), alpha={".gif": "pal8"}),
     "h264_nvenc": Codec("h264_nvenc", "yuv420p", _nvenc, worst_crf=51, even=True),
     "hevc_nvenc": Codec("hevc_nvenc", "yuv420p", _nvenc, worst_crf=51, tags=HVC1, even=True),
 }
@@ -94,8 +95,8 @@ def choose(name: str, codec: str) -> Codec:
 
 def check_quality(name: str, codec: str, crf: int | None, lossless: bool) -> None:
     """UsageError where the encoder of a file does not take a crf, or has no lossless mode."""
-    kind, with_crf = os.path.splitext(name)[1].lower(), [name for name, each in CODECS.items() if each.worst_crf]
-    selected = None if codec == "png" or not kind else choose(name, codec)
+    with_crf = [name for name, each in CODECS.items() if each.worst_crf]
+    selected = None if is_folder(name) else choose(name, codec)
     label = "a folder of PNG files" if selected is None else selected.encoder
     if crf is not None and (selected is None or selected.worst_crf is None):
         raise UsageError(f"--crf {crf}: {label} has no such setting; it goes with {', '.join(with_crf)}.")

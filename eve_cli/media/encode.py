@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
@@ -13,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 
 from eve_cli.errors import OutputError
-from eve_cli.media import codecs, color
+from eve_cli.media import codecs, color, tags
 from eve_cli.media.clip import Picture, VideoInfo
 from eve_cli.media.mux import Output, OutputSettings, QueuedFrame
 from eve_cli.media.pictures import PictureFolder, is_folder
@@ -30,7 +29,8 @@ class VideoWriter:
     """Write a clip; with `like`, the timing, colour, sound and tags of that source are kept.
 
     `dst` is a video file or a folder (PNG files); `size` is (width, height); `fps` is the frame length where neither
-    `like` nor `write` says it. The file appears complete at `close`, or not at all when an error leaves the `with`.
+    `like` nor `write` says it. `record` becomes the comment, or the description where the source has a comment. The
+    file appears complete at `close`, or not at all when an error leaves the `with`.
     Raises OutputError where it cannot be written.
     """
 
@@ -44,12 +44,12 @@ class VideoWriter:
         preset: str = "medium",
         audio: Literal["copy", "none"] = "copy",
         overwrite: bool = True,
-        metadata: Mapping[str, str] | None = None,
+        record: str | None = None,
         fps: float | Fraction | None = None,
     ) -> None:
         self._name = os.fspath(dst)
         self._like, self._size, self._crf, self._preset = like, size, crf, preset
-        self._sound, self._labels = audio == "copy", dict(metadata or {})
+        self._sound, self._labels = audio == "copy", tags.with_record(like, record)
         self._fps = Fraction(fps).limit_denominator(100_000) if fps else like.fps if like else Fraction(25)
         self._file: AtomicFile | PictureFolder
         if codec == "png" or is_folder(self._name):
@@ -58,6 +58,8 @@ class VideoWriter:
             self._codec = codecs.choose(self._name, codec)
             self._file = AtomicFile(self._name, overwrite)
         self.notes: list[str] = codecs.notes(self._codec, codec)
+        if self._codec is None and like is not None and (like.audio or like.is_vfr):
+            self.notes.append(f"{self._name}: a folder of PNG files holds neither sound nor times")
         self._worker: BackgroundWorker[QueuedFrame] | BackgroundWorker[Picture] | None = None
         self._output: Output | None = None
         self._zero: Fraction | None = None

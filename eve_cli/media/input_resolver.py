@@ -15,7 +15,7 @@ from pathlib import Path
 from eve_cli.errors import InputError
 from eve_cli.storage.paths import expanded, name_problem, special_kind
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff")
 VIDEOS = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".3gp", ".3g2", ".mts", ".m2ts", ".mxf", ".vob", ".dv"),
     *(".mpg", ".mpeg", ".m2v", ".ts", ".wmv", ".asf", ".flv", ".f4v", ".y4m", ".ogv", ".ogm", ".nut", ".rm", ".rmvb"),
@@ -75,7 +75,7 @@ def _is_animated(path: Path) -> bool:
 
     try:
         with Image.open(path) as image:
-            return image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1
+            return image.format in ("PNG", "WEBP", "AVIF") and getattr(image, "n_frames", 1) > 1
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 

@@ -13,6 +13,7 @@ from eve_cli.media import color, tags
 from eve_cli.media.audio import source_tracks
 from eve_cli.media.clip import VideoInfo
 from eve_cli.media.codecs import Codec
+from eve_cli.media.extras import MATROSKA, extras
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -62,7 +63,7 @@ class Output:
         like, self._kind = settings.like, settings.kind
         self._tick = _time_base(like, settings.fps, settings.kind)
         labels = tags.merged(like, settings.labels)
-        options = _muxer_options(settings.kind, self._tick, labels)
+        options = _muxer_options(settings.kind, self._tick, labels, like)
         self._container = av.open(str(settings.path), "w", container_options=options)
         self._container.metadata.update(labels)
         self._stream, self._color = self._add_video(settings, first, size)
@@ -74,7 +75,9 @@ class Output:
         if like is not None:
             tags.copy_chapters(self._container, like, zero)
         self._source_tracks = source_tracks(self._container, like, settings.kind, settings.sound, zero)
+        self._extras = extras(self._container, self._stream, like, settings.kind)
         self.notes = self._source_tracks.notes if self._source_tracks else []
+        self.notes += self._extras.notes if self._extras else []
 
     def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
         codec = settings.codec
@@ -111,7 +114,9 @@ class Output:
             self._mux(self._stream.encode(frame))
         if self._source_tracks is not None:
             self._source_tracks.until(queued.pts)
-        self._start = queued.pts if self._start is None else self._start
+        if self._start is None:
+            self._start = queued.pts
+            self._container.mux(list(self._extras.packets() if self._extras else ()))
         self._end = queued.pts + queued.duration
 
     def _mux(self, packets: list[Any]) -> None:
@@ -124,7 +129,7 @@ class Output:
         """Mux what the encoder still holds."""
         packets = self._stream.encode(None)
         if packets and self._kind in (".mp4", ".mov"):
-            self._hold(packets[-1])
+            self._hold(packets)
         self._mux(packets)
 
     def finish(self) -> None:
@@ -134,12 +139,12 @@ class Output:
             self._source_tracks.finish(self._end)
         self._container.close()
 
-    def _hold(self, packet: Any) -> None:
+    def _hold(self, packets: list[Any]) -> None:
         """Make the last packet last as long as the last picture, which B-frames put before it."""
-        tick = Fraction(packet.time_base)
-        first = packet.dts * tick if self._first_dts is None else self._first_dts
-        left = self._end - (self._start or 0) - (packet.dts * tick - first)
-        packet.duration = max(packet.duration or 0, round(left / tick))
+        last, tick = packets[-1], Fraction(packets[-1].time_base)
+        first = packets[0].dts * tick if self._first_dts is None else self._first_dts
+        left = self._end - (self._start or 0) - (last.dts * tick - first)
+        last.duration = max(last.duration or 0, round(left / tick))
 
     def discard(self) -> None:
         """Close the file in any state; errors are ignored."""
@@ -189,8 +194,12 @@ def _time_base(like: VideoInfo | None, fps: Fraction, kind: str) -> Fraction:
     return Fraction(1, denominator if denominator <= LARGEST_TICK else fps.numerator)
 
 
-def _muxer_options(kind: str, tick: Fraction, labels: Mapping[str, str]) -> dict[str, str]:
+def _muxer_options(kind: str, tick: Fraction, labels: Mapping[str, str], like: VideoInfo | None) -> dict[str, str]:
+    if kind == ".gif":
+        return {"loop": str(0 if like is None or like.loop is None else like.loop)}
+    if kind in MATROSKA:
+        return {"fflags": "+bitexact"}  # else each file has random numbers, and the same edit other bytes
     if kind not in (".mp4", ".mov"):
         return {}
-    flags = "+faststart+use_metadata_tags" if tags.needs_table(labels) else "+faststart"
+    flags = "+faststart+use_metadata_tags" if tags.needs_table(labels, kind) else "+faststart"
     return {"movflags": flags, "movie_timescale": "48000", "video_track_timescale": str(tick.denominator)}

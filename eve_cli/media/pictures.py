@@ -13,8 +13,8 @@ from eve_cli.storage.paths import expanded
 
 
 def is_folder(name: str) -> bool:
-    """Whether an output name means a folder of pictures."""
-    return name.endswith(("/", os.sep)) or os.path.isdir(expanded(name))
+    """Whether an output name means a folder of pictures: one that is there, or a name without an ending."""
+    return name.endswith(("/", os.sep)) or os.path.isdir(expanded(name)) or not Path(name).suffix
 
 
 class PictureFolder:

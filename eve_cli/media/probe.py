@@ -38,11 +38,19 @@ def open_file(name: str, path: Path) -> InputContainer:
         raise input_resolver.why_unreadable(name, path) from None
 
 
+def covers(container: InputContainer) -> list[VideoStream]:
+    """The streams that are one picture: a cover."""
+    from av.stream import Disposition
+
+    return [stream for stream in container.streams.video if stream.disposition & Disposition.attached_pic]
+
+
 def pick_stream(name: str, container: InputContainer) -> VideoStream:
     """Choose the video: never a cover picture; the only default one, else the largest."""
     from av.stream import Disposition
 
-    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    pictures = covers(container)
+    videos = [stream for stream in container.streams.video if stream not in pictures]
     if not videos:
         what = "has sound but no video" if container.streams.audio else "has no video"
         raise InputError(f"{name}: {what}")
@@ -109,6 +117,8 @@ def describe(
         metadata=_metadata(container.metadata),
         notes=(*notes, *scan_notes, *_notes(name, stream_color.hdr, is_vfr, timeline)),
         timeline=timeline,
+        marks=_marks(first),
+        loop=_loop(path) if container.format.name == "gif" else None,
         last_duration=_last_duration(container, stream, fps),
     )
 
@@ -120,6 +130,22 @@ def _notes(name: str, hdr: str | None, is_vfr: bool, timeline: Timeline) -> Iter
         yield f"{name}: HDR ({hdr.upper()}) is tone-mapped to standard dynamic range (BT.709)"
     if is_vfr:
         yield f"{name}: frames have uneven times, which are kept as they are"
+
+
+def _marks(first: VideoFrame) -> tuple[str, ...]:
+    side_data: Any = first.side_data
+    return tuple(data.type.name for data in side_data)
+
+
+def _loop(path: Path) -> int:
+    """How often a GIF is repeated, as the muxer counts: 0 for ever, -1 not at all."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(image.info.get("loop", -1))
+    except (OSError, ValueError, SyntaxError):
+        return 0
 
 
 def _orientation(frame: VideoFrame) -> tuple[Orientation, list[str]]:
@@ -177,7 +203,12 @@ def _rate(
         return guessed, False, [] if complete else [note]
     tick = Fraction(stream.time_base or 0)
     fits = [rate for rate in rates if _on_grid(times, rate, tick, complete)]
-    return (fits[0], False, []) if fits else (label, True, [])
+    return (min(fits, key=lambda rate: _error(times, rate)), False, []) if fits else (label, True, [])
+
+
+def _error(times: list[Fraction], rate: Fraction) -> Fraction:
+    """How far the times lie off a rate's, in frames."""
+    return max(abs((time - times[0]) * rate - round((time - times[0]) * rate)) for time in times)
 
 
 def _standard(rate: Fraction) -> Fraction:

@@ -1,4 +1,4 @@
-"""One picture as a result: PNG, JPEG or WebP, with the colour profile and the tags of its source."""
+"""One picture as a result: PNG, JPEG, WebP or AVIF, with the colour profile and the tags of its source."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from eve_cli.storage.paths import expanded
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+TYPES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
 QUALITY = 95
-ORIENTATION, DESCRIPTION = 0x0112, 0x010E  # EXIF tags
+ORIENTATION, DESCRIPTION, EXIF, USER_COMMENT = 0x0112, 0x010E, 0x8769, 0x9286  # EXIF tags
+
+XMP_TEXT = "XML:com.adobe.xmp"  # the text of a PNG that holds XMP
 
 
 def type_like(name: str) -> str:
@@ -32,8 +34,9 @@ def type_like(name: str) -> str:
 class StillWriter:
     """Write one picture, used as a VideoWriter is; it appears complete, or not at all after an error.
 
-    The colour profile and the EXIF tags of `source` stay, and `comment` becomes the EXIF description. With `lossless` a
-    WebP keeps every pixel, as a PNG does.
+    The colour profile, the resolution, the texts, XMP and EXIF tags of `source` stay. `comment` becomes the EXIF
+    description, or the user comment where there is a description. With `lossless` a WebP keeps every pixel, as a PNG
+    does.
     """
 
     def __init__(
@@ -48,8 +51,12 @@ class StillWriter:
         with Image.open(expanded(source)) as image:
             self._profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None
             self._exif = image.getexif()
+            self._kept = {name: image.info[name] for name in ("dpi", "xmp") if image.info.get(name)}
+            self._texts: dict[str, str] = dict(getattr(image, "text", {}))
         self._exif.pop(ORIENTATION, None)
-        if comment:
+        if comment and self._exif.get(DESCRIPTION):
+            self._exif.get_ifd(EXIF)[USER_COMMENT] = b"ASCII\0\0\0" + comment.encode("ascii", "backslashreplace")
+        elif comment:
             self._exif[DESCRIPTION] = comment
 
     def __enter__(self) -> Self:
@@ -85,12 +92,27 @@ class StillWriter:
             raise
 
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"exif": self._exif, "icc_profile": self._profile}
+        options: dict[str, Any] = {"exif": self._exif, "icc_profile": self._profile, **self._kept}
+        if self._format == "PNG":
+            options["pnginfo"] = self._png_texts()
+        if self._format == "AVIF":
+            options |= {"quality": QUALITY, "subsampling": "4:4:4"}
         if self._format == "JPEG":
             options |= {"quality": QUALITY, "subsampling": 0}
         if self._format == "WEBP":
             options |= {"quality": QUALITY, "lossless": self._lossless, "exact": True}
         return options
+
+    def _png_texts(self) -> Any:
+        from PIL.PngImagePlugin import PngInfo
+
+        texts = PngInfo()
+        for key, value in self._texts.items():
+            if key != XMP_TEXT:
+                texts.add_itxt(key, value)
+        if "xmp" in self._kept:
+            texts.add_itxt(XMP_TEXT, self._kept["xmp"].decode(errors="replace"))
+        return texts
 
     def _blended(self, rgb: Picture, alpha: Picture | None) -> Image:
         from PIL import Image

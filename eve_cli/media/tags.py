@@ -16,6 +16,8 @@ COMMON = {"title", "artist", "album_artist", "composer", "album", "date", "comme
 COMMON |= {"description", "synopsis", "show", "episode_id", "network", "lyrics", "keywords", "track", "disc"}
 COMMON |= {"creation_time", "location", "timecode"}
 
+RECORD_TAGS = ("comment", "description", "synopsis")
+
 
 def merged(like: VideoInfo | None, more: Mapping[str, str]) -> dict[str, str]:
     """Join the source's tags and the user's own; a tag repeated per language is kept once."""
@@ -24,9 +26,18 @@ def merged(like: VideoInfo | None, more: Mapping[str, str]) -> dict[str, str]:
     return tags | dict(more)
 
 
-def needs_table(tags: Mapping[str, str]) -> bool:
-    """Whether some tag is not one that mp4 and mov have a place for."""
-    return any(key.lower() not in COMMON for key in tags)
+def with_record(like: VideoInfo | None, record: str | None) -> dict[str, str]:
+    """The record under the first of three tags that the source does not have."""
+    if record is None:
+        return {}
+    taken = {key.lower() for key in like.metadata} if like else set[str]()
+    return {next((key for key in RECORD_TAGS if key not in taken), RECORD_TAGS[0]): record}
+
+
+def needs_table(tags: Mapping[str, str], kind: str) -> bool:
+    """Whether some tag is not one that mp4, or mov, has a place for."""
+    places = COMMON - ({"description", "synopsis"} if kind == ".mov" else set())
+    return any(key.lower() not in places for key in tags)
 
 
 def copy_chapters(output: OutputContainer, like: VideoInfo, zero: Fraction) -> None:

@@ -80,6 +80,11 @@ def empty_folder(desk: Path) -> None:
     (desk / "shots").mkdir()
 
 
+def full_folder(desk: Path) -> None:
+    (desk / "shots").mkdir()
+    (desk / "shots" / "mine.txt").write_text("mine")
+
+
 def text_file(desk: Path) -> None:
     (desk / "text.mp4").write_text("<!doctype html><html>not a video</html>" * 50)
 
@@ -173,7 +178,7 @@ MISTAKES: list[tuple[str, Callable[[Path], None], str, int, str]] = [
     ("unknown type", nothing, "edit clip.mkv x -o out.xyz", 2, "unknown video type"),
     ("codec and type", nothing, "edit clip.mkv x -o out.mp4 --codec ffv1", 2, "does not go into"),
     ("no output folder", nothing, "edit clip.mkv x -o far/out.mp4", 2, "far: this folder does not exist"),
-    ("output is a folder", empty_folder, "edit clip.mkv x -o shots", 2, "is a folder"),
+    ("output is a folder", full_folder, "edit clip.mkv x -o shots", 2, "is a folder"),
     ("output exists", existing, "edit clip.mkv x -o there.mp4", 2, "there.mp4: exists already"),
     ("no config", nothing, "edit clip.mkv x --config gone.toml", 2, "gone.toml: cannot read"),
     ("unknown setting", bad_toml, "edit clip.mkv x --config bad.toml", 2, "did you mean steps?"),

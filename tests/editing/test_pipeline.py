@@ -18,7 +18,6 @@ from eve_cli.diffusion.windows import plan_windows
 from eve_cli.editing import pipeline
 from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.progress import EditCallbacks
-from eve_cli.editing.render import METADATA_KEY
 from eve_cli.editing.request import EditRequest
 from eve_cli.editing.resolve import resolve
 from eve_cli.errors import EveError, InputError, ModelError, OutputError
@@ -192,7 +191,7 @@ def test_run_json_makes_the_same_bytes_and_is_in_the_video(clip: Path, tmp_path:
     assert again.output.read_bytes() == result.output.read_bytes()
     kept = json.loads(result.record.read_text())
     with av.open(str(result.output)) as container:
-        inside = json.loads(container.metadata[METADATA_KEY])
+        inside = json.loads(container.metadata["comment"])
     assert inside["seed"] == kept["seed"] and inside["input"]["sha256"] == kept["input"]["sha256"]
     assert str(tmp_path) not in json.dumps(inside)
     assert sorted(path.name for path in tmp_path.iterdir()) == [

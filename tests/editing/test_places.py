@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from eve_cli.editing import batch, batch_rows, pipeline
 from eve_cli.editing.edit_plan import EditPlan
 from eve_cli.editing.request import EditRequest, default_output
 from eve_cli.errors import EveError, InputError, OutputError, UsageError
+from eve_cli.media.decode import VideoReader
 from tests.clips import make_clip, read_clip
 from tests.fakes import FakeEditor, fake_load
 
@@ -247,3 +250,31 @@ def test_a_seed_that_no_generator_takes_is_refused() -> None:
 def test_an_instruction_that_is_no_text_is_refused() -> None:
     with pytest.raises(UsageError, match="is not text in UTF-8"):
         request(instruction=BYTES)
+
+
+@pytest.mark.parametrize("name", ["frames/", "frames"])
+def test_a_name_without_an_ending_is_a_folder_of_pictures(name: str, desk: Path) -> None:
+    result = edit("clip.mkv", name, method="copy")
+    assert [path.name for path in sorted(Path("frames").iterdir())] == [f"frame_{n:06}.png" for n in range(1, 4)]
+    assert np.array_equal(np.stack([frame.rgb for frame in VideoReader("frames")]), read_clip(Path("clip.mkv")))
+    assert result.record == Path("frames.run.json") and result.record.is_file()
+    with pytest.raises(OutputError, match="is a folder with content"):
+        edit("clip.mkv", name, method="copy")
+    Path("frames/notes.txt").write_text("mine")
+    edit("clip.mkv", name, method="copy", overwrite=True)
+    assert Path("frames/notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_pictures_has_the_rate_that_is_named(desk: Path) -> None:
+    edit("clip.mkv", "frames", method="copy")
+    edit("frames", "slow.mp4", method="copy", fps=5)
+    edit("frames", "usual.mp4", method="copy")
+    rates = [VideoReader(name).info.fps for name in ("slow.mp4", "usual.mp4")]
+    assert rates == [5, 25]
+    with pytest.raises(UsageError, match="--fps is for a folder of pictures"):
+        edit("clip.mkv", "other.mp4", method="copy", fps=5)
+
+
+def test_an_avif_is_a_picture(desk: Path) -> None:
+    Image.fromarray(read_clip(Path("clip.mkv"))[0].transpose(1, 2, 0)).save("a.avif")
+    assert edit("a.avif", None, method="copy").output.suffix == ".avif"

@@ -133,7 +133,7 @@ def test_start_past_the_end(tmp_path: Path, kind: str, length: str) -> None:
 
 OUTPUTS = [
     ("out.xyz", "out.xyz: unknown video type; use .mp4 .mov .mkv .webm .gif or a folder/"),
-    ("out", "out: unknown video type; use .mp4 .mov .mkv .webm .gif or a folder/"),
+    ("out.avx", "out.avx: unknown video type; use .mp4 .mov .mkv .webm .gif or a folder/"),
     ("renders/out.mp4", "renders/: folder does not exist; create it first"),
     ("deep/er/shots/", "deep/er/: folder does not exist; create it first"),
 ]

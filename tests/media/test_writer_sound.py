@@ -233,7 +233,7 @@ def test_trimming_shifts_chapters_and_subtitles(labelled: Path, tmp_path: Path, 
 def test_no_sound_when_asked(two_tracks: tuple[str, Path], tmp_path: Path) -> None:
     _, source = two_tracks
     with VideoReader(source, max_frames=3) as reader:
-        writer = VideoWriter(tmp_path / "o.mp4", like=reader.info, audio="none", metadata={"comment": "edited"})
+        writer = VideoWriter(tmp_path / "o.mp4", like=reader.info, audio="none", record="edited")
         for frame in reader:
             writer.write(frame.rgb, frame.pts, frame.duration)
         writer.close()
