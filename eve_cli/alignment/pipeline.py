@@ -66,8 +66,7 @@ class Alignment:
         self.lora = _lora(settings, self.origin)
         if settings.random_init or settings.from_scratch or self.lora:
             self.parts.align = None
-        device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
-        device = "meta" if meta_copy else device
+        device = torch.device("meta") if meta_copy else distributed.process_device(settings.device)
         self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)
         torch.manual_seed(settings.seed)
         student = ImageStudent if self.lora else Student.untrained if settings.random_init else Student

@@ -70,10 +70,16 @@ class AlignRecipe:
                 )
 
     def to(self, device: torch.device) -> None:
-        """Moves the frozen parts and the discriminators."""
+        """Moves the student, the teachers, the discriminators with their features, and the fake scores."""
         self.student.to(device)
+        for teacher in self.teachers:
+            teacher.editor.to(device)
+        for score in self.fake_scores.values():
+            score.to(device)
         for trainer in self.discriminators.values():
             trainer.discriminator.to(device)
+        if self.discriminators:
+            self.features.to(device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return self.student.module.parameters()

@@ -56,6 +56,7 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     out = run_folder(part, settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    distributed.process_device(settings.device)
     parts, origin = load_parts(part, settings)
     recipe = make_recipe(part, parts, settings)
     outcome = run_loop(part, recipe, settings, out, on_event)

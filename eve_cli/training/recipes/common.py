@@ -31,9 +31,8 @@ class LatentRecipe:
         self.chunk = max(4, round(small * min(largest_chunk, 32 * batch)))
 
     def to(self, device: torch.device) -> None:
-        """Moves all parts."""
-        for _, module in self.parts.modules():
-            module.to(device)
+        """Moves all parts and the editor."""
+        self.editor.to(device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return [p for module in self.modules.values() for p in module.parameters()]

@@ -60,10 +60,6 @@ class LoraRecipe(common.LatentRecipe):
         self.prior_rows = min(round(prior * batch), batch - 1)
         self.pool = Pool(self._draw, chunks=4) if self.prior_rows else None
 
-    def to(self, device: torch.device) -> None:
-        super().to(device)
-        self.editor.follow(device)
-
     def _draw(self, number: int) -> Rows:
         samples = self.source.pictures(step_seed(self.seed, 0, number, 7), self.chunk, self.parts.settings.pixels)
         return {"latents": common.encode(self.editor, samples.frames), "ids": self.parts.tokens(samples.texts)}
