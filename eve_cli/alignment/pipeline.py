@@ -22,13 +22,14 @@ from eve_cli.alignment.teachers.edit import EditTeacher
 from eve_cli.alignment.teachers.lora import LoraTeacher
 from eve_cli.data import inputs as data
 from eve_cli.data import photos
-from eve_cli.data.inputs import Inputs, PersonalInputs
+from eve_cli.data.inputs import FileInputs, Inputs, PersonalInputs
 from eve_cli.errors import InputError, ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest, lora, low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.runtime import distributed
 from eve_cli.settings import to_mapping
+from eve_cli.storage import hashing
 from eve_cli.storage.paths import expanded
 from eve_cli.training import estimate, session
 from eve_cli.training.estimate import Estimate
@@ -57,7 +58,7 @@ class Alignment:
     """
 
     def __init__(self, settings: AlignSettings, meta_copy: bool = False) -> None:
-        self.settings = settings
+        self.settings = settings = settings.for_processes(distributed.world_size())
         self.origin = None if meta_copy and bundle_manifest.here(settings.model) is None else check(settings)
         self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_origin(self.origin))
         if settings.pixels:
@@ -201,7 +202,7 @@ def run(settings: AlignSettings, on_event: Callable[[Event], None] | None = None
     if settings.threads:
         torch.set_num_threads(settings.threads)
     alignment = Alignment(settings)
-    outcome = session.run_loop("align", alignment.recipe(), settings, out, on_event)
+    outcome = session.run_loop("align", alignment.recipe(), alignment.settings, out, on_event)
     if outcome.interrupted:
         return Trained(out, None, outcome)
     return Trained(out, alignment.save(outcome, out) if outcome.main else out, outcome)
@@ -216,11 +217,17 @@ def identity(origin: Path) -> str:
 
 
 def _inputs_identity(settings: AlignSettings) -> str:
+    """A hash of the contents of the data: of the photographs, or of the rows and the videos that they name."""
     if settings.data == "world":
-        return f"world {settings.photos and settings.photos.name} {settings.photo_share if settings.photos else 0}"
+        if not settings.photos:
+            return "world None 0"
+        pictures = [file for file in sorted(expanded(settings.photos).rglob("*")) if file.is_file()]
+        return f"world {hashing.sampled_sha256(pictures)} {settings.photo_share}"
+    inputs = data.open_inputs(settings.data)
+    assert isinstance(inputs, FileInputs)
     path = expanded(settings.data)
     file = path / "inputs.jsonl" if path.is_dir() else path
-    return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
+    return hashing.sampled_sha256([file, *dict.fromkeys(row.video for row in inputs.rows)])
 
 
 def _origin(origin: Path | None) -> Path:

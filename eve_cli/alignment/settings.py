@@ -215,7 +215,7 @@ ALIGN_RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "paper": {
             "steps": 1500,
             "batch": 1,
-            "accumulate": 64,
+            "global_batch": 64,
             "lr": 1e-5,
             "warmup": 1,
             "decay_fraction": 0.0,

@@ -24,7 +24,7 @@ from eve_cli.training import checkpoint as checkpoints
 from eve_cli.training import feed
 from eve_cli.training.checkpoint import Checkpoint
 from eve_cli.training.ema import Average
-from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, WithWarnings, step_seed, to_device
+from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, WithNote, WithWarnings, step_seed, to_device
 from eve_cli.training.record import Record
 from eve_cli.training.settings import LoopSettings, changed
 
@@ -139,7 +139,8 @@ class _Loop:
         self.window_start = (self.step, time.monotonic())
         self.accelerator.wait_for_everyone()
         self.record = Record(self.folder, self.step) if self.main else None
-        self._report("resumed" if newest else "started", path=newest)
+        note = self.recipe.note() if isinstance(self.recipe, WithNote) else ""
+        self._report("resumed" if newest else "started", path=newest, text=note)
 
     def _load(self, folder: Path) -> None:
         saved = checkpoints.load(folder)

@@ -26,6 +26,7 @@ from eve_cli.models import bundle, lora, low_rank
 from eve_cli.models.editor import Editor
 from eve_cli.models.share_weights import shared_unet
 from eve_cli.training import checkpoint
+from tests.clips import make_clip, pictures
 from tests.tiny import tiny_bundle
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -406,7 +407,8 @@ def test_the_papers_recipe_is_what_the_paper_prints() -> None:
     paper = AlignSettings(**align_recipe({"recipe": "paper"}))
     assert [paper.resolved_teacher(kind).weight for kind in paper.teachers] == [0.5, 0.5]
     assert paper.distillation_weight == 2.5 and paper.student_steps == 3
-    assert paper.steps == 1500 and paper.batch * paper.accumulate == 64 and paper.lr == 1e-5
+    assert paper.steps == 1500 and paper.global_batch == 64 and paper.lr == 1e-5
+    assert paper.for_processes(4).accumulate * 4 * paper.batch == 64
     assert round(paper.adversarial_start * 1500) == 1000 and paper.adversarial_weight == 1
     assert paper.timestep_sampling == "k-bin"
 
@@ -467,3 +469,26 @@ def test_texts_of_a_subject_and_of_a_style_hold_its_token() -> None:
     style = inputs.PersonalInputs(world, "<ink>", "style").points([0, 1], 1, 32)
     assert style.instructions == world.points([0, 1], 1, 32).instructions
     assert all("<ink>" in text for text in style.shown + style.captions)
+
+
+def test_prepared_points_belong_to_the_contents_of_the_data(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one" / "photos"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"first")
+    keys = [pipeline._inputs_identity(settings(home, "x", photos=folder))]
+    shutil.copytree(folder, tmp_path / "two" / "photos")
+    keys.append(pipeline._inputs_identity(settings(home, "x", photos=tmp_path / "two" / "photos")))
+    (folder / "a.png").write_bytes(b"other")  # of the same name and size
+    keys.append(pipeline._inputs_identity(settings(home, "x", photos=folder)))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_prepared_points_belong_to_the_contents_of_the_videos(home: Path, tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mkv", pictures(4, seed=1))
+    row = {"video": "a.mkv", "instruction": "make it snowy", "output_caption": "snow"}
+    (tmp_path / "inputs.jsonl").write_text(json.dumps(row) + "\n")
+    chosen = settings(home, "x", data=str(tmp_path))
+    before = pipeline._inputs_identity(chosen)
+    assert pipeline._inputs_identity(chosen) == before
+    make_clip(tmp_path / "a.mkv", pictures(4, seed=2))
+    assert pipeline._inputs_identity(chosen) != before

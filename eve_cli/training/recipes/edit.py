@@ -9,6 +9,7 @@ from eve_cli.data.batches import Source, World
 from eve_cli.data.world.feed import Pairs
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts, task_labels
+from eve_cli.runtime import distributed
 from eve_cli.tasks import UNKNOWN_TASK
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -17,6 +18,7 @@ from eve_cli.training.recipes import common
 CHANGED_WEIGHT = 3.0
 PLAIN_FROM = 0.7
 CHUNK = 1536
+BLOCKS = 4  # of a chunk
 NOISE_BIAS = 2.0
 PREVIEW_SEED = 20_000_001
 # Shares of the backbone's texts beside the instruction, which is all that users give.
@@ -44,17 +46,26 @@ class EditRecipe(common.LatentRecipe):
         wide = isinstance(self.source, World) and self.source.wide is not None
         self.wide = Pool(self._draw_wide) if wide else None
 
+    @property
+    def frames(self) -> int:
+        return 2  # source and edited
+
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
         blocks = [
-            self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // 4, side, tasks=TASK_SHARES)
-            for i in range(4)  # each at a frame number of its own
+            self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // BLOCKS, side, tasks=TASK_SHARES)
+            for i in self._blocks()
         ]
         return self._rows(blocks)
 
+    @staticmethod
+    def _blocks() -> range:
+        """Numbers of the blocks of a chunk, each with a frame number of its own; other processes have others."""
+        return range(BLOCKS * distributed.rank(), BLOCKS * (distributed.rank() + 1))
+
     def _draw_wide(self, number: int) -> Rows:
         assert isinstance(self.source, World)
-        seeds = (step_seed(self.seed, i, number, 5) for i in range(4))
+        seeds = (step_seed(self.seed, i, number, 5) for i in self._blocks())
         return self._rows([self.source.wide_pairs(seed, max(1, self.chunk // 8)) for seed in seeds])
 
     def _rows(self, blocks: list[Pairs]) -> Rows:

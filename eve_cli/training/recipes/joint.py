@@ -37,6 +37,9 @@ class JointRecipe(common.LatentRecipe):
         self.edits.to(device)
         self.pictures.to(device)
 
+    def note(self) -> str:
+        return self.edits.note()
+
     def batch(self, step: int, rank: int) -> Batch:
         return {"edits": self.edits.batch(step, rank), "pictures": self.pictures.batch(step, rank)}
 
