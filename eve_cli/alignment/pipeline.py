@@ -25,6 +25,7 @@ from eve_cli.data import photos
 from eve_cli.data.inputs import FileInputs, Inputs, PersonalInputs
 from eve_cli.errors import InputError, ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest, lora, low_rank
+from eve_cli.models.config import BundleSettings
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.runtime import distributed
@@ -107,7 +108,7 @@ class Alignment:
         s = self.settings
         recipe = AlignRecipe(self.student, self.teachers, self.points, s)
         batches = s.points if s.steps is None else s.steps * s.accumulate
-        self.points.order = recipe.numbers(batches, distributed.rank())
+        self.points.order = recipe.numbers(batches)
         return recipe
 
     def estimate(self) -> AlignmentEstimate:
@@ -140,8 +141,21 @@ class Alignment:
             history = {**self.lora.training, "align": training["align"]}
             return lora.save(replace(self.lora, weights=joined, training=history), out / "lora")
         parts.align = self.student.weights()
+        parts.settings = _as_learned(parts.settings, s.student_steps)
         dtype, trained = session.stored_dtype(self.origin), [self.student.module]
         return bundle.save(parts, out / "model", training, dtype=dtype, origin=self.origin, trained=trained)
+
+
+def _as_learned(settings: BundleSettings, student_steps: int) -> BundleSettings:
+    """The settings of an aligned model: clips as its student learned them, unguided; single frames as before."""
+    return replace(
+        settings,
+        steps=student_steps,
+        guidance_scale=1.0,
+        image_guidance_scale=1.0,
+        image_steps=settings.image_steps or settings.steps,
+        picture_guidance_scale=settings.picture_guidance_scale or settings.guidance_scale,
+    )
 
 
 def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
@@ -202,7 +216,10 @@ def run(settings: AlignSettings, on_event: Callable[[Event], None] | None = None
     if settings.threads:
         torch.set_num_threads(settings.threads)
     alignment = Alignment(settings)
-    outcome = session.run_loop("align", alignment.recipe(), alignment.settings, out, on_event)
+    recipe = alignment.recipe()
+    if distributed.several():
+        alignment.points.prepare_with_others()
+    outcome = session.run_loop("align", recipe, alignment.settings, out, on_event)
     if outcome.interrupted:
         return Trained(out, None, outcome)
     return Trained(out, alignment.save(outcome, out) if outcome.main else out, outcome)

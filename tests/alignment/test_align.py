@@ -16,18 +16,21 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from eve_cli.alignment import pipeline, points
+from eve_cli.alignment.context import Context
 from eve_cli.alignment.points import PreparedPoints
 from eve_cli.alignment.settings import AlignSettings, TeacherSettings, align_recipe
 from eve_cli.alignment.student import ImageStudent, Student
+from eve_cli.alignment.teachers.edit import EditTeacher
 from eve_cli.data import inputs, looks
 from eve_cli.data.world import edits, render
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
 from eve_cli.models import bundle, lora, low_rank
+from eve_cli.models.config import BundleSettings
 from eve_cli.models.editor import Editor
 from eve_cli.models.share_weights import shared_unet
 from eve_cli.training import checkpoint
 from tests.clips import make_clip, pictures
-from tests.tiny import tiny_bundle
+from tests.tiny import tiny_bundle, tiny_parts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHORT: dict[str, Any] = {
@@ -492,3 +495,59 @@ def test_prepared_points_belong_to_the_contents_of_the_videos(home: Path, tmp_pa
     assert pipeline._inputs_identity(chosen) == before
     make_clip(tmp_path / "a.mkv", pictures(4, seed=2))
     assert pipeline._inputs_identity(chosen) != before
+
+
+@pytest.mark.parametrize(
+    ("convention", "expected"),
+    [
+        ("split", ("caption", "caption", "instruction")),
+        ("instruction", ("instruction", "instruction", "instruction")),
+        ("caption", ("caption", "caption", "caption")),
+    ],
+)
+def test_teacher_and_student_read_the_texts_that_an_edit_gives(convention: Any, expected: tuple[str, str, str]) -> None:
+    parts = tiny_parts()
+    parts.settings = replace(parts.settings, edit_text=convention)
+    editor = Editor(parts)
+    texts = {"instruction": "make it snowy", "caption": "a red car and the night"}
+    tokens = {name: parts.tokens([text]) for name, text in texts.items()}
+    latents, zero = torch.zeros(1, 4, 4, 4, 4), torch.zeros(1, dtype=torch.long)
+    batch = tokens | {"source": latents, "first": latents[:, 0], "task": zero, "student_task": zero}
+    batch |= {"student_text": tokens["caption"], "discriminator_frames": zero.unsqueeze(1)}
+    context = Context.of(editor, batch)
+    condition = editor.condition(texts["instruction"], texts["caption"])
+    for value, name in zip((context.text, context.student_text), expected[:2], strict=True):
+        assert torch.equal(value, editor.embed([texts[name]])) and torch.equal(value, condition.text)
+    assert torch.equal(context.instruction, condition.instruction)
+    assert torch.equal(context.instruction, editor.embed_instruction([texts[expected[2]]]))
+    assert torch.equal(context.caption, editor.embed([texts["caption"]]))
+
+
+def test_the_edit_teacher_has_the_guidance_of_single_frames() -> None:
+    parts = tiny_parts()
+    parts.settings = replace(parts.settings, guidance_scale=1.0, picture_guidance_scale=7.5)
+    assert EditTeacher(Editor(parts)).guidance == 7.5 and EditTeacher(Editor(parts), 2.0).guidance == 2.0
+
+
+def test_an_aligned_model_samples_clips_as_its_student_learned() -> None:
+    learned = pipeline._as_learned(BundleSettings(guidance_scale=7.5, image_guidance_scale=1.5, steps=25), 3)
+    assert (learned.guidance_scale, learned.image_guidance_scale, learned.steps) == (1.0, 1.0, 3)
+    assert (learned.picture_guidance_scale, learned.image_steps) == (7.5, 25)
+    assert pipeline._as_learned(learned, 3) == learned
+
+
+@pytest.mark.parametrize("weight", [2.5, 0.5])
+def test_lambda_of_the_paper_is_a_ratio_of_gradients_at_the_clip(home: Path, weight: float) -> None:
+    changes = {
+        "balance": "gradients",
+        "adversarial_start": 0.0,
+        "adversarial_weight": 1.0,
+        "distillation_weight": weight,
+    }
+    recipe = pipeline.Alignment(settings(home, "x", **changes, contrast_weight=0.0)).recipe()
+    measured = recipe.step(recipe.batch(0, 0))
+    for teacher in ("edit", "video"):
+        norms = [measured[f"_gradient_{name}_{teacher}"] for name in ("distillation", "adversarial")]
+        assert float(norms[0] / norms[1]) == pytest.approx(weight, rel=1e-3)
+        assert float(measured[f"_ratio_{teacher}"]) != pytest.approx(weight, rel=1e-1)  # what it was without
+    assert AlignSettings(**align_recipe({"recipe": "paper"})).balance == "gradients"
