@@ -7,7 +7,7 @@ tensors of torch have no gradients on GPUs if torch is built without CUDA.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
@@ -38,9 +38,9 @@ class Gpus(TorchFunctionMode):
         super().__init__()
         self.current = current
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func is torch._C._nn._parse_to:
+        if func is torch._C._nn._parse_to:  # pyright: ignore
             return func(*args, **kwargs)
         if func == GET_DEVICE:
             return gpu(args[0]) or func(*args, **kwargs)
@@ -113,6 +113,13 @@ def gpus(current: int | str = 0, bf16: bool = True) -> Iterator[None]:
         "device_count": lambda: len(DEVICES),
         "current_device": lambda: index,
         "is_bf16_supported": lambda including_emulation=True: bf16 or including_emulation,
+        "mem_get_info": lambda device=None: (1 << 36, 1 << 37),
+        "memory_reserved": lambda device=None: 0,
+        "memory_allocated": lambda device=None: 0,
+        "max_memory_allocated": lambda device=None: 0,
+        "reset_peak_memory_stats": lambda device=None: None,
+        "synchronize": lambda device=None: None,
+        "empty_cache": lambda: None,
         "get_device_name": lambda device=None: "simulated GPU",
     }
     autocast = torch.autocast.__init__
@@ -120,7 +127,16 @@ def gpus(current: int | str = 0, bf16: bool = True) -> Iterator[None]:
     def on_cpu(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
         autocast(self, "cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
+    new_parameter = nn.Parameter.__new__
+
+    def parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+        made = new_parameter(cls, data, requires_grad)
+        if data is not None and gpu(data):
+            made.__dict__["gpu"] = gpu(data)
+        return made
+
     with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(nn.Parameter, "__new__", parameter))
         for name, value in cuda.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, value))
         stack.enter_context(mock.patch.object(torch.autocast, "__init__", on_cpu))

@@ -16,7 +16,7 @@ def test_two_devices_do_not_mix() -> None:
         assert here.device == torch.device("cuda:0") and (here * 2).device == here.device
         for other in (there, cpu):
             with pytest.raises(RuntimeError, match="same device"):
-                here + other
+                torch.add(here, other)
         with pytest.raises(TypeError, match="can't convert"):
             here.numpy()
         assert (here + there.to(here.device)).tolist() == [2, 2] and there.device.index == 1
