@@ -133,6 +133,10 @@ class EditSettings(TrainSettings):
     """Train the edit adapter: from a picture and an instruction to the edited picture."""
 
     lr: float = setting(8e-4, "Learning rate after the warm-up.")
+    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
+
+    def options(self) -> dict[str, Any]:
+        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,10 @@ class VideoSettings(TrainSettings):
 
     batch: int = setting(8, "Clips per step and process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
+    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
+
+    def options(self) -> dict[str, Any]:
+        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)

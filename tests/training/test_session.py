@@ -257,3 +257,20 @@ def test_the_global_batch_sets_the_accumulation() -> None:
     before, now = chosen.for_processes(1).as_json(), chosen.for_processes(8).as_json()
     assert not changed(before, now)  # a run may be resumed with another number of processes
     assert changed(before, now | {"global_batch": 32})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["edit", "video"])
+def test_activation_checkpointing_saves_memory_and_changes_no_gradient(part: str, model: Path, tmp_path: Path) -> None:
+    gradients, activations = [], []
+    for checkpointing in (False, True):
+        chosen = settings(part, model, tmp_path, gradient_checkpointing=checkpointing, batch=8)
+        parts, _ = session.load_parts(part, chosen)
+        recipe = session.make_recipe(part, parts, chosen)
+        losses = recipe.step(recipe.batch(0, 0))
+        torch.stack([value for name, value in losses.items() if not name.startswith("_")]).sum().backward()
+        gradients.append([p.grad for p in recipe.parameters() if p.grad is not None])
+        activations.append(session.estimate_step(part, chosen).activations)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    assert activations[1] < 0.7 * activations[0]

@@ -11,6 +11,7 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts, task_labels
 from eve_cli.runtime import distributed
 from eve_cli.tasks import UNKNOWN_TASK
+from eve_cli.training.activations import checkpoint_activations
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -35,13 +36,23 @@ class EditRecipe(common.LatentRecipe):
 
     name = "edit"
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        batch: int,
+        seed: int = 0,
+        source: Source | None = None,
+        *,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.edit is not None
         self.modules = {"controlnet": parts.edit.requires_grad_(True)}
         if parts.instruction_encoder is not None:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.instruction_encoder = parts.instruction_encoder or parts.text_encoder
+        if gradient_checkpointing:
+            checkpoint_activations(self.editor.backbone, parts.edit)
         self.pool = Pool(self._draw)
         wide = isinstance(self.source, World) and self.source.wide is not None
         self.wide = Pool(self._draw_wide) if wide else None
