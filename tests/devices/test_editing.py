@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", DEVICES)
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_edit_stays_on_its_device(method: str, dtype: str, name: str, model: Path) -> None:
+def test_an_edit_stays_on_its_device(method: str, dtype: Any, name: str, model: Path) -> None:
     spec = METHODS[method]
     captions = {"source_caption": "a car"} if issubclass(spec.options, CaptionedOptions) else {}
     short = {"tune_steps": 2} if "tune_steps" in {item.name for item in fields(spec.options)} else {}
