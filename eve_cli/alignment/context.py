@@ -16,8 +16,9 @@ from eve_cli.models.editor import Editor
 class Context:
     """The conditions of ``b`` data points, on the device; nothing in it comes from a true edit.
 
-    The teachers read `text`, `instruction` and `task`; the student reads `student_text` and `student_task` in place of
-    the first and the last, since users give an instruction and nothing else.
+    The edit teacher reads `text`, `instruction` and `task`, the teachers of a caption alone `caption`. The student
+    reads `student_text` and `student_task` in place of `text` and `task`, since users give an instruction and nothing
+    else. Which texts these are is the model's convention (`BundleSettings.edit_text`), the same as in an edit.
     """
 
     source: Tensor
@@ -27,7 +28,9 @@ class Context:
     first: Tensor
     """Latents of the first frames edited by the edit teacher (b, c, h, w), a condition of the video adapter."""
     text: Tensor
-    """The teachers' text for the backbone: the caption of the result (b, tokens, dim)."""
+    """The edit teacher's text for the backbone: the caption of the result, or the instruction (b, tokens, dim)."""
+    caption: Tensor
+    """The caption of the result for the backbone (b, tokens, dim)."""
     instruction: Tensor
     """The edit adapter's text (b, tokens, dim)."""
     student_text: Tensor
@@ -49,14 +52,19 @@ class Context:
         with torch.no_grad():
             encoder = editor.parts.text_encoder
             instruction_encoder = editor.parts.instruction_encoder or encoder
-            source = batch["source"]
+            source, convention = batch["source"], editor.settings.edit_text
+            text = batch["instruction" if convention == "instruction" else "caption"]
+            student_text = batch["student_text"] if convention == "split" else text
             return cls(
                 source=source,
                 control_image=editor.control_image(source.flatten(0, 1)).unflatten(0, source.shape[:2]),
                 first=batch["first"],
-                text=encoder(batch["caption"]).last_hidden_state,
-                instruction=instruction_encoder(batch["instruction"]).last_hidden_state,
-                student_text=encoder(batch["student_text"]).last_hidden_state,
+                text=encoder(text).last_hidden_state,
+                caption=encoder(batch["caption"]).last_hidden_state,
+                instruction=instruction_encoder(
+                    batch["caption" if convention == "caption" else "instruction"]
+                ).last_hidden_state,
+                student_text=encoder(student_text).last_hidden_state,
                 task=batch["task"],
                 student_task=batch["student_task"],
                 discriminator_frames=batch["discriminator_frames"],

@@ -48,6 +48,10 @@ class FakeScore:
         self.optimizer = torch.optim.AdamW(self.layers, lr, betas=(0.0, 0.999), weight_decay=0.0)
         self.accumulate, self.average, self.calls = accumulate, average, 0
 
+    def to(self, device: torch.device) -> None:
+        """Moves the copy of the teacher with its low-rank layers."""
+        self.teacher.editor.to(device)
+
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
         """Its prediction of clean latents for a noisy view, without gradients."""
         with torch.no_grad():

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from eve_cli import registry
 from eve_cli.errors import UsageError
@@ -29,6 +29,10 @@ class Features(Protocol):
 
     dims: tuple[int, ...]
 
+    def to(self, device: torch.device) -> None:
+        """Moves what it holds beside the editor."""
+        ...
+
     def __call__(self, latents: Tensor) -> list[Tensor]: ...
 
 
@@ -38,7 +42,14 @@ def open_features(name: str, editor: Editor) -> Features:
     return registry.pick(FEATURES, kind, "features")(editor, folder)
 
 
-class BackboneFeatures:
+class _OfEditor:
+    """Features without weights beside the editor's, which are moved with it."""
+
+    def to(self, device: torch.device) -> None:
+        """Nothing to move."""
+
+
+class BackboneFeatures(_OfEditor):
     """Activations of the backbone's encoder for latents with an empty text, for images unlike DINO's photographs.
 
     The latents are clean; the timestep is a low one. (Adversarial heads on a frozen denoiser's encoder: Sauer et al.
@@ -70,7 +81,7 @@ class BackboneFeatures:
         return [level.flatten(2).transpose(1, 2).float() for level in activations]
 
 
-class LatentFeatures:
+class LatentFeatures(_OfEditor):
     """Patches of 3 x 3 latents, at full and at half resolution; blur shows in them."""
 
     def __init__(self, editor: Editor, folder: str = "") -> None:
@@ -96,6 +107,10 @@ class DinoFeatures:
             raise UsageError("--features dino needs a folder with DINOv2's weights: dino:FOLDER.")
         self.editor, self.dino = editor, Dino.load(expanded(folder), editor.device, editor.dtype)
         self.dims = self.dino.dims
+
+    def to(self, device: torch.device) -> None:
+        """Moves DINOv2."""
+        nn.Module.to(self.dino.model, device)
 
     def __call__(self, latents: Tensor) -> list[Tensor]:
         return self.dino(self.editor.decode(latents, clamp=False))

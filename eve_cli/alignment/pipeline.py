@@ -22,13 +22,15 @@ from eve_cli.alignment.teachers.edit import EditTeacher
 from eve_cli.alignment.teachers.lora import LoraTeacher
 from eve_cli.data import inputs as data
 from eve_cli.data import photos
-from eve_cli.data.inputs import Inputs, PersonalInputs
+from eve_cli.data.inputs import FileInputs, Inputs, PersonalInputs
 from eve_cli.errors import InputError, ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest, lora, low_rank
+from eve_cli.models.config import BundleSettings
 from eve_cli.models.editor import Editor
 from eve_cli.models.lora import Lora
 from eve_cli.runtime import distributed
 from eve_cli.settings import to_mapping
+from eve_cli.storage import hashing
 from eve_cli.storage.paths import expanded
 from eve_cli.training import estimate, session
 from eve_cli.training.estimate import Estimate
@@ -57,7 +59,7 @@ class Alignment:
     """
 
     def __init__(self, settings: AlignSettings, meta_copy: bool = False) -> None:
-        self.settings = settings
+        self.settings = settings = settings.for_processes(distributed.world_size())
         self.origin = None if meta_copy and bundle_manifest.here(settings.model) is None else check(settings)
         self.parts = bundle.meta_copy(settings.model) if meta_copy else bundle.load(_origin(self.origin))
         if settings.pixels:
@@ -66,8 +68,7 @@ class Alignment:
         self.lora = _lora(settings, self.origin)
         if settings.random_init or settings.from_scratch or self.lora:
             self.parts.align = None
-        device = "cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda"
-        device = "meta" if meta_copy else device
+        device = torch.device("meta") if meta_copy else distributed.process_device(settings.device)
         self.editor = Editor(self.parts, device, weights=self.lora.weights if self.lora else None)
         torch.manual_seed(settings.seed)
         student = ImageStudent if self.lora else Student.untrained if settings.random_init else Student
@@ -107,7 +108,7 @@ class Alignment:
         s = self.settings
         recipe = AlignRecipe(self.student, self.teachers, self.points, s)
         batches = s.points if s.steps is None else s.steps * s.accumulate
-        self.points.order = recipe.numbers(batches, distributed.rank())
+        self.points.order = recipe.numbers(batches)
         return recipe
 
     def estimate(self) -> AlignmentEstimate:
@@ -140,8 +141,21 @@ class Alignment:
             history = {**self.lora.training, "align": training["align"]}
             return lora.save(replace(self.lora, weights=joined, training=history), out / "lora")
         parts.align = self.student.weights()
+        parts.settings = _as_learned(parts.settings, s.student_steps)
         dtype, trained = session.stored_dtype(self.origin), [self.student.module]
         return bundle.save(parts, out / "model", training, dtype=dtype, origin=self.origin, trained=trained)
+
+
+def _as_learned(settings: BundleSettings, student_steps: int) -> BundleSettings:
+    """The settings of an aligned model: clips as its student learned them, unguided; single frames as before."""
+    return replace(
+        settings,
+        steps=student_steps,
+        guidance_scale=1.0,
+        image_guidance_scale=1.0,
+        image_steps=settings.image_steps or settings.steps,
+        picture_guidance_scale=settings.picture_guidance_scale or settings.guidance_scale,
+    )
 
 
 def _lora(settings: AlignSettings, origin: Path | None) -> Lora | None:
@@ -202,7 +216,10 @@ def run(settings: AlignSettings, on_event: Callable[[Event], None] | None = None
     if settings.threads:
         torch.set_num_threads(settings.threads)
     alignment = Alignment(settings)
-    outcome = session.run_loop("align", alignment.recipe(), settings, out, on_event)
+    recipe = alignment.recipe()
+    if distributed.several():
+        alignment.points.prepare_with_others()
+    outcome = session.run_loop("align", recipe, alignment.settings, out, on_event)
     if outcome.interrupted:
         return Trained(out, None, outcome)
     return Trained(out, alignment.save(outcome, out) if outcome.main else out, outcome)
@@ -217,11 +234,17 @@ def identity(origin: Path) -> str:
 
 
 def _inputs_identity(settings: AlignSettings) -> str:
+    """A hash of the contents of the data: of the photographs, or of the rows and the videos that they name."""
     if settings.data == "world":
-        return f"world {settings.photos and settings.photos.name} {settings.photo_share if settings.photos else 0}"
+        if not settings.photos:
+            return "world None 0"
+        pictures = [file for file in sorted(expanded(settings.photos).rglob("*")) if file.is_file()]
+        return f"world {hashing.sampled_sha256(pictures)} {settings.photo_share}"
+    inputs = data.open_inputs(settings.data)
+    assert isinstance(inputs, FileInputs)
     path = expanded(settings.data)
     file = path / "inputs.jsonl" if path.is_dir() else path
-    return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
+    return hashing.sampled_sha256([file, *dict.fromkeys(row.video for row in inputs.rows)])
 
 
 def _origin(origin: Path | None) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,14 @@ from eve_cli.errors import OutputError
 from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import task_labels
+from eve_cli.runtime import distributed
 from eve_cli.storage.atomic import atomic_file
 
 FORMAT = 2  # of the files; version 1 held 16 points each
 GROUP = 16  # points that are prepared together
 SAMPLE_STREAM, FRAMES_STREAM, GENERATE_STREAM = 11, 12, 13  # of frame_noise
 MAX_FRAMES = 1 << 20  # of a point; noise is numbered by point and frame
+WAIT = 0.5  # seconds between two looks for the files of other processes
 Point = Mapping[str, Tensor]
 
 
@@ -101,6 +104,19 @@ class PreparedPoints(Sequence[Point]):
         every = list(numbers)
         for name in ("points", *(teacher.name for teacher in self.teachers)):
             yield name, sum(not self._file(name, number).is_file() for number in every)
+
+    def prepare_with_others(self) -> None:
+        """Prepares this process's share of the points of `order`; returns when all of them are prepared.
+
+        The processes of one machine share the files. None waits in a collective operation, which would give up after
+        some minutes: each looks for the others' files until they are there.
+        """
+        groups = [self.order[i : i + GROUP] for i in range(0, len(self.order), GROUP)]
+        for group in groups[distributed.local_rank() :: distributed.local_world_size()]:
+            with self._lock:
+                self._prepare(group)
+        while any(count for _, count in self.missing(self.order)):
+            time.sleep(WAIT)
 
     def _group(self, number: int) -> Sequence[int]:
         if number not in self.order:

@@ -70,10 +70,16 @@ class AlignRecipe:
                 )
 
     def to(self, device: torch.device) -> None:
-        """Moves the frozen parts and the discriminators."""
+        """Moves the student, the teachers, the discriminators with their features, and the fake scores."""
         self.student.to(device)
+        for teacher in self.teachers:
+            teacher.editor.to(device)
+        for score in self.fake_scores.values():
+            score.to(device)
         for trainer in self.discriminators.values():
             trainer.discriminator.to(device)
+        if self.discriminators:
+            self.features.to(device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return self.student.module.parameters()
@@ -89,9 +95,9 @@ class AlignRecipe:
         )
         return batch
 
-    def numbers(self, batches: int, rank: int = 0) -> list[int]:
-        """The numbers of the points that the first batches of a process read, in the order of their first use."""
-        places = (place for step in range(batches) for place in self._places(step, rank))
+    def numbers(self, batches: int) -> list[int]:
+        """The numbers of the points that the first batches of all processes read, in the order of their first use."""
+        places = range(batches * distributed.world_size() * self.settings.batch)
         return list(dict.fromkeys(self._number(generator(self.settings.seed, 0, p, STREAM)) for p in places))
 
     def _places(self, step: int, rank: int) -> range:
@@ -152,8 +158,13 @@ class AlignRecipe:
             if self.discriminators and self.progress >= s.adversarial_start - s.discriminator_warmup:
                 loss = self._adversarial(teacher, leaf, context, batch, metrics, adversarial)
                 terms |= {"adversarial": s.adversarial_weight * loss} if adversarial else {}
+            parts = {name: torch.autograd.grad(resolved.weight * term, leaf)[0] for name, term in terms.items()}
+            if s.balance == "gradients" and {"distillation", "adversarial"} <= parts.keys():
+                ratio = parts["distillation"].norm() / parts["adversarial"].norm().clamp_min(losses.EPSILON**2)
+                metrics[f"_ratio_{teacher.name}"] = ratio
+                parts["adversarial"] = parts["adversarial"] * (ratio * s.adversarial_weight / s.distillation_weight)
             for name, term in terms.items():
-                (part,) = torch.autograd.grad(resolved.weight * term, leaf)
+                part = parts[name]
                 gradient += part
                 value += resolved.weight * term.detach()
                 metrics[f"_{name}_{teacher.name}"] = term.detach()
@@ -285,7 +296,8 @@ class AlignRecipe:
     def preview(self, step: int) -> Tensor | None:
         """First and last frames of some points: source, edited first frame, teachers' samples, unaligned, aligned."""
         device, student = self.student.editor.device, self.student
-        points = [self.points[number] for number in range(min(PREVIEW_POINTS, len(self.points)))]
+        # those that the run uses anyway, so that no process waits until they are prepared
+        points = [self.points[number] for number in self.numbers(PREVIEW_POINTS)[:PREVIEW_POINTS]]
         batch = {k: torch.stack([point[k] for point in points]).to(device) for k in points[0]}
         batch = {k: v.float() if v.is_floating_point() else v for k, v in batch.items()}
         batch |= {"student_text": batch["instruction"], "student_task": torch.full_like(batch["task"], UNKNOWN_TASK)}

@@ -61,10 +61,7 @@ class Student:
 
     def to(self, device: torch.device) -> None:
         """Moves all parts, including the UNet with the low-rank layers."""
-        for _, module in self.editor.parts.modules():
-            module.to(device)
-        nn.Module.to(self.unet, device)
-        self.editor.follow(device)
+        self.editor.to(device)
 
     @contextmanager
     def unaligned(self) -> Iterator[None]:

@@ -70,14 +70,20 @@ def _listed() -> str:
 
 
 def device() -> tuple[State, str]:
-    """The compute device, tested with a matrix product."""
+    """The compute device, tested with a matrix product and a convolution in its number format."""
     import torch
+    import torch.nn.functional as F
 
     picked = pick_device("auto")
     dtype = pick_dtype("auto", picked)
     text = f"{machine.name(picked)}, {str(dtype).removeprefix('torch.')}"
     ones = torch.ones(64, 64, device=picked, dtype=dtype)
-    if float((ones @ ones)[0, 0]) != 64:
+    try:
+        results = float((ones @ ones)[0, 0]), float(F.conv2d(ones.view(1, 64, 8, 8), ones.view(64, 64, 1, 1)).max())
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        return "fail", f"{text} does not compute ({reason}): update its driver, or use --device cpu."
+    if results != (64.0, 64.0):
         return "fail", f"{text} returns wrong results: update its driver, or use --device cpu."
     if picked.type == "cuda":
         return "ok", text

@@ -58,6 +58,8 @@ class TrainingReporter:
         self.say("data", s.data_summary())
         start = f" · from step {event.step}" if event.kind == "resumed" else ""
         self.say("plan", f"{' or '.join(ends)} · batch {s.batch} · lr {s.lr:g} · {s.precision} · seed {s.seed}{start}")
+        if event.text:
+            self.say("pool", event.text)
         total, unit = (s.steps or 0, "steps") if s.minutes is None else (round(s.minutes * 60), "s")
         self.bar = console.Progress("train", total, unit, quiet=self.quiet)
         self.bar.started -= event.seconds  # includes the time before a run was resumed

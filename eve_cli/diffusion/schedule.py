@@ -57,12 +57,18 @@ class Schedule:
         steps = int(config.get("num_train_timesteps", 1000))
         kind = config.get("beta_schedule", "linear")
         low, high = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
-        if kind == "linear":
+        if config.get("trained_betas") is not None:
+            betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+        elif kind == "linear":
             betas = torch.linspace(low, high, steps, dtype=torch.float64)
         elif kind == "scaled_linear":
             betas = torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2
+        elif kind == "squaredcos_cap_v2":  # Nichol and Dhariwal 2021
+            angles = (torch.linspace(0, 1, steps + 1, dtype=torch.float64) + 0.008) / 1.008 * torch.pi / 2
+            signal = angles.cos() ** 2
+            betas = (1 - signal[1:] / signal[:-1]).clamp_max(0.999)
         else:
-            raise ValueError(f"Unknown beta schedule {kind!r}: expected linear or scaled_linear.")
+            raise ValueError(f"Unknown beta schedule {kind!r}: expected linear, scaled_linear or squaredcos_cap_v2.")
         alpha = torch.cumprod(1 - betas, 0).sqrt()
         if config.get("rescale_betas_zero_snr", False):
             alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])

@@ -25,6 +25,7 @@ from eve_cli.models.inference.networks import Networks, Plain, Residuals, added,
 from eve_cli.models.inference.sampling import Sampling
 from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_motion_unet, shared_unet
+from eve_cli.runtime.device import half
 from eve_cli.tasks import UNKNOWN_TASK
 
 M = TypeVar("M", bound=nn.Module)
@@ -127,11 +128,17 @@ class Editor:
         encoders = [parts.pop(name) for name in ("text_encoder", "instruction_encoder") if name in parts]
         return [[parts.pop("vae")], encoders, [*parts.values(), *self.unets()]]
 
-    def follow(self, device: torch.device) -> None:
-        """Moves the schedules to the device that the parts were moved to."""
+    def to(self, device: torch.device) -> Editor:
+        """Moves the parts, the networks over their weights and the schedules; returns the editor.
+
+        Every network is moved by itself: they share weights, which move once, but each has buffers of its own then.
+        """
+        for module in self.modules():
+            nn.Module.to(module, device)
         same = self.image_schedule is self.schedule
         self.device, self.schedule = device, self.schedule.to(device)
         self.image_schedule = self.schedule if same else self.image_schedule.to(device)
+        return self
 
     def optimize_for_inference(self) -> Editor:
         """Makes all functions faster, for good and without gradients; returns the editor.
@@ -156,8 +163,8 @@ class Editor:
 
     @contextmanager
     def making(self) -> Iterator[None]:
-        """No gradients, and bfloat16, for latents that are computed in bulk ahead of a training."""
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+        """No gradients, and half precision, for latents that are computed in bulk ahead of a training."""
+        with torch.no_grad(), torch.autocast(self.device.type, half(self.device)):
             yield
 
     # Images and texts

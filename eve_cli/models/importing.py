@@ -21,6 +21,16 @@ from eve_cli.storage.atomic import atomic_file, link_or_copy
 
 BRINGS = ("backbone", "vae", "text_encoder", "tokenizer", "edit", "video", "sparse")
 """What a pipeline's folder may hold, by field of `Parts`."""
+NOISE = (
+    "num_train_timesteps",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+    "prediction_type",
+)
+"""The fields of a scheduler config that say what the network was trained on; the others say how to sample."""
 
 
 def bundle_out(model: str | Path, out: Path, overwrite: bool = False) -> Path:
@@ -89,14 +99,21 @@ def parts_in(
     """
     target = _target(name, overwrite)
     settings, schedules, parts, training = _base(base)
+    noise: dict[str, Any] = {}
     for part, place in paths.items():
-        loaded, stored_prediction = _read(part, place, parts)
+        loaded, scheduler = _read(part, place, parts)
         parts |= loaded
-        prediction = prediction or stored_prediction
+        noise = {key: scheduler[key] for key in NOISE if key in scheduler} or noise
+    prediction = prediction or noise.pop("prediction_type", None)
+    noise.pop("prediction_type", None)
     if missing := [FOLDERS[p] for p in ("backbone", "vae", "text_encoder", "tokenizer") if p not in parts]:
         raise ModelError(f"No {' and no '.join(missing)} was given, and {base} is not on this machine to take it from.")
+    if noise:  # of the backbone; the video adapter keeps the one that it was trained on, if it has its own
+        part = "image_schedule" if "image_schedule" in schedules else "schedule"
+        schedules[part] = {key: value for key, value in schedules[part].items() if key not in NOISE} | noise
     if prediction:
         schedules = {part: {**config, "prediction_type": prediction} for part, config in schedules.items()}
+    _check_schedules(schedules)
     if "sparse" not in parts and settings.get("first_frame") == "sparse":
         parts.pop("video", None)  # which would have no way in for a first frame
     return bundle_builder.make(target.name, parts, settings, schedules, training)
@@ -133,26 +150,38 @@ def _base(base: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[st
     return settings, schedules, parts, dict(manifest.training)
 
 
-def _read(part: str, place: Path, parts: Mapping[str, Part]) -> tuple[dict[str, Part], str | None]:
-    """The parts that a path brings, and what the backbone among them predicts where that is said."""
+def _check_schedules(schedules: Mapping[str, Mapping[str, Any]]) -> None:
+    """ModelError for a scheduler config that gives no noise schedule."""
+    from eve_cli.diffusion.schedule import Schedule
+
+    for config in schedules.values():
+        try:
+            Schedule.from_diffusers(config)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"The scheduler_config.json of this model cannot be used: {error}") from error
+
+
+def _read(part: str, place: Path, parts: Mapping[str, Part]) -> tuple[dict[str, Part], Mapping[str, Any]]:
+    """The parts that a path brings, and the scheduler config of the backbone among them where there is one."""
     if not place.exists():
         raise ModelError(f"{place} does not exist: give a folder in diffusers' form, or a .safetensors file.")
     if part == "domain":
-        return {"domain": Part({LORA: place if place.is_file() else _only(place)}, source={"file": place.name})}, None
+        return {"domain": Part({LORA: place if place.is_file() else _only(place)}, source={"file": place.name})}, {}
     if place.is_file():
         contents = single_file.split(place, lambda name: _config(name, parts))
         if part not in contents:
             what = " and ".join(FOLDERS[name] for name in contents)
             raise ModelError(f"{place} holds a {what}, and was given as the {FOLDERS[part]}.")
-        return contents, None
+        return contents, {}
     if part != "backbone" or not (place / FOLDERS["backbone"]).is_dir():
-        return {part: single_file.of_folder(part, place)}, None
+        return {part: single_file.of_folder(part, place)}, {}
     inside = {name: place / FOLDERS[name] for name in BRINGS if (place / FOLDERS[name]).is_dir()}
     scheduler = place / FOLDERS["schedule"] / "scheduler_config.json"
-    prediction = (
-        json.loads(scheduler.read_text(encoding="utf-8")).get("prediction_type") if scheduler.is_file() else None
-    )
-    return {name: single_file.of_folder(name, each) for name, each in inside.items()}, prediction
+    try:
+        config = json.loads(scheduler.read_text(encoding="utf-8")) if scheduler.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{scheduler} is damaged ({error}): copy it again.") from error
+    return {name: single_file.of_folder(name, each) for name, each in inside.items()}, config
 
 
 def _config(part: str, parts: Mapping[str, Part]) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ class Dino:
         return cls(model.to(device))  # pyright: ignore
 
     def __call__(self, frames: Tensor) -> list[Tensor]:
+        frames = frames.float()  # resizing with antialiasing knows no bfloat16 on a CPU
         mean, std = (frames.new_tensor(row).view(3, 1, 1) for row in (MEAN, STD))
         small = F.interpolate(frames, size=(self.side, self.side), mode="bilinear", antialias=True, align_corners=False)
         states: Sequence[Tensor] = self.model(

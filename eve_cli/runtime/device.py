@@ -22,7 +22,16 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The number format of a name; `auto` is bf16 on a GPU that supports it and fp32 elsewhere."""
+    """The number format of a name; `auto` is the `half` of a GPU, and fp32 elsewhere."""
     if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        return half(device) if device.type == "cuda" else torch.float32
     return DTYPES[name]
+
+
+def half(device: torch.device) -> torch.dtype:
+    """The half precision of a device: bf16, or fp16 on a GPU that only emulates bf16.
+
+    GPUs before Ampere (V100, T4, RTX 20) report bf16 by emulation, and their convolutions in it fail.
+    """
+    native = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float16

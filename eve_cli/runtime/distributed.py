@@ -29,6 +29,16 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """The number of this process on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_world_size() -> int:
+    """The number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(world_size())))
+
+
 def several() -> bool:
     """Whether this process is one of several."""
     return world_size() > 1
@@ -39,13 +49,26 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def connect() -> None:
-    """Connects the processes; returns when all are there. On GPUs each process has its own."""
+def connect(cpu: bool = False) -> None:
+    """Connects the processes; returns when all are there. On GPUs each process has its own, its current one."""
     if several():
         import torch
         from accelerate import PartialState
 
-        PartialState(cpu=not torch.cuda.is_available() or "ACCELERATE_USE_CPU" in os.environ, timeout=TIMEOUT)
+        PartialState(cpu=cpu or not torch.cuda.is_available() or "ACCELERATE_USE_CPU" in os.environ, timeout=TIMEOUT)
+
+
+def process_device(name: str = "auto") -> torch.device:
+    """Connects the processes, and returns the device on which this one trains: its own GPU, or the CPU.
+
+    It has a number, since a thread of its own starts with GPU 0 as its current one.
+    """
+    import torch
+
+    connect(cpu=name == "cpu")
+    if name == "cpu" or not torch.cuda.is_available() or (several() and "ACCELERATE_USE_CPU" in os.environ):
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def connected() -> bool:

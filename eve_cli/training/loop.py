@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from eve_cli.errors import EveError, OutputError, UsageError
 from eve_cli.runtime import distributed
+from eve_cli.runtime.device import half
 from eve_cli.training import checkpoint as checkpoints
 from eve_cli.training import feed
 from eve_cli.training.checkpoint import Checkpoint
 from eve_cli.training.ema import Average
-from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, WithWarnings, step_seed, to_device
+from eve_cli.training.recipe import Batch, Movable, Recipe, Stateful, WithNote, WithWarnings, step_seed, to_device
 from eve_cli.training.record import Record
 from eve_cli.training.settings import LoopSettings, changed
 
@@ -138,7 +139,8 @@ class _Loop:
         self.window_start = (self.step, time.monotonic())
         self.accelerator.wait_for_everyone()
         self.record = Record(self.folder, self.step) if self.main else None
-        self._report("resumed" if newest else "started", path=newest)
+        note = self.recipe.note() if isinstance(self.recipe, WithNote) else ""
+        self._report("resumed" if newest else "started", path=newest, text=note)
 
     def _load(self, folder: Path) -> None:
         saved = checkpoints.load(folder)
@@ -381,13 +383,15 @@ def _accelerator(settings: LoopSettings) -> Accelerator:
 
 
 def _precision(precision: str, cpu: bool) -> str:
-    """The mixed precision of a run; `auto` is bf16 where the device computes in it, else none."""
+    """The mixed precision of a run; `auto` is bf16 where the device computes in it, else fp16 on a GPU, else none."""
     if precision != "auto":
         return precision
     if cpu:
         supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return "bf16" if supported is not None and supported() else "no"
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    if not torch.cuda.is_available():
+        return "no"
+    return "bf16" if half(torch.device("cuda")) is torch.bfloat16 else "fp16"
 
 
 def _optimizer(parameters: list[nn.Parameter], settings: LoopSettings, device: torch.device) -> torch.optim.Optimizer:

@@ -72,6 +72,13 @@ class Saving(Protocol):
 
 
 @runtime_checkable
+class WithNote(Protocol):
+    """A recipe with a sentence about its data that is printed when training starts; it may be empty."""
+
+    def note(self) -> str: ...
+
+
+@runtime_checkable
 class WithWarnings(Protocol):
     """A recipe that warns about suspicious mean losses."""
 

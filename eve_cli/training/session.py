@@ -56,6 +56,8 @@ def train(part: str, settings: TrainSettings, on_event: Callable[[Event], None] 
     out = run_folder(part, settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    settings = settings.for_processes(distributed.world_size())
+    distributed.process_device(settings.device)
     parts, origin = load_parts(part, settings)
     recipe = make_recipe(part, parts, settings)
     outcome = run_loop(part, recipe, settings, out, on_event)
@@ -82,7 +84,7 @@ def estimate_step(part: str, settings: TrainSettings) -> Estimate:
         parts, _ = load_parts(part, settings, meta_copy=True)
     for _, module in parts.modules():
         module.to(META)
-    return estimate.of_step(make_recipe(part, parts, settings), parts, settings)
+    return estimate.of_step(make_recipe(part, parts, settings), parts, settings.for_processes(1))
 
 
 def load_parts(part: str, settings: TrainSettings, meta_copy: bool = False) -> tuple[Parts, Path | None]:

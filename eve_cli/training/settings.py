@@ -1,13 +1,14 @@
 """Settings of training runs: plain dataclasses, light to import (no torch)."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from eve_cli.errors import UsageError
 from eve_cli.settings import check_choices, setting
 
+Settings = TypeVar("Settings", bound="LoopSettings")
 MORE = "Advanced"  # a panel of --help
 RUN_LENGTH = ("steps", "minutes", "save_every", "preview_every", "log_every", "keep", "prefetch", "device")
 MACHINE = ("model", "data", "photos", "images", "out", "cache", "resume", "threads", "quiet", "dry_run")
@@ -23,6 +24,9 @@ class LoopSettings:
     minutes: float | None = setting(None, "Stop after this many minutes, previews and saving included.")
     batch: int = setting(32, "Samples per step and process.")
     accumulate: int = setting(1, "Batches whose gradients are averaged for one step.", panel=MORE)
+    global_batch: int = setting(
+        0, "Samples per step of all processes; sets --accumulate (default: batch x accumulate x processes).", min=0
+    )
     lr: float = setting(1e-3, "Learning rate after the warm-up.")
     warmup: int = setting(60, "Steps over which the learning rate rises.", panel=MORE)
     decay_fraction: float = setting(
@@ -54,6 +58,22 @@ class LoopSettings:
     def seconds(self) -> float | None:
         """The time limit in seconds."""
         return None if self.minutes is None else self.minutes * 60
+
+    def for_processes(self: Settings, count: int) -> Settings:
+        """The same settings with the `accumulate` that gives the global batch with `count` processes.
+
+        UsageError if the global batch is no multiple of what the processes compute at once.
+        """
+        at_once = self.batch * count
+        if not self.global_batch:
+            return self
+        if self.global_batch % at_once:
+            processes = f" x {count} processes" if count > 1 else ""
+            raise UsageError(
+                f"--global-batch {self.global_batch} is no multiple of --batch {self.batch}{processes} = {at_once}: "
+                "choose another --batch."
+            )
+        return replace(self, accumulate=self.global_batch // at_once)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as plain values."""
@@ -113,6 +133,10 @@ class EditSettings(TrainSettings):
     """Train the edit adapter: from a picture and an instruction to the edited picture."""
 
     lr: float = setting(8e-4, "Learning rate after the warm-up.")
+    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
+
+    def options(self) -> dict[str, Any]:
+        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)
@@ -136,6 +160,10 @@ class VideoSettings(TrainSettings):
 
     batch: int = setting(8, "Clips per step and process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
+    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
+
+    def options(self) -> dict[str, Any]:
+        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)
@@ -234,5 +262,6 @@ def _mistakes(s: LoopSettings) -> list[tuple[bool, str]]:
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The settings with other values now that a resumed run may not change, by name: (then, now)."""
-    names = [name for name in now if name in before and name not in FREE_TO_CHANGE]
+    free = {*FREE_TO_CHANGE, *(("batch", "accumulate") if now.get("global_batch") else ())}
+    names = [name for name in now if name in before and name not in free]
     return {name: (before[name], now[name]) for name in names if before[name] != now[name]}

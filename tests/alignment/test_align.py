@@ -16,17 +16,21 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from eve_cli.alignment import pipeline, points
+from eve_cli.alignment.context import Context
 from eve_cli.alignment.points import PreparedPoints
 from eve_cli.alignment.settings import AlignSettings, TeacherSettings, align_recipe
 from eve_cli.alignment.student import ImageStudent, Student
+from eve_cli.alignment.teachers.edit import EditTeacher
 from eve_cli.data import inputs, looks
 from eve_cli.data.world import edits, render
 from eve_cli.errors import EveError, InputError, ModelError, UsageError
 from eve_cli.models import bundle, lora, low_rank
+from eve_cli.models.config import BundleSettings
 from eve_cli.models.editor import Editor
 from eve_cli.models.share_weights import shared_unet
 from eve_cli.training import checkpoint
-from tests.tiny import tiny_bundle
+from tests.clips import make_clip, pictures
+from tests.tiny import tiny_bundle, tiny_parts
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHORT: dict[str, Any] = {
@@ -406,7 +410,8 @@ def test_the_papers_recipe_is_what_the_paper_prints() -> None:
     paper = AlignSettings(**align_recipe({"recipe": "paper"}))
     assert [paper.resolved_teacher(kind).weight for kind in paper.teachers] == [0.5, 0.5]
     assert paper.distillation_weight == 2.5 and paper.student_steps == 3
-    assert paper.steps == 1500 and paper.batch * paper.accumulate == 64 and paper.lr == 1e-5
+    assert paper.steps == 1500 and paper.global_batch == 64 and paper.lr == 1e-5
+    assert paper.for_processes(4).accumulate * 4 * paper.batch == 64
     assert round(paper.adversarial_start * 1500) == 1000 and paper.adversarial_weight == 1
     assert paper.timestep_sampling == "k-bin"
 
@@ -467,3 +472,82 @@ def test_texts_of_a_subject_and_of_a_style_hold_its_token() -> None:
     style = inputs.PersonalInputs(world, "<ink>", "style").points([0, 1], 1, 32)
     assert style.instructions == world.points([0, 1], 1, 32).instructions
     assert all("<ink>" in text for text in style.shown + style.captions)
+
+
+def test_prepared_points_belong_to_the_contents_of_the_data(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one" / "photos"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"first")
+    keys = [pipeline._inputs_identity(settings(home, "x", photos=folder))]
+    shutil.copytree(folder, tmp_path / "two" / "photos")
+    keys.append(pipeline._inputs_identity(settings(home, "x", photos=tmp_path / "two" / "photos")))
+    (folder / "a.png").write_bytes(b"other")  # of the same name and size
+    keys.append(pipeline._inputs_identity(settings(home, "x", photos=folder)))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_prepared_points_belong_to_the_contents_of_the_videos(home: Path, tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mkv", pictures(4, seed=1))
+    row = {"video": "a.mkv", "instruction": "make it snowy", "output_caption": "snow"}
+    (tmp_path / "inputs.jsonl").write_text(json.dumps(row) + "\n")
+    chosen = settings(home, "x", data=str(tmp_path))
+    before = pipeline._inputs_identity(chosen)
+    assert pipeline._inputs_identity(chosen) == before
+    make_clip(tmp_path / "a.mkv", pictures(4, seed=2))
+    assert pipeline._inputs_identity(chosen) != before
+
+
+@pytest.mark.parametrize(
+    ("convention", "expected"),
+    [
+        ("split", ("caption", "caption", "instruction")),
+        ("instruction", ("instruction", "instruction", "instruction")),
+        ("caption", ("caption", "caption", "caption")),
+    ],
+)
+def test_teacher_and_student_read_the_texts_that_an_edit_gives(convention: Any, expected: tuple[str, str, str]) -> None:
+    parts = tiny_parts()
+    parts.settings = replace(parts.settings, edit_text=convention)
+    editor = Editor(parts)
+    texts = {"instruction": "make it snowy", "caption": "a red car and the night"}
+    tokens = {name: parts.tokens([text]) for name, text in texts.items()}
+    latents, zero = torch.zeros(1, 4, 4, 4, 4), torch.zeros(1, dtype=torch.long)
+    batch = tokens | {"source": latents, "first": latents[:, 0], "task": zero, "student_task": zero}
+    batch |= {"student_text": tokens["caption"], "discriminator_frames": zero.unsqueeze(1)}
+    context = Context.of(editor, batch)
+    condition = editor.condition(texts["instruction"], texts["caption"])
+    for value, name in zip((context.text, context.student_text), expected[:2], strict=True):
+        assert torch.equal(value, editor.embed([texts[name]])) and torch.equal(value, condition.text)
+    assert torch.equal(context.instruction, condition.instruction)
+    assert torch.equal(context.instruction, editor.embed_instruction([texts[expected[2]]]))
+    assert torch.equal(context.caption, editor.embed([texts["caption"]]))
+
+
+def test_the_edit_teacher_has_the_guidance_of_single_frames() -> None:
+    parts = tiny_parts()
+    parts.settings = replace(parts.settings, guidance_scale=1.0, picture_guidance_scale=7.5)
+    assert EditTeacher(Editor(parts)).guidance == 7.5 and EditTeacher(Editor(parts), 2.0).guidance == 2.0
+
+
+def test_an_aligned_model_samples_clips_as_its_student_learned() -> None:
+    learned = pipeline._as_learned(BundleSettings(guidance_scale=7.5, image_guidance_scale=1.5, steps=25), 3)
+    assert (learned.guidance_scale, learned.image_guidance_scale, learned.steps) == (1.0, 1.0, 3)
+    assert (learned.picture_guidance_scale, learned.image_steps) == (7.5, 25)
+    assert pipeline._as_learned(learned, 3) == learned
+
+
+@pytest.mark.parametrize("weight", [2.5, 0.5])
+def test_lambda_of_the_paper_is_a_ratio_of_gradients_at_the_clip(home: Path, weight: float) -> None:
+    changes = {
+        "balance": "gradients",
+        "adversarial_start": 0.0,
+        "adversarial_weight": 1.0,
+        "distillation_weight": weight,
+    }
+    recipe = pipeline.Alignment(settings(home, "x", **changes, contrast_weight=0.0)).recipe()
+    measured = recipe.step(recipe.batch(0, 0))
+    for teacher in ("edit", "video"):
+        norms = [measured[f"_gradient_{name}_{teacher}"] for name in ("distillation", "adversarial")]
+        assert float(norms[0] / norms[1]) == pytest.approx(weight, rel=1e-3)
+        assert float(measured[f"_ratio_{teacher}"]) != pytest.approx(weight, rel=1e-1)  # what it was without
+    assert AlignSettings(**align_recipe({"recipe": "paper"})).balance == "gradients"

@@ -49,7 +49,7 @@ def test_tables_stay_exact_when_latents_are_half() -> None:
     assert noisy[0, 0] == schedule.sigma[0] > 0
 
 
-@pytest.mark.parametrize("kind", ["linear", "scaled_linear"])
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_native_tables_are_those_of_diffusers(kind: str) -> None:
     theirs = DDIMScheduler(beta_schedule=kind, beta_start=0.00085, beta_end=0.012)
     ours = Schedule.from_diffusers(theirs.config)

@@ -15,6 +15,7 @@ from diffusers import AnimateDiffControlNetPipeline
 from safetensors.torch import load_file, save_file
 
 from eve_cli.cli.app import run
+from eve_cli.diffusion.schedule import Schedule
 from eve_cli.errors import ModelError, OutputError, UsageError
 from eve_cli.models import alignment_lora, bundle, bundle_builder, bundle_manifest, exporting, importing
 from eve_cli.models.adapters import without_labels
@@ -315,3 +316,20 @@ def test_labels_are_folded_into_an_exported_controlnet(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--task fly is unknown"):
         exporting.export(place, tmp_path / "more", task="fly")
     shutil.rmtree(made.path)
+
+
+def test_all_that_a_scheduler_says_of_the_noise_is_read(other: Parts, tmp_path: Path) -> None:
+    place = pipeline(other, tmp_path / "zero")
+    (place / "scheduler").mkdir()
+    config = {"prediction_type": "v_prediction", "beta_schedule": "scaled_linear", "beta_start": 0.001}
+    config |= {"beta_end": 0.013, "rescale_betas_zero_snr": True, "num_train_timesteps": 1000, "steps_offset": 7}
+    file = place / "scheduler/scheduler_config.json"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    loaded = bundle.load(importing.parts_in("zero", {"backbone": place}))
+    schedule = loaded.image_schedule
+    assert schedule is not None and schedule.alpha[-1] == 0
+    assert torch.equal(schedule.alpha, Schedule.from_diffusers(config).alpha)
+    assert loaded.schedule.alpha[-1] > 0  # that of the video adapter, which was trained on it
+    file.write_text(json.dumps(config | {"prediction_type": "epsilon"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="undefined at zero signal"):
+        importing.parts_in("none", {"backbone": place})

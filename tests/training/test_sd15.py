@@ -22,6 +22,7 @@ FEW: dict[str, Any] = {"steps": 2, "batch": 1, "preview_every": 0, "log_every": 
 SHORT = {
     **FEW,
     "accumulate": 1,
+    "global_batch": 0,
     "points": 2,
     "rank": 2,
     "teacher_steps": 1,

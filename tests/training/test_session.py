@@ -15,11 +15,13 @@ from eve_cli.data.world.vocabulary import vocabulary
 from eve_cli.errors import ModelError, UsageError
 from eve_cli.models import bundle, bundle_manifest
 from eve_cli.models.families import mini
+from eve_cli.registry import pick
 from eve_cli.storage.lock import Lock
 from eve_cli.training import record, session
 from eve_cli.training.loop import Outcome
-from eve_cli.training.recipes import RECIPES
-from eve_cli.training.settings import SETTINGS, TrainSettings
+from eve_cli.training.recipes import RECIPES, edit
+from eve_cli.training.recipes.edit import EditRecipe
+from eve_cli.training.settings import SETTINGS, TrainSettings, changed
 
 WHOLE = [part for part in RECIPES if part not in ("lora", "encoders")]  # the result is a whole model
 FOLDERS = {
@@ -222,3 +224,53 @@ def test_a_second_run_in_a_folder_is_refused(model: Path, tmp_path: Path) -> Non
     with Lock(tmp_path / "run" / "lock.json", "run"), pytest.raises(UsageError, match="run: in use by process"):
         session.run_loop("edit", None, settings, tmp_path / "run", None)  # pyright: ignore
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_pools_of_large_frames_are_as_large_as_memory_allows_and_say_their_reuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edit, "CHUNK", 1536)
+    parts = mini.build(vocabulary(), mini.TINY)
+    small = EditRecipe(parts, 64)
+    parts.settings = replace(parts.settings, pixels=512)
+    large = EditRecipe(parts, 64)
+    assert small.chunk == 1536 and large.chunk == 341  # pairs of 512 x 512 in 2 GiB
+    assert "each is used about 28 times" in large.note()
+
+
+def test_each_process_draws_its_own_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = {}
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        for part in ("backbone", "edit", "video"):
+            recipe = pick(RECIPES, part, "part")(mini.build(vocabulary(), mini.TINY), 2)
+            recipe.chunk = 4
+            drawn[part, rank] = next(iter(recipe._draw(0).values()))
+    assert not any(torch.equal(drawn[part, 0], drawn[part, 1]) for part in ("backbone", "edit", "video"))
+
+
+def test_the_global_batch_sets_the_accumulation() -> None:
+    chosen = TrainSettings(steps=1, batch=4, global_batch=64)
+    assert chosen.for_processes(1).accumulate == 16 and chosen.for_processes(8).accumulate == 2
+    with pytest.raises(UsageError, match="--global-batch 64 is no multiple of --batch 4 x 3 processes = 12"):
+        chosen.for_processes(3)
+    before, now = chosen.for_processes(1).as_json(), chosen.for_processes(8).as_json()
+    assert not changed(before, now)  # a run may be resumed with another number of processes
+    assert changed(before, now | {"global_batch": 32})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["edit", "video"])
+def test_activation_checkpointing_saves_memory_and_changes_no_gradient(part: str, model: Path, tmp_path: Path) -> None:
+    gradients, activations = [], []
+    for checkpointing in (False, True):
+        chosen = settings(part, model, tmp_path, gradient_checkpointing=checkpointing, batch=8)
+        parts, _ = session.load_parts(part, chosen)
+        recipe = session.make_recipe(part, parts, chosen)
+        losses = recipe.step(recipe.batch(0, 0))
+        torch.stack([value for name, value in losses.items() if not name.startswith("_")]).sum().backward()
+        gradients.append([p.grad for p in recipe.parameters() if p.grad is not None])
+        activations.append(session.estimate_step(part, chosen).activations)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+    assert activations[1] < 0.7 * activations[0]

@@ -20,7 +20,8 @@ class EditTeacher:
     reads_source = True
 
     def __init__(self, editor: Editor, guidance: float | None = None) -> None:
-        self.editor, self.guidance = editor, guidance
+        self.editor = editor
+        self.guidance = editor.settings.picture_guidance_scale if guidance is None else guidance
 
     @property
     def schedule(self) -> Schedule:

@@ -30,10 +30,10 @@ class LoraTeacher:
         return clips.flatten(0, 1)
 
     def clean(self, noisy: Tensor, t: Tensor, context: Context) -> Tensor:
-        return self._guided(per_frame(context.text, context.frames))(noisy, t)
+        return self._guided(per_frame(context.caption, context.frames))(noisy, t)
 
     def sample(self, noise: Tensor, context: Context, steps: int) -> Tensor:
-        return self.generate(noise.flatten(0, 1), per_frame(context.text, context.frames), steps)
+        return self.generate(noise.flatten(0, 1), per_frame(context.caption, context.frames), steps)
 
     def generate(self, noise: Tensor, text: Tensor, steps: int) -> Tensor:
         """Latents of pictures (n, c, h, w) for texts (n, tokens, dim)."""
@@ -43,7 +43,7 @@ class LoraTeacher:
         return clips.flatten(0, 1)
 
     def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        return features(view), (per_frame(context.text.mean(1), context.frames), 1)
+        return features(view), (per_frame(context.caption.mean(1), context.frames), 1)
 
     def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
         return ClipDiscriminator(features.dims, text)

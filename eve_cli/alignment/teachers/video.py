@@ -39,10 +39,10 @@ class VideoTeacher:
         return clips
 
     def discriminator_inputs(self, view: Tensor, context: Context, features: Features) -> tuple[list[Tensor], tuple]:
-        return features(view.flatten(0, 1)), (context.text.mean(1), view.shape[1])
+        return features(view.flatten(0, 1)), (context.caption.mean(1), view.shape[1])
 
     def discriminator(self, features: Features, text: int) -> ClipDiscriminator:
         return ClipDiscriminator(features.dims, text)
 
     def _denoiser(self, context: Context) -> Denoise:
-        return self.editor.guided_video(context.text, context.first, guidance_scale=self.guidance)
+        return self.editor.guided_video(context.caption, context.first, guidance_scale=self.guidance)

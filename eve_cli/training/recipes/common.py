@@ -12,6 +12,10 @@ from eve_cli.data.batches import Source, World
 from eve_cli.models import vae
 from eve_cli.models.editor import Editor
 from eve_cli.models.parts import Parts
+from eve_cli.training.pool import Pool
+
+CHUNK_BYTES = 2 << 30
+"""Memory for the drawn frames of a chunk, before they are encoded. (A fixed number, so that runs can be repeated.)"""
 
 
 class LatentRecipe:
@@ -20,20 +24,35 @@ class LatentRecipe:
     progress = 0.0
 
     def __init__(self, parts: Parts, batch: int, seed: int, source: Source | None, largest_chunk: int) -> None:
-        """A chunk of the pool has `largest_chunk` samples, or fewer where batches are small."""
+        """A chunk of the pool has `largest_chunk` samples, or fewer where batches are small or frames large."""
         self.parts, self.count, self.seed = parts, batch, seed
         self.source = source or World()
         parts.channels_last()
         self.editor = Editor(parts, parts.device)
         self.modules: dict[str, nn.Module] = {}
         self.empty = parts.tokens([""])
-        small = min(1.0, (64 / parts.settings.pixels) ** 2)  # larger pictures: smaller chunks
-        self.chunk = max(4, round(small * min(largest_chunk, 32 * batch)))
+        sample = self.frames * 3 * parts.settings.pixels**2 * torch.float32.itemsize
+        self.chunk = max(4, min(largest_chunk, 32 * batch, CHUNK_BYTES // sample))
+
+    @property
+    def frames(self) -> int:
+        """Frames of a sample, as they are drawn."""
+        return 1
+
+    def note(self) -> str:
+        """How often a sample of the pool is used, for the user."""
+        pool: Pool | None = getattr(self, "pool", None)
+        if pool is None:
+            return ""
+        uses = self.count * pool.every / self.chunk
+        return (
+            f"a pool of {self.chunk} x {pool.chunks} samples in each process, {self.chunk} of them new every "
+            f"{pool.every} steps: each is used about {uses:.2g} times"
+        )
 
     def to(self, device: torch.device) -> None:
-        """Moves all parts."""
-        for _, module in self.parts.modules():
-            module.to(device)
+        """Moves all parts and the editor."""
+        self.editor.to(device)
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return [p for module in self.modules.values() for p in module.parameters()]

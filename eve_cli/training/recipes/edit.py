@@ -9,7 +9,9 @@ from eve_cli.data.batches import Source, World
 from eve_cli.data.world.feed import Pairs
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts, task_labels
+from eve_cli.runtime import distributed
 from eve_cli.tasks import UNKNOWN_TASK
+from eve_cli.training.activations import checkpoint_activations
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -17,6 +19,7 @@ from eve_cli.training.recipes import common
 CHANGED_WEIGHT = 3.0
 PLAIN_FROM = 0.7
 CHUNK = 1536
+BLOCKS = 4  # of a chunk
 NOISE_BIAS = 2.0
 PREVIEW_SEED = 20_000_001
 # Shares of the backbone's texts beside the instruction, which is all that users give.
@@ -33,28 +36,47 @@ class EditRecipe(common.LatentRecipe):
 
     name = "edit"
 
-    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        batch: int,
+        seed: int = 0,
+        source: Source | None = None,
+        *,
+        gradient_checkpointing: bool = False,
+    ) -> None:
         super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.edit is not None
         self.modules = {"controlnet": parts.edit.requires_grad_(True)}
         if parts.instruction_encoder is not None:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.instruction_encoder = parts.instruction_encoder or parts.text_encoder
+        if gradient_checkpointing:
+            checkpoint_activations(self.editor.backbone, parts.edit)
         self.pool = Pool(self._draw)
         wide = isinstance(self.source, World) and self.source.wide is not None
         self.wide = Pool(self._draw_wide) if wide else None
 
+    @property
+    def frames(self) -> int:
+        return 2  # source and edited
+
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
         blocks = [
-            self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // 4, side, tasks=TASK_SHARES)
-            for i in range(4)  # each at a frame number of its own
+            self.source.pairs(step_seed(self.seed, i, number, 3), self.chunk // BLOCKS, side, tasks=TASK_SHARES)
+            for i in self._blocks()
         ]
         return self._rows(blocks)
 
+    @staticmethod
+    def _blocks() -> range:
+        """Numbers of the blocks of a chunk, each with a frame number of its own; other processes have others."""
+        return range(BLOCKS * distributed.rank(), BLOCKS * (distributed.rank() + 1))
+
     def _draw_wide(self, number: int) -> Rows:
         assert isinstance(self.source, World)
-        seeds = (step_seed(self.seed, i, number, 5) for i in range(4))
+        seeds = (step_seed(self.seed, i, number, 5) for i in self._blocks())
         return self._rows([self.source.wide_pairs(seed, max(1, self.chunk // 8)) for seed in seeds])
 
     def _rows(self, blocks: list[Pairs]) -> Rows:

@@ -22,6 +22,7 @@ from eve_cli.perception.clip import Clip, features
 from eve_cli.perception.viclip import Viclip, ViclipSizes
 from eve_cli.perception.viclip_encoders import ViclipEncoder
 from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
+from eve_cli.runtime import distributed
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 
@@ -74,7 +75,7 @@ class EncodersRecipe:
         return [p for module in self.modules.values() for p in module.parameters()]
 
     def _draw(self, number: int) -> Rows:
-        rng = random.Random(step_seed(self.seed, 0, number, 11))
+        rng = random.Random(step_seed(self.seed, distributed.rank(), number, 11))
         start = rng.randrange(FRAMES)
         numbers = range(start, start + FRAMES)
         names = [rng.choice(list(ATTRIBUTES)) for _ in range(min(CHUNK, 32 * self.count))]

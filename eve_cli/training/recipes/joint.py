@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from eve_cli.data.batches import Source
@@ -29,6 +30,15 @@ class JointRecipe(common.LatentRecipe):
         self.edits = EditRecipe(parts, batch, seed, source)
         self.pictures = BackboneRecipe(parts, max(1, round(text_share * batch)), seed, source)
         self.modules = self.pictures.modules | self.edits.modules
+
+    def to(self, device: torch.device) -> None:
+        """Moves all parts and the editors."""
+        super().to(device)
+        self.edits.to(device)
+        self.pictures.to(device)
+
+    def note(self) -> str:
+        return self.edits.note()
 
     def batch(self, step: int, rank: int) -> Batch:
         return {"edits": self.edits.batch(step, rank), "pictures": self.pictures.batch(step, rank)}

@@ -16,6 +16,7 @@ from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Kind, Lora
 from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_unet
+from eve_cli.runtime import distributed
 from eve_cli.training.crops import CROPS, crops
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
@@ -60,12 +61,14 @@ class LoraRecipe(common.LatentRecipe):
         self.prior_rows = min(round(prior * batch), batch - 1)
         self.pool = Pool(self._draw, chunks=4) if self.prior_rows else None
 
-    def to(self, device: torch.device) -> None:
-        super().to(device)
-        self.editor.follow(device)
+    def note(self) -> str:
+        """Nothing: the pictures are all in memory."""
+        return ""
 
     def _draw(self, number: int) -> Rows:
-        samples = self.source.pictures(step_seed(self.seed, 0, number, 7), self.chunk, self.parts.settings.pixels)
+        samples = self.source.pictures(
+            step_seed(self.seed, distributed.rank(), number, 7), self.chunk, self.parts.settings.pixels
+        )
         return {"latents": common.encode(self.editor, samples.frames), "ids": self.parts.tokens(samples.texts)}
 
     def batch(self, step: int, rank: int) -> Batch:
