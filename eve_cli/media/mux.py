@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +34,8 @@ class OutputSettings:
     sound: bool
     labels: Mapping[str, str]
     fps: Fraction
+    alone: bool = False
+    """Whether the picture goes without what travels beside it: sound, subtitles, attachments and covers."""
 
     @property
     def kind(self) -> str:
@@ -74,10 +76,20 @@ class Output:
         self._end = Fraction(0)
         if like is not None:
             tags.copy_chapters(self._container, like, zero)
-        self._source_tracks = source_tracks(self._container, like, settings.kind, settings.sound, zero)
-        self._extras = extras(self._container, self._stream, like, settings.kind)
-        self.notes = self._source_tracks.notes if self._source_tracks else []
+        beside = None if settings.alone else like
+        self._source_tracks = source_tracks(self._container, beside, settings.kind, settings.sound, zero)
+        self._extras = extras(self._container, self._stream, beside, settings.kind)
+        self.notes: list[str] = self._source_tracks.notes if self._source_tracks else []
         self.notes += self._extras.notes if self._extras else []
+        self._start_file()
+
+    def _start_file(self) -> None:
+        """Open the encoder and write the header with every stream."""
+        try:
+            self._container.start_encoding()
+        except BaseException:
+            self.discard()
+            raise
 
     def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
         codec = settings.codec
@@ -154,6 +166,20 @@ class Output:
             self._container.close()
         except Exception:
             return
+
+
+def open_output(settings: OutputSettings, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> Output:
+    """Open the output; where it refuses what travels beside the picture, the picture goes alone, with a note."""
+    import av
+
+    try:
+        return Output(settings, first, size, zero)
+    except (av.FFmpegError, ValueError) as error:
+        if settings.like is None or isinstance(error, OSError):  # the disk's
+            raise
+        output = Output(replace(settings, alone=True), first, size, zero)
+        output.notes.append(f"{settings.kind} does not take the sound of {settings.like.name}, which is left out")
+        return output
 
 
 # AV_CODEC_FLAG_FRAME_DURATION: each frame stores its duration, so uneven times survive.

@@ -81,12 +81,12 @@ def describe(
     stream_color = color.effective(first)
     orientation, notes = _orientation(first)
     time_base = Fraction(stream.time_base or Fraction(1, 90000))
-    origin = _origin(container)
+    shown = None if first.pts is None else Fraction(first.pts) * time_base
+    origin = _origin(container) if shown is None else min(_origin(container), shown)
     fps, is_vfr, scan_notes = _rate(name, container, stream, timeline)
     sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     sar = 1 / sar if orientation.transpose else sar
     size = (first.height, first.width) if orientation.transpose else (first.width, first.height)
-    start = Fraction(first.pts) * time_base - origin if first.pts is not None else Fraction(0)
     return VideoInfo(
         name=name,
         path=str(path),
@@ -102,7 +102,7 @@ def describe(
         is_vfr=is_vfr,
         time_base=time_base,
         origin=origin,
-        start=start,
+        start=Fraction(0) if shown is None else shown - origin,
         duration=timeline.length or _duration(container, stream),
         expected_frames=stream.frames or None,
         pixel_format=first.format.name,

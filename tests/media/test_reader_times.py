@@ -128,3 +128,11 @@ def test_max_frames_and_second_pass(tmp_path: Path) -> None:
         assert [len(list(reader)), len(list(reader))] == [5, 5]
         assert reader.report.decoded >= 5
     assert number_of(barcode(1234)) == 1234
+
+
+def test_a_short_clip_whose_sound_begins_late_starts_with_its_first_picture(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=0.5")
+    late = ("-itsoffset", 0.4, "-f", "lavfi", "-i", "sine=d=0.5:r=48000")  # FFmpeg has both streams start at 0.4 s
+    ffmpeg(*picture, *late, *X264, "-pix_fmt", "yuv420p", "-c:a", "ac3", tmp_path / "a.mkv")
+    frames = read(tmp_path / "a.mkv", end=0.3)
+    assert [frame.pts for frame in frames] == [0, Fraction(1, 10), Fraction(1, 5)]
