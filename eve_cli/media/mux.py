@@ -71,6 +71,7 @@ class Output:
         self._stream, self._color = self._add_video(settings, first, size)
         self._graph = self._converter(settings.codec, first)
         self._last = -1
+        self._durations: dict[int, int] = {}
         self._start: Fraction | None = None
         self._first_dts: Fraction | None = None
         self._end = Fraction(0)
@@ -119,17 +120,26 @@ class Output:
         """Convert, encode and mux one picture, and the sound up to it."""
         self._last = max(round(queued.pts / self._tick), self._last + 1)
         queued.frame.pts, queued.frame.time_base = self._last, self._tick
-        queued.frame.duration = max(1, round(queued.duration / self._tick))
+        self._durations[self._last] = queued.frame.duration = max(1, round(queued.duration / self._tick))
         for frame in color.run(self._graph, queued.frame):
             if not _is_rgb(self._stream):
                 _tag(frame, self._color)
-            self._mux(self._stream.encode(frame))
+            self._mux(self._encoded(frame))
         if self._source_tracks is not None:
             self._source_tracks.until(queued.pts)
         if self._start is None:
             self._start = queued.pts
             self._container.mux(list(self._extras.packets() if self._extras else ()))
         self._end = queued.pts + queued.duration
+
+    def _encoded(self, frame: VideoFrame | None) -> list[Any]:
+        """Packets with the durations of their pictures, which some encoders ignore."""
+        packets: list[Any] = self._stream.encode(frame)
+        for packet in packets:
+            tick = Fraction(packet.time_base)
+            shown = self._durations.pop(round(packet.pts * tick / self._tick), None)
+            packet.duration = packet.duration if shown is None else round(shown * self._tick / tick)
+        return packets
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
@@ -139,7 +149,7 @@ class Output:
 
     def flush(self) -> None:
         """Mux what the encoder still holds."""
-        packets = self._stream.encode(None)
+        packets = self._encoded(None)
         if packets and self._kind in (".mp4", ".mov"):
             self._hold(packets)
         self._mux(packets)
