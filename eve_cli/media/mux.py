@@ -149,7 +149,10 @@ class Output:
 
     def flush(self) -> None:
         """Mux what the encoder still holds."""
+        few = self._first_dts is None and len(self._durations) <= 2
         packets = self._encoded(None)
+        for packet in packets if few else ():
+            packet.dts = packet.pts  # two pictures have no B-frames, and x265 gives them times from nowhere
         if packets and self._kind in (".mp4", ".mov"):
             self._hold(packets)
         self._mux(packets)
