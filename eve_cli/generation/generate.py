@@ -81,6 +81,7 @@ def generate(request: GenerateRequest, callbacks: EditCallbacks | None = None) -
     """Generates a video from a prompt; returns the path of the file."""
     request, target = _with_seed(request)
     model = _load(request)
+    _writer(request, target).rehearse(*_size(model.editor))
     return _write(request, target, model, model.editor, {}, callbacks or EditCallbacks())
 
 
@@ -92,6 +93,7 @@ def subject(request: SubjectRequest, callbacks: EditCallbacks | None = None) -> 
     if not MIN_PICTURES <= len(items) <= MAX_PICTURES:
         callbacks.on_note(f"{len(items)} picture{'s' * (len(items) > 1)}: {MIN_PICTURES} to {MAX_PICTURES} work best")
     model = _load(request)
+    _writer(request, target).rehearse(*_size(model.editor))
     pictures, captions = crops(items, request.token, "subject", model.editor.settings.pixels)
     with torch.no_grad():
         latents = model.editor.encode(pictures.to(model.editor.device))
@@ -137,6 +139,21 @@ def _with_seed(request: Request) -> tuple[Request, Path]:
     return request, request.target(request.prompt)
 
 
+def _size(editor: Editor) -> tuple[int, int]:
+    return editor.settings.pixels, editor.settings.pixels
+
+
+def _writer(request: GenerationSettings, target: Path, record: str | None = None) -> VideoWriter:
+    overwrite = request.overwrite
+    return VideoWriter(target, codec=request.codec, fps=request.fps, audio="none", overwrite=overwrite, record=record)
+
+
+def _without_token(request: GenerateRequest | SubjectRequest) -> str:
+    """The prompt without the word that stands for the subject."""
+    token = request.token if isinstance(request, SubjectRequest) else None
+    return " ".join((request.prompt.replace(token, " ") if token else request.prompt).split())
+
+
 def _write(
     request: GenerateRequest | SubjectRequest,
     target: Path,
@@ -146,7 +163,7 @@ def _write(
     callbacks: EditCallbacks,
 ) -> Path:
     """Generates the video and writes it, with its settings and sources as metadata."""
-    if unknown := editor.unknown_words(" ".join(request.prompt.replace(getattr(request, "token", ""), " ").split())):
+    if unknown := editor.unknown_words(_without_token(request)):
         callbacks.on_note(unknown_words_note(request.model, unknown))
     if unread := editor.unread(request.prompt):
         callbacks.on_note(unread_note(request.model, [unread]))
@@ -173,9 +190,7 @@ def _write(
         "versions": versions(),
     }
     record = json.dumps(facts, sort_keys=True)
-    with VideoWriter(
-        target, codec=request.codec, fps=request.fps, audio="none", overwrite=request.overwrite, record=record
-    ) as writer:
+    with _writer(request, target, record) as writer:
         for latent in latents:
             with torch.no_grad():
                 writer.write(to_bytes(editor.decode(latent[None]))[0].cpu().numpy())

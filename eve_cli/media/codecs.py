@@ -98,6 +98,8 @@ def check_quality(name: str, codec: str, crf: int | None, lossless: bool) -> Non
     with_crf = [name for name, each in CODECS.items() if each.worst_crf]
     selected = None if is_folder(name) else choose(name, codec)
     label = "a folder of PNG files" if selected is None else selected.encoder
+    if crf is not None and lossless:
+        raise UsageError(f"--crf {crf}: --lossless keeps every pixel and leaves no quality to choose; give one.")
     if crf is not None and (selected is None or selected.worst_crf is None):
         raise UsageError(f"--crf {crf}: {label} has no such setting; it goes with {', '.join(with_crf)}.")
     if crf is not None and selected is not None and crf > (selected.worst_crf or 0):

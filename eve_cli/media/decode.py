@@ -124,12 +124,27 @@ class VideoReader:
             raise _past_the_end(self.info, self._start, self.info.duration)
 
     def _cut(self, pictures: Iterator[TimedPicture]) -> Iterator[TimedPicture]:
+        """The pictures from start to end; the last one of all if it is still held at the start."""
+        held: TimedPicture | None = None
         for each in pictures:
             if self._start is not None and each.pts < self._start:
+                held = each
                 continue
             if self._end is not None and each.pts >= self._end:
-                return
-            yield each
+                break
+            held = None
+            yield self._until_end(each)
+        if held is not None and self._start is not None and held.pts + held.duration > self._start:
+            left = held.pts + held.duration - self._start
+            if self._end is None or self._start < self._end:
+                yield self._until_end(held._replace(pts=self._start, duration=left))
+
+    def _until_end(self, picture: TimedPicture) -> TimedPicture:
+        """The picture, held no longer than to the end, but for a frame at least."""
+        if self._end is None:
+            return picture
+        longest = max(self._end - picture.pts, 1 / self.info.fps)
+        return picture._replace(duration=min(picture.duration, longest))
 
 
 def probe(source: str | os.PathLike[str]) -> VideoInfo:

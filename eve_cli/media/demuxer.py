@@ -80,7 +80,7 @@ class VideoFile:
         with self._open() as container:
             first = self._first(container)
         with self._open() as container:
-            timeline = discontinuities.timeline(container)
+            timeline = discontinuities.timeline(container, probe.pick_stream(source.name, container).index)
         with self._open() as container:
             stream = probe.pick_stream(source.name, container)
             self.info = probe.describe(source.name, source.path, container, stream, first, timeline)

@@ -1,12 +1,12 @@
 """Timestamp discontinuities: recordings joined end to end, or a camera's clock set anew, in formats that allow them.
 
-Each part between two discontinuities has one offset, for picture and sound alike, so that it begins when the part
-before it has ended.
+Each part between two discontinuities has one offset, for picture, sound and subtitles alike, so that it begins when the
+part before it has ended. A part is known by the position in the file where it begins: streams may be in one part only.
 """
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,8 +23,12 @@ BACK, AHEAD = Fraction(1, 10), Fraction(10)
 
 @dataclass(frozen=True)
 class Timeline:
-    """The offset of each part and the length of all, in seconds; no offsets where there is one part."""
+    """For each part after the first the byte where it begins, and for each part its offset; the length of all (s).
 
+    All are empty where there is one part.
+    """
+
+    begins: tuple[int, ...] = ()
     offsets: tuple[Fraction, ...] = ()
     length: Fraction = Fraction(0)
 
@@ -32,62 +36,108 @@ class Timeline:
 ONE_PART = Timeline()
 
 
-class PartCounter:
-    """The part that each time of some streams is in; a stream enters a part on its own, since packets interleave."""
+@dataclass
+class _Stretch:
+    """Packets of one stream without a leap: bytes where the first and last are, and seconds from start to end."""
+
+    first: int
+    last: int
+    start: Fraction
+    end: Fraction
+    time: Fraction
+    """When the last packet is decoded."""
+
+    def leaps_to(self, other: _Stretch) -> bool:
+        return not -BACK <= other.time - self.time <= AHEAD
+
+    def extend(self, other: _Stretch) -> None:
+        self.last, self.time = other.last, other.time
+        self.start, self.end = min(self.start, other.start), max(self.end, other.end)
+
+
+class _Stretches:
+    """Collects the stretches of one stream; a packet whose time leaps alone is damaged, and ignored."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, int] = {}
-        self._last: dict[int, Fraction] = {}
+        self.done: list[_Stretch] = []
+        self._waiting: _Stretch | None = None
 
-    def __call__(self, stream: int, seconds: Fraction, dense: bool = True) -> int:
-        """The part, from 0. Sparse streams (`dense` false: subtitles) have no leaps of their own."""
-        last = self._last.get(stream, seconds)
-        leaps = last - seconds > BACK or (dense and seconds - last > AHEAD)
-        self._last[stream] = seconds
-        self._parts[stream] = self._parts.get(stream, 0) + leaps
-        return self._parts[stream] if dense else max(self._parts.values())
+    def add(self, packet: _Stretch) -> None:
+        waiting, self._waiting = self._waiting, packet
+        if waiting is None:
+            return
+        alone = self.done and self.done[-1].leaps_to(waiting) and not self.done[-1].leaps_to(packet)
+        if not (alone and waiting.leaps_to(packet)):
+            self._append(waiting)
+
+    def all(self) -> list[_Stretch]:
+        if self._waiting is not None:
+            self._append(self._waiting)
+            self._waiting = None
+        return self.done
+
+    def _append(self, packet: _Stretch) -> None:
+        if not self.done or self.done[-1].leaps_to(packet):
+            self.done.append(packet)
+        else:
+            self.done[-1].extend(packet)
 
 
-def timeline(container: InputContainer) -> Timeline:
-    """The parts of a file, from all its packets; read only if its format has discontinuities.
+def timeline(container: InputContainer, video: int) -> Timeline:
+    """The parts of a file, by the leaps of its stream `video`; read only if its format has discontinuities.
 
-    One part where a sound track has other leaps than the picture, as one with pauses may.
+    A leap of the picture while a sound track goes on is a pause, as is one of a sound track alone.
     """
     from av.format import Flags
 
     if Flags.ts_discont not in Flags(container.format.flags):
         return ONE_PART
-    part_of, spans = PartCounter(), dict[int, list[tuple[Fraction, Fraction]]]()
-    for packet in through_damage(container, *container.streams.video, *container.streams.audio):
+    streams = [*container.streams.video, *container.streams.audio]
+    collected = {stream.index: _Stretches() for stream in streams}
+    for position, packet in _placed(through_damage(container, *streams)):
         time = packet.dts if packet.dts is not None else packet.pts
         if time is None:
             continue
-        tick, shown = Fraction(packet.time_base), packet.pts if packet.pts is not None else time
-        part, parts = part_of(packet.stream_index, time * tick), spans.setdefault(packet.stream_index, [])
-        start, end = shown * tick, (shown + (packet.duration or 0)) * tick
-        if part == len(parts):
-            parts.append((start, end))
-        parts[part] = (min(parts[part][0], start), max(parts[part][1], end))
-    if len({len(parts) for parts in spans.values()}) != 1:
-        return ONE_PART
-    parts = [
-        (min(start for start, _ in part), max(end for _, end in part)) for part in zip(*spans.values(), strict=True)
-    ]
-    offsets = [Fraction(0)]
-    for before, after in itertools.pairwise(parts):
-        offsets.append(offsets[-1] + before[1] - after[0])
-    return Timeline(tuple(offsets), offsets[-1] + parts[-1][1] - parts[0][0]) if len(parts) > 1 else ONE_PART
+        tick = Fraction(packet.time_base)
+        start = (packet.pts if packet.pts is not None else time) * tick
+        end = start + (packet.duration or 0) * tick
+        collected[packet.stream_index].add(_Stretch(position, position, start, end, time * tick))
+    stretches = {index: each.all() for index, each in collected.items()}
+    others = [each for index, listed in stretches.items() if index != video for each in listed]
+    begins: list[int] = []
+    for before, after in zip(stretches[video], stretches[video][1:], strict=False):
+        if not any(each.first <= before.last and each.last >= after.first for each in others):
+            begins.append(min(each.first for each in (after, *others) if each.first > before.last))
+    return _joined(begins, [*stretches[video], *others]) if begins else ONE_PART
+
+
+def _joined(begins: list[int], stretches: list[_Stretch]) -> Timeline:
+    parts: list[list[_Stretch]] = [[] for _ in range(len(begins) + 1)]
+    for each in stretches:
+        parts[bisect_right(begins, each.first)].append(each)
+    offsets, end = [], Fraction(0)
+    for number, part in enumerate(parts):
+        start = min(each.start for each in part)
+        offsets.append(end - start if number else Fraction(0))
+        end = offsets[-1] + max(each.end for each in part)
+    return Timeline(tuple(begins), tuple(offsets), end - min(each.start for each in parts[0]))
+
+
+def _placed(packets: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """Packets and the byte where each is: those without one come from the same place as the one before."""
+    last: dict[int, int] = {}
+    for packet in packets:
+        if packet.pos is not None and packet.pos >= 0:
+            last[packet.stream_index] = packet.pos
+        yield last.get(packet.stream_index, 0), packet
 
 
 def shifted(packets: Iterable[Any], timeline: Timeline) -> Iterator[Any]:
     """The packets with their times on one clock."""
-    part_of, offsets = PartCounter(), timeline.offsets
-    for packet in packets:
-        time = packet.dts if packet.dts is not None else packet.pts
-        if offsets and time is not None:
-            tick = Fraction(packet.time_base)
-            part = part_of(packet.stream_index, time * tick, packet.stream.type in ("video", "audio"))
-            ticks = round(offsets[min(part, len(offsets) - 1)] / tick)
+    for position, packet in _placed(packets):
+        if timeline.offsets:
+            offset = timeline.offsets[bisect_right(timeline.begins, position)]
+            ticks = round(offset / Fraction(packet.time_base)) if offset else 0
             packet.dts = None if packet.dts is None else packet.dts + ticks
             packet.pts = None if packet.pts is None else packet.pts + ticks
         yield packet

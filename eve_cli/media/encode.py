@@ -14,7 +14,7 @@ import numpy as np
 from eve_cli.errors import OutputError
 from eve_cli.media import codecs, color, tags
 from eve_cli.media.clip import Picture, VideoInfo
-from eve_cli.media.mux import Output, OutputSettings, QueuedFrame
+from eve_cli.media.mux import Output, OutputSettings, QueuedFrame, open_output
 from eve_cli.media.pictures import PictureFolder, is_folder
 from eve_cli.media.threads import BackgroundWorker
 from eve_cli.storage.atomic import AtomicFile
@@ -145,7 +145,7 @@ class VideoWriter:
         settings = self._settings()
         frame = color.from_planes(rgb, *(settings.padded(width, height) if self._size is None else (width, height)))
         if self._worker is None:
-            self._output = Output(settings, frame, (width, height), self._zero)
+            self._output = open_output(settings, frame, (width, height), self._zero)
             self.notes.extend(self._output.notes)
             self._worker = BackgroundWorker(self._output.encode)
         self._worker.put(QueuedFrame(frame, pts - self._zero, duration))  # pyright: ignore[reportArgumentType]
@@ -166,6 +166,7 @@ class VideoWriter:
             self._worker.close()
             if self._output is not None:
                 self._output.finish()
+                self.notes += [note for note in self._output.notes if note not in self.notes]  # of damage on the way
             self._file.commit()
             self._done = True
         except BaseException as error:

@@ -129,10 +129,11 @@ class Animation:
         except (UnidentifiedImageError, OSError, SyntaxError):
             raise InputError(f"{source.name}: cannot be read as an image") from None
         self._source, self._durations = source, durations
-        fps = Fraction(1000 * count, sum(durations))
+        steps = durations[:-1] or durations  # the last picture may be held
+        fps = Fraction(1000 * len(steps), sum(steps))
         info = _facts(source.name, source.path, "webp", first, fps, count)
         changes = {
-            "is_vfr": len(set(durations)) > 1,
+            "is_vfr": len(set(steps)) > 1,
             "time_base": MILLISECOND,
             "duration": Fraction(sum(durations), 1000),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +34,8 @@ class OutputSettings:
     sound: bool
     labels: Mapping[str, str]
     fps: Fraction
+    alone: bool = False
+    """Whether the picture goes without what travels beside it: sound, subtitles, attachments and covers."""
 
     @property
     def kind(self) -> str:
@@ -69,15 +71,26 @@ class Output:
         self._stream, self._color = self._add_video(settings, first, size)
         self._graph = self._converter(settings.codec, first)
         self._last = -1
+        self._durations: dict[int, int] = {}
         self._start: Fraction | None = None
         self._first_dts: Fraction | None = None
         self._end = Fraction(0)
         if like is not None:
             tags.copy_chapters(self._container, like, zero)
-        self._source_tracks = source_tracks(self._container, like, settings.kind, settings.sound, zero)
-        self._extras = extras(self._container, self._stream, like, settings.kind)
-        self.notes = self._source_tracks.notes if self._source_tracks else []
+        beside = None if settings.alone else like
+        self._source_tracks = source_tracks(self._container, beside, settings.kind, settings.sound, zero)
+        self._extras = extras(self._container, self._stream, beside, settings.kind)
+        self.notes: list[str] = self._source_tracks.notes if self._source_tracks else []
         self.notes += self._extras.notes if self._extras else []
+        self._start_file()
+
+    def _start_file(self) -> None:
+        """Open the encoder and write the header with every stream."""
+        try:
+            self._container.start_encoding()
+        except BaseException:
+            self.discard()
+            raise
 
     def _add_video(self, settings: OutputSettings, first: VideoFrame, size: tuple[int, int]) -> tuple[Any, color.Color]:
         codec = settings.codec
@@ -107,17 +120,26 @@ class Output:
         """Convert, encode and mux one picture, and the sound up to it."""
         self._last = max(round(queued.pts / self._tick), self._last + 1)
         queued.frame.pts, queued.frame.time_base = self._last, self._tick
-        queued.frame.duration = max(1, round(queued.duration / self._tick))
+        self._durations[self._last] = queued.frame.duration = max(1, round(queued.duration / self._tick))
         for frame in color.run(self._graph, queued.frame):
             if not _is_rgb(self._stream):
                 _tag(frame, self._color)
-            self._mux(self._stream.encode(frame))
+            self._mux(self._encoded(frame))
         if self._source_tracks is not None:
             self._source_tracks.until(queued.pts)
         if self._start is None:
             self._start = queued.pts
             self._container.mux(list(self._extras.packets() if self._extras else ()))
         self._end = queued.pts + queued.duration
+
+    def _encoded(self, frame: VideoFrame | None) -> list[Any]:
+        """Packets with the durations of their pictures, which some encoders ignore."""
+        packets: list[Any] = self._stream.encode(frame)
+        for packet in packets:
+            tick = Fraction(packet.time_base)
+            shown = self._durations.pop(round(packet.pts * tick / self._tick), None)
+            packet.duration = packet.duration if shown is None else round(shown * self._tick / tick)
+        return packets
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
@@ -127,7 +149,10 @@ class Output:
 
     def flush(self) -> None:
         """Mux what the encoder still holds."""
-        packets = self._stream.encode(None)
+        few = self._first_dts is None and len(self._durations) <= 2
+        packets = self._encoded(None)
+        for packet in packets if few else ():
+            packet.dts = packet.pts  # two pictures have no B-frames, and x265 gives them times from nowhere
         if packets and self._kind in (".mp4", ".mov"):
             self._hold(packets)
         self._mux(packets)
@@ -154,6 +179,20 @@ class Output:
             self._container.close()
         except Exception:
             return
+
+
+def open_output(settings: OutputSettings, first: VideoFrame, size: tuple[int, int], zero: Fraction) -> Output:
+    """Open the output; where it refuses what travels beside the picture, the picture goes alone, with a note."""
+    import av
+
+    try:
+        return Output(settings, first, size, zero)
+    except (av.FFmpegError, ValueError) as error:
+        if settings.like is None or isinstance(error, OSError):  # the disk's
+            raise
+        output = Output(replace(settings, alone=True), first, size, zero)
+        output.notes.append(f"{settings.kind} does not take the sound of {settings.like.name}, which is left out")
+        return output
 
 
 # AV_CODEC_FLAG_FRAME_DURATION: each frame stores its duration, so uneven times survive.

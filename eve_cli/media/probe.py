@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 SCANNED_PACKETS = 400
+USUAL_RATES = (24, 25, 30, 50, 60)
 STALE_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder")
 
 
@@ -81,12 +82,12 @@ def describe(
     stream_color = color.effective(first)
     orientation, notes = _orientation(first)
     time_base = Fraction(stream.time_base or Fraction(1, 90000))
-    origin = _origin(container)
+    shown = None if first.pts is None else Fraction(first.pts) * time_base
+    origin = _origin(container) if shown is None else min(_origin(container), shown)
     fps, is_vfr, scan_notes = _rate(name, container, stream, timeline)
     sar = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     sar = 1 / sar if orientation.transpose else sar
     size = (first.height, first.width) if orientation.transpose else (first.width, first.height)
-    start = Fraction(first.pts) * time_base - origin if first.pts is not None else Fraction(0)
     return VideoInfo(
         name=name,
         path=str(path),
@@ -102,7 +103,7 @@ def describe(
         is_vfr=is_vfr,
         time_base=time_base,
         origin=origin,
-        start=start,
+        start=Fraction(0) if shown is None else shown - origin,
         duration=timeline.length or _duration(container, stream),
         expected_frames=stream.frames or None,
         pixel_format=first.format.name,
@@ -203,7 +204,25 @@ def _rate(
         return guessed, False, [] if complete else [note]
     tick = Fraction(stream.time_base or 0)
     fits = [rate for rate in rates if _on_grid(times, rate, tick, complete)]
-    return (min(fits, key=lambda rate: _error(times, rate)), False, []) if fits else (label, True, [])
+    if fits:
+        return min(fits, key=lambda rate: _error(times, rate)), False, []
+    return _nearest(times, rates, tick), True, []
+
+
+def _nearest(times: list[Fraction], labels: list[Fraction], tick: Fraction) -> Fraction:
+    """The rate whose frames are nearest in length to uneven ones: the mean, a usual rate, or a label of the file.
+
+    A label is preferred, unless frames of its length are off by a fifth more.
+    """
+    steps = [after - before for before, after in itertools.pairwise(times) if after > before]
+    if not steps:
+        return labels[0] if labels else Fraction(25)
+
+    def error(rate: Fraction) -> Fraction:
+        return sum((max(abs(step - 1 / rate) - tick, Fraction(0)) for step in steps), Fraction(0))
+
+    best = min(_standard(len(steps) / sum(steps, Fraction(0))), *map(Fraction, USUAL_RATES), key=error)
+    return next((label for label in labels if error(label) <= error(best) * Fraction(6, 5)), best)
 
 
 def _error(times: list[Fraction], rate: Fraction) -> Fraction:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eve_cli.media.decode import VideoReader
+from eve_cli.media.discontinuities import _Stretch, _Stretches
 from eve_cli.media.encode import VideoWriter
 from tests.media.make import X264, ffmpeg, number_of, numbered, numbers
 
@@ -82,3 +83,60 @@ def test_a_pause_is_a_pause(tmp_path: Path) -> None:
         times = [frame.pts for frame in reader]
         assert not reader.info.timeline.offsets and reader.info.is_vfr
     assert len(times) == 40 and 2.5 < times[20] - times[19] < 3.5
+
+
+def recording(folder: Path, name: str, *sound: object, seconds: int = 1) -> bytes:
+    """A recording from second 0: five pictures a second, and the sound that these ffmpeg arguments describe."""
+    picture = ("-f", "lavfi", "-i", f"testsrc2=s=96x64:r=5:d={seconds}")
+    ffmpeg(*picture, *sound, *X264, "-pix_fmt", "yuv420p", "-c:a", "aac", folder / name)
+    return (folder / name).read_bytes()
+
+
+def heard(path: Path) -> list[tuple[float, float]]:
+    """Where sound begins and ends, in seconds after the first picture; silence of less than half a second is none."""
+    with av.open(str(path)) as container:
+        first = next(frame.time or 0.0 for frame in container.decode(video=0))
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    spans: list[tuple[float, float]] = []
+    for frame in frames:
+        start = (frame.time or 0.0) - first
+        end = start + frame.samples / frame.sample_rate
+        spans[-1:] = [(spans[-1][0], end)] if spans and start - spans[-1][1] < 0.5 else [*spans[-1:], (start, end)]
+    return spans
+
+
+def copied(source: Path, target: Path) -> list[str]:
+    with VideoReader(source) as reader, VideoWriter(target, like=reader.info) as writer:
+        for frame in reader:
+            writer.write(frame.rgb, frame.pts, frame.duration)
+    return [*reader.report.warnings, *writer.notes]
+
+
+TONE = ("-f", "lavfi", "-i", "sine=d=1:r=48000")
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm"])
+@pytest.mark.parametrize("loud", [(False, True), (True, False), (True, False, True), (False, False, True)])
+def test_sound_stays_in_the_part_that_has_it(loud: tuple[bool, ...], kind: str, tmp_path: Path) -> None:
+    parts = [recording(tmp_path, f"{number}.ts", *(TONE if each else ())) for number, each in enumerate(loud)]
+    (tmp_path / "all.ts").write_bytes(b"".join(parts))
+    notes = copied(tmp_path / "all.ts", tmp_path / f"o.{kind}")
+    assert any(f"{len(loud)} parts are joined" in note for note in notes)
+    expected = [(number, number + 1) for number, each in enumerate(loud) if each]
+    assert np.allclose(heard(tmp_path / f"o.{kind}"), expected, atol=0.12)
+
+
+def test_parts_whose_sound_pauses_are_joined(tmp_path: Path) -> None:
+    pause = ("-f", "lavfi", "-i", "sine=d=16", "-af", "aselect='lt(t,1)+gt(t,14)'")
+    part = recording(tmp_path, "part.ts", *pause, seconds=16)
+    (tmp_path / "all.ts").write_bytes(part + part)
+    copied(tmp_path / "all.ts", tmp_path / "o.mp4")
+    assert np.allclose(heard(tmp_path / "o.mp4"), [(0, 1), (14, 17), (30, 32)], atol=0.15)
+
+
+def test_one_damaged_time_is_no_new_part() -> None:
+    clock, stretches = [*range(5), 500, *range(6, 9), *range(3)], _Stretches()
+    for position, second in enumerate(map(Fraction, clock)):
+        stretches.add(_Stretch(position, position, second, second + 1, second))
+    assert [(each.first, each.last, each.start, each.end) for each in stretches.all()] == [(0, 8, 0, 9), (9, 11, 0, 3)]

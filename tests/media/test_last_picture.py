@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eve_cli.errors import InputError
+from eve_cli.media.clip import Picture
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
 from tests.media.make import ffmpeg, read
@@ -44,3 +46,36 @@ def test_it_is_held(tmp_path: Path, source: str, result: str, durations: list[in
 def test_a_last_picture_of_a_normal_clip_has_the_length_of_the_others(tmp_path: Path) -> None:
     ffmpeg("-f", "lavfi", "-i", "testsrc2=s=96x64:r=30000/1001:d=1", "-c:v", "mpeg4", tmp_path / "a.avi")
     assert {frame.duration for frame in read(tmp_path / "a.avi")} == {Fraction(1001, 30000)}
+
+
+@pytest.mark.parametrize(
+    "codec,kind", [("hevc", "mp4"), ("av1", "mp4"), ("av1", "mkv"), ("av1", "webm"), ("ffv1", "mkv")]
+)
+def test_it_is_held_by_every_encoder(tmp_path: Path, codec: str, kind: str) -> None:
+    path = animation(tmp_path, "gif", HOLD)
+    with VideoReader(path) as reader, VideoWriter(tmp_path / f"o.{kind}", like=reader.info, codec=codec) as writer:
+        for frame in reader:
+            writer.write(frame.rgb, frame.pts, frame.duration)
+    assert abs(read(tmp_path / f"o.{kind}")[-1].duration - 3) <= Fraction(1, 500)
+
+
+def test_an_animated_png_is_held_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    PICTURES[0].save(path, save_all=True, append_images=PICTURES[1:], duration=HOLD)
+    assert [frame.duration for frame in read(path)] == [Fraction(1, 10)] * 9 + [3]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "mkv"])
+def test_a_cut_shortens_the_hold(tmp_path: Path, kind: str) -> None:
+    path = animation(tmp_path, kind, HOLD)
+    frames = read(path, end=2)
+    assert len(frames) == 10 and frames[-1].duration == Fraction(11, 10)
+    (last,) = read(path, start=1.5, end=2)  # the picture on screen at that time
+    assert last.pts == Fraction(3, 2) and last.duration == Fraction(1, 2)
+    assert number(last.rgb) == 9
+    with pytest.raises(InputError, match="is past the end"):
+        read(path, start=4)
+
+
+def number(rgb: Picture) -> int:
+    return round(float(rgb.mean()) / 25)

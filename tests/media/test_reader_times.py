@@ -128,3 +128,27 @@ def test_max_frames_and_second_pass(tmp_path: Path) -> None:
         assert [len(list(reader)), len(list(reader))] == [5, 5]
         assert reader.report.decoded >= 5
     assert number_of(barcode(1234)) == 1234
+
+
+def test_a_short_clip_whose_sound_begins_late_starts_with_its_first_picture(tmp_path: Path) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=0.5")
+    late = ("-itsoffset", 0.4, "-f", "lavfi", "-i", "sine=d=0.5:r=48000")  # FFmpeg has both streams start at 0.4 s
+    ffmpeg(*picture, *late, *X264, "-pix_fmt", "yuv420p", "-c:a", "ac3", tmp_path / "a.mkv")
+    frames = read(tmp_path / "a.mkv", end=0.3)
+    assert [frame.pts for frame in frames] == [0, Fraction(1, 10), Fraction(1, 5)]
+
+
+@pytest.mark.parametrize("label", [1000, 240, 30])
+def test_uneven_times_have_the_rate_that_fits_best(tmp_path: Path, label: int) -> None:
+    steps = np.random.default_rng(1).integers(25, 45, 60)  # ms, as of a phone
+    with av.open(str(tmp_path / "a.mkv"), "w") as output:
+        stream = output.add_stream("libx264", rate=label)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in np.cumsum(steps).tolist():
+            frame = av.VideoFrame(96, 64, "yuv420p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with VideoReader(tmp_path / "a.mkv") as reader:
+        assert reader.info.is_vfr and reader.info.fps == 30

@@ -19,7 +19,19 @@ from eve_cli.media import codecs
 from eve_cli.media.clip import Picture
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.encode import VideoWriter
-from tests.media.make import LOSSLESS, X264, barcode, ffmpeg, number_of, numbered, numbered_vfr, raw, read, rgb_input
+from tests.media.make import (
+    LOSSLESS,
+    X264,
+    barcode,
+    ffmpeg,
+    number_of,
+    numbered,
+    numbered_vfr,
+    numbers,
+    raw,
+    read,
+    rgb_input,
+)
 
 FAST = {"crf": 0, "preset": "ultrafast"}
 
@@ -314,6 +326,7 @@ def test_size_is_scaled_on_the_way(tmp_path: Path) -> None:
         ("a.mov", "prores", 5, False, "prores_ks has no such setting; it goes with h264, hevc, av1, vp9"),
         ("a.gif", "h264", 5, False, "gif has no such setting"),
         ("a.mkv", "ffv1", 0, False, "ffv1 has no such setting"),
+        ("a.mkv", "h264", 3, True, "--crf 3: --lossless keeps every pixel"),
         ("a.webm", "h264", None, True, "--lossless goes with h264 in .mp4, .mov or .mkv, or with ffv1 in .mkv"),
     ],
 )
@@ -354,3 +367,26 @@ def test_a_rehearsal_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"kept")
     VideoWriter(tmp_path / "a.mp4").rehearse(64, 48)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"] and (tmp_path / "a.mp4").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_shortest_clips_can_be_written(tmp_path: Path, codec: str, kind: str, count: int) -> None:
+    for _ in range(4):  # x265 takes times of short clips from memory that it did not set
+        with VideoWriter(tmp_path / f"a.{kind}", codec=codec, fps=10, preset="ultrafast") as writer:
+            for number in range(count):
+                writer.write(barcode(number))
+        assert numbers(tmp_path / f"a.{kind}") == list(range(count))
+    VideoWriter(tmp_path / f"a.{kind}", codec=codec).rehearse(96, 64)
+
+
+def test_sound_that_is_refused_does_not_hide_that_the_picture_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = replace(codecs.CODECS["h264"], options=lambda crf, preset: {"preset": "of a newer version"})
+    monkeypatch.setitem(codecs.CODECS, "h264", broken)
+    source = numbered(tmp_path / "a.mkv", 3, *LOSSLESS)
+    with VideoReader(source) as reader, pytest.raises(OutputError, match="the encoder stopped"):
+        VideoWriter(tmp_path / "b.mp4", like=reader.info).rehearse(96, 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
