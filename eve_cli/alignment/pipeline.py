@@ -74,10 +74,10 @@ class Alignment:
         self.student = student(self.editor, settings.rank, settings.layers)
         self.teachers = tuple(self._teacher(name) for name in settings.teachers)
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
-        inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
+        frames = 1 if self.lora else settings.frames or self.parts.settings.frames
+        inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share, frames)
         if self.lora:
             inputs = PersonalInputs(inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style")
-        frames = 1 if self.lora else settings.frames or self.parts.settings.frames
         self.points = PreparedPoints(
             self.editor,
             inputs,
@@ -220,8 +220,8 @@ def _inputs_identity(settings: AlignSettings) -> str:
     if settings.data == "world":
         return f"world {settings.photos and settings.photos.name} {settings.photo_share if settings.photos else 0}"
     path = expanded(settings.data)
-    file = path / "inputs.jsonl" if path.is_dir() else path
-    return hashlib.blake2b(file.read_bytes(), digest_size=12).hexdigest()
+    file = path / data.INPUTS if path.is_dir() else path
+    return hashlib.blake2b(b"parts of whole clips" + file.read_bytes(), digest_size=12).hexdigest()
 
 
 def _origin(origin: Path | None) -> Path:
