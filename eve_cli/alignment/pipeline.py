@@ -75,10 +75,10 @@ class Alignment:
         self.student = student(self.editor, settings.rank, settings.layers)
         self.teachers = tuple(self._teacher(name) for name in settings.teachers)
         pictures = photos.load(settings.photos, self.parts.settings.pixels) if settings.photos else None
-        inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share)
+        frames = 1 if self.lora else settings.frames or self.parts.settings.frames
+        inputs: Inputs = data.open_inputs(settings.data, settings.seed, pictures, settings.photo_share, frames)
         if self.lora:
             inputs = PersonalInputs(inputs, self.lora.token, "subject" if self.lora.kind == "subject" else "style")
-        frames = 1 if self.lora else settings.frames or self.parts.settings.frames
         self.points = PreparedPoints(
             self.editor,
             inputs,
@@ -243,7 +243,7 @@ def _inputs_identity(settings: AlignSettings) -> str:
     inputs = data.open_inputs(settings.data)
     assert isinstance(inputs, FileInputs)
     path = expanded(settings.data)
-    file = path / "inputs.jsonl" if path.is_dir() else path
+    file = path / data.INPUTS if path.is_dir() else path
     return hashing.sampled_sha256([file, *dict.fromkeys(row.video for row in inputs.rows)])
 
 

@@ -1,4 +1,4 @@
-"""`eve data check`, `show`, `world` and `novel`: check and show training data, and generate some."""
+"""`eve data check`, `show`, `export`, `world` and `novel`: check, show and convert training data, and generate some."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, show and generate training data.")
 EXAMPLES = 5
+DATA_HELP = "A folder, a table, a .toml file of another trainer, or a .tar file."
+LAYOUTS = ("musubi", "diffusion-pipe", "finetrainers", "videofolder", "webdataset")
 DRAWS = ("pictures", "pairs", "clips")
 TASK_NAMES = f"{', '.join(TASKS)} or motion"
 
@@ -29,12 +31,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 @app.command("check")
 def check(
-    path: Annotated[Path, typer.Argument(help="A folder with captions, or a .jsonl file of triplets.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(help=DATA_HELP, metavar="PATH")],
+    frames: Annotated[int, typer.Option("--frames", help="Frames that a clip of eve align needs.", min=1)] = 8,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if any sample is dropped.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Check a folder or a triplet file: count usable samples and list why others are dropped. Opens every file."""
-    listing = _scan(path)
+    """Check captions, triplets or inputs of eve align: count usable samples and list why others are dropped.
+
+    Opens every file."""
+    listing = _scan(path, frames)
     usable, dropped = len(listing.items), len(listing.dropped)
     console.say("kept", f"{usable} of {usable + dropped} in {path}")
     for reason, count in listing.reasons().items():
@@ -52,9 +57,7 @@ def check(
 
 @app.command("show")
 def show(
-    data: Annotated[
-        str, typer.Argument(help="world, a folder, or a .jsonl file of triplets.", metavar="DATA")
-    ] = "world",
+    data: Annotated[str, typer.Argument(help=f"world, or: {DATA_HELP}", metavar="DATA")] = "world",
     output: Annotated[Path, typer.Option("--output", "-o", help="Path of the image.")] = Path("data.png"),
     draws: Annotated[str, typer.Option("--draws", help="What to show: pictures, pairs or clips.")] = "pairs",
     count: Annotated[int, typer.Option("--count", help="Number of samples.", min=1, max=400)] = 24,
@@ -69,10 +72,36 @@ def show(
     from eve_cli.data import photos as photographs
     from eve_cli.data import show as contact
 
+    if (file := _inputs_file(Path(data))) is not None:
+        from eve_cli.data import inputs
+
+        contact.save(contact.inputs_sheet(inputs.FileInputs.open(file), count, side), output)
+        console.result(output)
+        return
     squares = photographs.load(photos, side) if photos else None
     source = batches.open_source(data, squares, 0.5)
     contact.save(contact.sheet(source, draws, count, side, seed), output)  # pyright: ignore[reportArgumentType]
     console.result(output)
+
+
+@app.command("export")
+def export(
+    path: Annotated[Path, typer.Argument(help=DATA_HELP, metavar="PATH")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to create; it must be empty or missing.")],
+    to: Annotated[str, typer.Option("--to", help=f"Layout: {', '.join(LAYOUTS)}.")] = "musubi",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+) -> None:
+    """Write captioned clips or triplets in the layout of another trainer."""
+    from eve_cli.data import batches, layouts
+    from eve_cli.data import export as exporting
+
+    listing = layouts.scan(path)
+    items = batches.usable(listing, path)
+    if listing.dropped:
+        console.say("drop", f"{len(listing.dropped)} of {path}; `eve data check` lists them")
+    folder = exporting.write(exporting.clips_of(items), to, out, overwrite)
+    console.say("wrote", f"{len(items)} samples for {to}")
+    console.result(folder)
 
 
 @app.command("world")
@@ -128,14 +157,21 @@ def _pixels(size: str) -> tuple[int, int]:
     return width, height
 
 
-def _scan(path: Path) -> Listing[Any]:
-    from eve_cli.data import folders, triplets
+def _inputs_file(path: Path) -> Path | None:
+    """The file of inputs for eve align that a path names, or None."""
+    from eve_cli.data import layouts
+    from eve_cli.data.inputs import INPUTS
 
     if path.is_dir():
-        return folders.scan(path, deep=True)
-    if path.suffix == ".jsonl":
-        return triplets.scan(path, deep=True)
-    raise UsageError(f"{path} is neither a folder nor a .jsonl file; name one of them.")
+        return path / INPUTS if (path / INPUTS).is_file() else None
+    return path if path.suffix == ".jsonl" and path.is_file() and layouts.form(path) == "inputs" else None
+
+
+def _scan(path: Path, frames: int) -> Listing[Any]:
+    from eve_cli.data import inputs, layouts
+
+    file = _inputs_file(path)
+    return layouts.scan(path, deep=True) if file is None else inputs.scan(file, frames)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from eve_cli.data import folders, frames, triplets
+from eve_cli.data import folders, frames, layouts, triplets
 from eve_cli.data.looks import draw_look
 from eve_cli.data.sample import Item, Triplet, changed_region
 from eve_cli.data.world import feed
@@ -36,15 +36,25 @@ class Source(Protocol):
 def open_source(
     data: str, photos: Tensor | None = None, photo_share: float = 0.0, wide: Tensor | None = None
 ) -> Source:
-    """The source that `--data` names: `world`, a folder, or a .jsonl file; photographs are mixed into the world."""
+    """The source that `--data` names: `world`, or what `layouts.scan` reads; photographs are mixed into the world."""
     if data == "world":
         return World(photos, photo_share, wide)
     path = expanded(data)
-    if path.is_dir():
-        return Folder.open(path)
-    if path.suffix == ".jsonl":
+    if not path.exists():
+        raise UsageError(f"--data {data} is neither `world`, nor a folder or file that exists.")
+    if path.suffix == ".jsonl" and path.is_file() and layouts.form(path) == "triplets":
         return Triplets(triplets.read(path))
-    raise UsageError(f"--data {data} is neither `world`, a folder, nor a .jsonl file of triplets.")
+    items = usable(layouts.scan(path), path)
+    rows = [item for item in items if isinstance(item, Triplet)]
+    return Triplets(rows) if rows else Folder([item for item in items if isinstance(item, Item)])
+
+
+def usable(listing: layouts.Entries, path: Path) -> Sequence[Item | Triplet]:
+    """The items of a listing; InputError with the reasons if there are none."""
+    if not listing.items:
+        why = "; ".join(f"{count} with {reason}" for reason, count in listing.reasons().items()) or "it is empty"
+        raise InputError(f"{path} holds nothing to learn from: {why}.")
+    return listing.items
 
 
 @dataclass(frozen=True)
@@ -78,15 +88,6 @@ class Folder:
         self.items = items
         self.videos = [item for item in items if item.kind == "video"]
         self.cache: frames.ClipCache | None = None
-
-    @classmethod
-    def open(cls, folder: Path) -> Folder:
-        """The files of a folder that have captions; InputError if there are none."""
-        listing = folders.scan(folder)
-        if not listing.items:
-            why = "; ".join(f"{count} with {reason}" for reason, count in listing.reasons().items()) or "it is empty"
-            raise InputError(f"{folder} holds nothing to learn from: {why}.")
-        return cls(listing.items)
 
     def pictures(self, seed: int, count: int, side: int) -> Pictures:
         """Single frames; some under a look, with the look's phrase behind the caption or its instruction instead."""
@@ -134,7 +135,7 @@ class Folder:
 
     def _clip(self, item: Item, length: int, side: int, rng: random.Random) -> Tensor:
         self.cache = self.cache or frames.ClipCache(round(side * 1.25))
-        return frames.square(_part(self.cache.read(item.path), length, rng), side, rng)
+        return frames.square(_part(self.cache, item.path, length, rng), side, rng)
 
 
 class Triplets:
@@ -180,24 +181,28 @@ class Triplets:
 
     def _both(self, row: Triplet, length: int, side: int, rng: random.Random) -> tuple[Tensor, Tensor]:
         self.cache = self.cache or frames.ClipCache(round(side * 1.25))
-        before, after = self.cache.read(row.input), self.cache.read(row.output)
-        if len(before) != len(after):
-            raise InputError(f"Row {row.row}: input has {len(before)} frames and output {len(after)}; they must agree.")
-        if before.shape != after.shape:
-            raise InputError(f"Row {row.row}: input and output do not have the same aspect.")
+        before, after = self.cache.length(row.input), self.cache.length(row.output)
+        if before != after:
+            raise InputError(f"Row {row.row}: input has {before} frames and output {after}; they must agree.")
         state = rng.getstate()
-        one = frames.square(_part(before, length, rng), side, rng)
+        one = _part(self.cache, row.input, length, rng)
+        cut = rng.getstate()
         rng.setstate(state)  # the same part, the same cut
-        return one, frames.square(_part(after, length, rng), side, rng)
+        other = _part(self.cache, row.output, length, rng)
+        if one.shape != other.shape:
+            raise InputError(f"Row {row.row}: input and output do not have the same aspect.")
+        squared = frames.square(one, side, rng)
+        rng.setstate(cut)
+        return squared, frames.square(other, side, rng)
 
 
-def _part(clip: Tensor, length: int, rng: random.Random) -> Tensor:
+def _part(cache: frames.ClipCache, path: Path, length: int, rng: random.Random) -> Tensor:
     """`length` frames in a row, from anywhere; a clip that is too short is played to and fro."""
-    if len(clip) < length:
-        order = [*range(len(clip)), *range(len(clip) - 2, 0, -1)]
-        return clip[[order[i % len(order)] for i in range(length)]]
-    start = rng.randint(0, len(clip) - length)
-    return clip[start : start + length]
+    count = cache.length(path)
+    if count < length:
+        order = [*range(count), *range(count - 2, 0, -1)]
+        return cache.read(path)[[order[i % len(order)] for i in range(length)]]
+    return cache.read(path, rng.randint(0, count - length), length)
 
 
 def _pairs(source: list[Tensor], edited: list[Tensor], texts: list[tuple[str, str, str]]) -> Pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,8 @@ import torch
 from torch import Tensor
 
 from eve_cli.data import frames as pixels
-from eve_cli.data.folders import unreadable
 from eve_cli.data.looks import draw_look
-from eve_cli.data.sample import kind_of
+from eve_cli.data.sample import Dropped, Listing, check_text, clip_path, kind_of
 from eve_cli.data.world.edits import ALIGNED_TASKS, sample_edit
 from eve_cli.data.world.feed import drifting
 from eve_cli.data.world.render import render
@@ -23,8 +23,12 @@ from eve_cli.storage import jsonl
 from eve_cli.storage.paths import expanded
 from eve_cli.tasks import TASKS
 
+INPUTS = "inputs.jsonl"
 NEEDED = ("video", "instruction", "output_caption")
-ALLOWED = (*NEEDED, "task", "input_caption")
+TEXTS = (*NEEDED, "task", "input_caption")
+NOTES = ("id", "source", "license", "writer", "changed")
+"""Keys that say where a row comes from; nothing is computed from them."""
+ALLOWED = (*TEXTS, "start", "end", *NOTES)
 BRING = ("add {}", "put {} in the scene", "insert {}", "place {} in the middle", "let {} appear")
 STARTS = 8  # frame numbers at which the world's clips begin
 
@@ -50,17 +54,23 @@ class Inputs(Protocol):
 
 
 def open_inputs(
-    data: str, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.0
+    data: str, seed: int = 0, photos: Tensor | None = None, photo_share: float = 0.0, length: int = 1
 ) -> WorldInputs | FileInputs:
-    """The inputs that `--data` names: `world`, or a .jsonl file, alone or as `inputs.jsonl` in a folder."""
+    """The inputs that `--data` names: `world`, or a .jsonl file, alone or as `inputs.jsonl` in a folder.
+
+    InputError if a clip of a file has fewer than `length` frames.
+    """
     if data == "world":
         return WorldInputs(seed, photos, photo_share)
     path = expanded(data)
     if path.is_dir():
-        path = path / "inputs.jsonl"
+        path = path / INPUTS
     if path.suffix == ".jsonl" and path.is_file():
-        return FileInputs.open(path)
-    raise UsageError(f"--data {data} is neither `world`, a .jsonl file, nor a folder with an inputs.jsonl.")
+        return FileInputs.open(path, length)
+    raise UsageError(
+        f"--data {data} is neither `world`, a .jsonl file, nor a folder with an {INPUTS}; from a folder of videos, "
+        "eve data caption and eve data instruct write one."
+    )
 
 
 @dataclass(frozen=True)
@@ -90,45 +100,58 @@ class WorldInputs:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a file of inputs."""
+    """A line of a file of inputs; the clip is the part of the video from `start` until before `end` (seconds)."""
 
     video: Path
     instruction: str
     caption: str
     task: str
     shown: str
+    start: float | None = None
+    end: float | None = None
 
 
 class FileInputs:
-    """Rows of a JSON lines file: video (its path relative to the file), instruction, output_caption, and if known task
-    and input_caption."""
+    """Rows of a JSON lines file: video (its path relative to the file), instruction, output_caption, and if known task,
+    input_caption, start and end."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
         self.cache: pixels.ClipCache | None = None
 
     @classmethod
-    def open(cls, file: Path) -> FileInputs:
-        """Reads and checks all rows; InputError naming the row that is wrong, or if there is none."""
-        rows = [_row(line, f"{file.name}:{number}", file.parent) for number, line in jsonl.lines(file)]
-        if not rows:
+    def open(cls, file: Path, length: int = 1) -> FileInputs:
+        """Reads and checks all rows; InputError naming the first that is wrong, or if there is none."""
+        listing = scan(file, length)
+        if listing.dropped:
+            first, others = listing.dropped[0], len(listing.dropped) - 1
+            more = f" ({others} more cannot be used; `eve data check --frames {length}` lists them)" if others else ""
+            raise InputError(f"{first.where}: {first.reason}{more}.")
+        if not listing.items:
             raise InputError(f"{file} has no rows: each line needs {', '.join(NEEDED)}.")
-        return cls(rows)
+        return cls(listing.items)
 
     def points(self, numbers: Sequence[int], length: int, side: int) -> Points:
-        """A part of each row's video, another one each time its turn comes; too short videos are an InputError."""
+        """A part of each row's clip, another one each time its turn comes; too short clips are an InputError."""
         self.cache = self.cache or pixels.ClipCache(round(side * 1.25))
         clips, rows = [], []
         for number in numbers:
             row = self.rows[number % len(self.rows)]
             rng = random.Random(f"point {number}")
-            clip = self.cache.read(row.video)
-            if len(clip) < length:
-                raise InputError(f"{row.video} has {len(clip)} frames; the model's windows need {length}.")
-            start = rng.randint(0, len(clip) - length)
-            clips.append(pixels.square(clip[start : start + length], side, rng if number >= len(self.rows) else None))
+            shown = _shown(row, self.cache)
+            if len(shown) < length:
+                raise InputError(f"{row.video} has {len(shown)} frames; the model's windows need {length}.")
+            clip = self.cache.read(row.video, shown[rng.randint(0, len(shown) - length)], length)
+            clips.append(pixels.square(clip, side, rng if number >= len(self.rows) else None))
             rows.append((row.instruction, row.caption, row.task, row.shown))
         return _points(clips, rows)
+
+
+def _shown(row: Row, cache: pixels.ClipCache) -> range:
+    """The numbers of the frames of a row's clip."""
+    if row.start is None and row.end is None:
+        return range(cache.length(row.video))
+    return pixels.timing(row.video).between(row.start, row.end)
 
 
 class PersonalInputs:
@@ -160,22 +183,47 @@ def _points(clips: Sequence[Tensor], rows: Sequence[tuple[str, str, str, str]]) 
     return Points(torch.stack(list(clips)), *([row[i] for row in rows] for i in range(4)))
 
 
-def _row(line: str, where: str, home: Path) -> Row:
-    row = jsonl.loads(line, f"{where}: the row")
+def scan(file: Path, length: int = 1) -> Listing[Row]:
+    """The rows of a file that can be used, and those that cannot; each video is opened once.
+
+    A clip of fewer than `length` frames cannot be used.
+    """
+    rows: list[Row] = []
+    dropped: list[Dropped] = []
+    for number, line in jsonl.lines(file):
+        try:
+            rows.append(_row(line, file.parent, length))
+        except InputError as error:
+            dropped.append(Dropped(f"{file.name}:{number}", str(error).rstrip(".")))
+    return Listing(rows, dropped)
+
+
+def _row(line: str, home: Path, length: int) -> Row:
+    row = jsonl.loads(line, "the row")
     for key in row:
         if key not in ALLOWED:
-            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")
-    for key in NEEDED:
-        if not isinstance(row.get(key), str) or not row[key].strip():
-            raise InputError(f"{where}: {key} is missing or no text.")
+            raise InputError(f"unknown key {key!r}; known are {', '.join(ALLOWED)}.")
+    for key in TEXTS:
+        check_text(row.get(key), key, key in NEEDED)
     task = row.get("task") or "unknown"
     if task not in (*TASKS, "unknown"):
-        raise InputError(f"{where}: unknown task {task!r}; known are {', '.join(TASKS)}.")
-    path = home / row["video"]
-    if not path.is_file():
-        raise InputError(f"{where}: video {row['video']!r} does not exist.")
+        raise InputError(f"unknown task {task!r}; known are {', '.join(TASKS)}.")
+    start, end = (_seconds(row.get(key), key) for key in ("start", "end"))
+    path = clip_path(home, row["video"], "video")
     if kind_of(path) != "video":
-        raise InputError(f"{where}: {row['video']!r} is no video.")
-    if fault := unreadable(path):
-        raise InputError(f"{where}: {fault}.")
-    return Row(path, row["instruction"], row["output_caption"], task, row.get("input_caption") or "")
+        raise InputError(f"{row['video']!r} is no video.")
+    try:
+        frames = len(pixels.timing(path).between(start, end))
+    except InputError as error:
+        raise InputError(f"cannot be read: {str(error).replace(str(path), 'it')}") from None
+    if frames < length:
+        raise InputError(f"too short: {frames} frames, of which {length} are needed.")
+    return Row(path, row["instruction"], row["output_caption"], task, row.get("input_caption") or "", start, end)
+
+
+def _seconds(value: object, key: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise InputError(f"{key} must be a number of seconds, not {value!r}.")
+    return float(value)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
+from eve_cli.errors import InputError
 from eve_cli.media import input_resolver
+from eve_cli.storage.paths import name_problem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,3 +89,21 @@ def kind_of(path: Path) -> Kind | None:
 def changed_region(before: Tensor, after: Tensor) -> Tensor:
     """Where an edit changes pictures (..., 3, height, width): 1 or 0, (..., height, width)."""
     return ((after - before).abs().amax(-3) > CHANGED).float()
+
+
+def check_text(value: object, name: str, needed: bool) -> None:
+    """InputError if a field of a row is no text, or is needed and empty."""
+    if value is None and not needed:
+        return
+    if not isinstance(value, str) or (needed and not value.strip()):
+        raise InputError(f"{name} is missing or no text.")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InputError(f"{name} has characters that are no text (half of a pair of UTF-16).")
+
+
+def clip_path(home: Path, name: str, field: str) -> Path:
+    """The file that a field of a row names, relative to its table; InputError if it does not exist."""
+    path = home / name
+    if name_problem(path) or not path.is_file():
+        raise InputError(f"{field} {name!r} does not exist.")
+    return path

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from eve_cli.data.batches import Source
+from eve_cli.data.inputs import FileInputs
 from eve_cli.errors import OutputError
 
 Draws = Literal["pictures", "pairs", "clips"]
@@ -29,6 +30,16 @@ def sheet(source: Source, draws: Draws, count: int, side: int, seed: int = 0, le
         return _sheet([[b[0], a[0]] for b, a in zip(pairs.source, pairs.edited, strict=True)], texts)
     clips = source.clips(seed, count, length, side)
     return _sheet([list(clip) for clip in clips.frames], clips.texts)
+
+
+def inputs_sheet(inputs: FileInputs, count: int, side: int, length: int = 4) -> Image.Image:
+    """The first inputs of an alignment: `length` frames of each clip in a row, with task, instruction and caption."""
+    points = inputs.points(range(min(count, len(inputs.rows))), length, side)
+    texts = [
+        f"[{task}] {instruction} > {caption}"
+        for task, instruction, caption in zip(points.tasks, points.instructions, points.captions, strict=True)
+    ]
+    return _sheet([list(clip) for clip in points.frames], texts)
 
 
 def save(image: Image.Image, path: Path) -> None:

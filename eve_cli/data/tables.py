@@ -84,6 +84,8 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 def _json(file: Path) -> list[dict[str, Any]]:
     try:
         rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise InputError(f"{file}: not JSON that can be read (it is nested too deeply).") from None
     except ValueError as error:
         raise InputError(f"{file}: not JSON ({error}).") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

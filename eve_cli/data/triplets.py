@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eve_cli.data.folders import unreadable
-from eve_cli.data.sample import Dropped, Listing, Triplet, kind_of
+from eve_cli.data.sample import Dropped, Listing, Triplet, check_text, clip_path, kind_of
 from eve_cli.errors import InputError
 from eve_cli.storage import jsonl
 from eve_cli.tasks import TASKS
@@ -36,45 +36,34 @@ def scan(file: Path, *, deep: bool = False) -> Listing[Triplet]:
     dropped: list[Dropped] = []
     for number, line in jsonl.lines(file):
         try:
-            triplets.append(_triplet(line, number, file, deep))
+            triplets.append(_triplet(line, number, file.parent, deep))
         except InputError as error:
-            dropped.append(Dropped(f"{file.name}:{number}", str(error).split(": ", 1)[1].rstrip(".")))
+            dropped.append(Dropped(f"{file.name}:{number}", str(error).rstrip(".")))
     return Listing(triplets, dropped)
 
 
-def _triplet(line: str, number: int, file: Path, deep: bool) -> Triplet:
-    where = f"{file.name}:{number}"
-    row = jsonl.loads(line, f"{where}: the row")
+def _triplet(line: str, number: int, home: Path, deep: bool) -> Triplet:
+    row = jsonl.loads(line, "the row")
     for key in row:
         if key not in ALLOWED:
-            raise InputError(f"{where}: unknown key {key!r}; known are {', '.join(ALLOWED)}.")
+            raise InputError(f"unknown key {key!r}; known are {', '.join(ALLOWED)}.")
     for key in ALLOWED:
-        _check_text(row, key, where)
+        check_text(row.get(key), key, key in NEEDED)
     task = row.get("task")
     if task is not None and task not in TASKS:
-        raise InputError(f"{where}: unknown task {task!r}; known are {', '.join(TASKS)}.")
-    source, output = (_file(row, key, file, where, deep) for key in ("input", "output"))
+        raise InputError(f"unknown task {task!r}; known are {', '.join(TASKS)}.")
+    source, output = (_file(row, key, home, deep) for key in ("input", "output"))
     if kind_of(source) != kind_of(output):
-        raise InputError(f"{where}: input is a {kind_of(source)} and output is a {kind_of(output)}.")
+        raise InputError(f"input is a {kind_of(source)} and output is a {kind_of(output)}.")
     return Triplet(
         number, source, output, row["instruction"], row["output_caption"], row.get("input_caption") or "", task
     )
 
 
-def _check_text(row: dict[str, Any], key: str, where: str) -> None:
-    value = row.get(key)
-    if value is None and key not in NEEDED:
-        return
-    if not isinstance(value, str) or (key in NEEDED and not value.strip()):
-        raise InputError(f"{where}: {key} is missing or no text.")
-
-
-def _file(row: dict[str, Any], key: str, file: Path, where: str, deep: bool) -> Path:
-    path = file.parent / row[key]
-    if not path.is_file():
-        raise InputError(f"{where}: {key} {row[key]!r} does not exist.")
+def _file(row: dict[str, Any], key: str, home: Path, deep: bool) -> Path:
+    path = clip_path(home, row[key], key)
     if kind_of(path) is None:
-        raise InputError(f"{where}: {key} {row[key]!r} is no picture or video.")
+        raise InputError(f"{key} {row[key]!r} is no picture or video.")
     if deep and (fault := unreadable(path)):
-        raise InputError(f"{where}: {key} {fault}.")
+        raise InputError(f"{key} {fault}.")
     return path

@@ -79,6 +79,8 @@ def loads(line: str, where: str, error: type[EveError] = InputError) -> dict[str
     """The object of one line. Raises `error`, which begins with `where`, for anything else."""
     try:
         value = json.loads(line)
+    except RecursionError:
+        raise error(f"{where} is not JSON that can be read (it is nested too deeply).") from None
     except ValueError as fault:
         raise error(f"{where} is not JSON ({fault}).") from None
     if not isinstance(value, dict):
