@@ -119,7 +119,12 @@ from eve_cli.storage.atomic import atomic_file
 with atomic_file(Path({str(tmp_path / "a.txt")!r})) as part:
     os.kill(os.getpid(), {number})
 """
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        check=False,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it would be ignored
+    )
     assert done.returncode == 128 + number and not os.listdir(tmp_path)
 
 
