@@ -68,8 +68,8 @@ def open_inputs(
     if path.suffix == ".jsonl" and path.is_file():
         return FileInputs.open(path, length)
     raise UsageError(
-        f"--data {data} is neither `world`, a .jsonl file, nor a folder with an {INPUTS}; from a folder of videos, "
-        "eve data caption and eve data instruct write one."
+        f"--data {data} is neither `world`, a .jsonl file, nor a folder with an {INPUTS}: write one with a "
+        "row for each clip and instruction."
     )
 
 
