@@ -13,7 +13,7 @@ from typer.exceptions import TyperException
 from eve_cli.cli import console
 from eve_cli.errors import describe
 from eve_cli.registry import load
-from eve_cli.storage.atomic import on_termination
+from eve_cli.storage.atomic import on_termination, raise_exit
 from eve_cli.version import __version__
 
 # name -> (a Typer app as "module:object", one line for --help)
@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if args is None else args)
     debug = _take_debug(arguments)
     console.prepare_streams()
-    on_termination(_terminate)
+    on_termination(raise_exit)
     with reported(debug) as status:
         status.outcome = typer.main.get_command(app).main(
             arguments or ["--help"], prog_name="eve", standalone_mode=False
@@ -140,7 +140,3 @@ def _take_debug(arguments: list[str]) -> bool:
     if debug:
         arguments.remove("--debug")
     return debug
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,7 +142,7 @@ def batch(settings: BatchValues) -> None:
             console.result(line, as_json=True)
             if line["status"] == "failed":
                 failed.append(line)
-                console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
+                _say_failed(line)
             bar.update(number)
     except (KeyboardInterrupt, SystemExit):
         console.say("stop", "finished rows are kept; run the same command again to resume")
@@ -206,10 +207,14 @@ def merge(settings: MergeSettings) -> None:
         console.say("fail", f"{settings.folder / name}: missing")
     failed = [line for line in lines if line["status"] == "failed"]
     for line in failed:
-        console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
+        _say_failed(line)
     console.result(str(settings.folder / batches.RESULTS))
     if failed or missing:
         raise SomeFailed(f"{len(failed)} of {len(lines)} rows failed, and {len(missing)} shards are missing.")
+
+
+def _say_failed(line: Mapping[str, Any]) -> None:
+    console.say("fail", f"row {line['row']} ({line['id']}): {line['error']}")
 
 
 def _make(folder: Path) -> None:

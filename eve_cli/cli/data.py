@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from eve_cli.cli import console
+from eve_cli.data.export import LAYOUTS
 from eve_cli.errors import CheckFailed, UsageError
 from eve_cli.tasks import TASKS
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, show and generate training data.")
 EXAMPLES = 5
 DATA_HELP = "A folder, a table, a .toml file of another trainer, or a .tar file."
-LAYOUTS = ("musubi", "diffusion-pipe", "finetrainers", "videofolder", "webdataset")
 DRAWS = ("pictures", "pairs", "clips")
 TASK_NAMES = f"{', '.join(TASKS)} or motion"
 

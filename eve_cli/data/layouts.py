@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -276,8 +277,7 @@ def _unpacked(shard: Path) -> Path:
                 sample = folder / f"{numbers.setdefault(stem, len(numbers)):06d}"
                 sample.mkdir(exist_ok=True)
                 with (sample / f"clip.{kind[-40:]}").open("wb") as file:
-                    while part := content.read(1 << 20):
-                        file.write(part)
+                    shutil.copyfileobj(content, file)
     except (OSError, tarfile.TarError, EOFError, KeyError) as error:
         raise InputError(f"{shard} cannot be read as a .tar file: {error}.") from None
     return target

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,7 @@ def run(
         finished = before(results)
         models, waiting = ModelCache(load), list[Row]()
         for row in rows:
-            last = finished.get(row.key) if row.request is not None else None
-            if last is not None and row.request is not None and _still_valid(last, row.request):
+            if last := _valid(row, finished):
                 yield {**last, "row": row.number, "id": row.id, "status": "before"}
             elif dispatcher is None:
                 yield _recorded(results, _result(row, callbacks(row), models))
@@ -159,14 +158,15 @@ def _stamp(path: str) -> list[int] | None:
     return None if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns]
 
 
-def _still_valid(last: Result, request: EditRequest) -> bool:
-    """Whether the result of a row is there, and its input, if that is there, is the one that was edited."""
-    if not Path(last["output"]).exists():
-        return False
-    recorded, path = last.get("input_sha256"), Path(request.input)
+def _valid(row: Row, finished: Mapping[str, Result]) -> Result | None:
+    """The line of a row that is done, if its result is there, and its input, if there, is the one that was edited."""
+    last = finished.get(row.key) if row.request is not None else None
+    if row.request is None or last is None or not Path(last["output"]).exists():
+        return None
+    recorded, path = last.get("input_sha256"), Path(row.request.input)
     if recorded is None or not path.exists() or (last.get("input_stamp") and last["input_stamp"] == _stamp(str(path))):
-        return True
-    return content_sha256(path) == recorded
+        return last
+    return last if content_sha256(path) == recorded else None
 
 
 def _edit(request: EditRequest, callbacks: EditCallbacks, models: ModelCache) -> pipeline.EditResult:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +71,13 @@ def _converted(source: ResolvedInput) -> ResolvedInput | None:
     return dataclasses.replace(source, path=target, temporary=[*source.temporary, target])
 
 
+@lru_cache(maxsize=64)
+def _timeline(name: str, path: Path, size: int, changed: int) -> discontinuities.Timeline:
+    """The parts of a file, whose packets are all read for it: once for each content, given by its size and time."""
+    with probe.open_file(name, path) as container:
+        return discontinuities.timeline(container, probe.pick_stream(name, container).index)
+
+
 class VideoFile:
     """A video file, opened again for each pass."""
 
@@ -79,8 +87,8 @@ class VideoFile:
         self._source = source
         with self._open() as container:
             first = self._first(container)
-        with self._open() as container:
-            timeline = discontinuities.timeline(container, probe.pick_stream(source.name, container).index)
+        status = source.path.stat()
+        timeline = _timeline(source.name, source.path, status.st_size, status.st_mtime_ns)
         with self._open() as container:
             stream = probe.pick_stream(source.name, container)
             self.info = probe.describe(source.name, source.path, container, stream, first, timeline)

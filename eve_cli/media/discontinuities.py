@@ -1,4 +1,4 @@
-"""Timestamp discontinuities: recordings joined end to end, or a camera's clock set anew, in formats that allow them.
+"""Timestamp discontinuities: recordings joined end to end, or a camera whose clock was reset.
 
 Each part between two discontinuities has one offset, for picture, sound and subtitles alike, so that it begins when the
 part before it has ended. A part is known by the position in the file where it begins: streams may be in one part only.

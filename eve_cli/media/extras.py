@@ -37,7 +37,7 @@ class Extras:
                 self._output.add_attachment(each.name or "attachment", each.mimetype or "", each.data or b"")
         elif attachments:
             names = ", ".join(each.name or "nameless" for each in attachments)
-            self._leave_out(f"attachments ({names})")
+            self._leave_out(f"attachments ({names})", "do")
 
     def _add_cover(self, source: Any, cover: Any) -> None:
         from av.stream import Disposition
@@ -61,8 +61,8 @@ class Extras:
         if SPHERICAL in self._like.marks:
             self._leave_out("mark of a 360° picture")
 
-    def _leave_out(self, what: str) -> None:
-        note = f"{self._like.name}: its {what} {'do' if what.startswith('att') else 'does'} not go into {self._kind}"
+    def _leave_out(self, what: str, verb: str = "does") -> None:
+        note = f"{self._like.name}: its {what} {verb} not go into {self._kind}"
         if note not in self.notes:
             self.notes.append(note)
 

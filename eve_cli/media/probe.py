@@ -126,7 +126,8 @@ def describe(
 
 def _notes(name: str, hdr: str | None, is_vfr: bool, timeline: Timeline) -> Iterator[str]:
     if timeline.offsets:
-        yield f"{name}: its clock starts anew; {len(timeline.offsets)} parts are joined, picture and sound alike"
+        parts = len(timeline.offsets)
+        yield f"{name}: its timestamps are not continuous; {parts} parts are joined, picture and sound alike"
     if hdr:
         yield f"{name}: HDR ({hdr.upper()}) is tone-mapped to standard dynamic range (BT.709)"
     if is_vfr:

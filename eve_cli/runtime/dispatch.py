@@ -101,7 +101,6 @@ class Dispatcher(Generic[Item]):
         self.alone: deque[Attempt[Item]] = deque()
         self.busy: dict[Hashable, Attempt[Item]] = {}
         self.idle: list[Hashable] = []
-        self.starting: list[Hashable] = []
         self.numbers: dict[Hashable, int] = {}
         self.last_message: dict[Hashable, float] = {}
         self.failed_starts = 0
@@ -127,7 +126,6 @@ class Dispatcher(Generic[Item]):
             number = min(set(range(self.workers)) - set(self.numbers.values()))
             worker = self.engine.start(number)
             self.numbers[worker] = number
-            self.starting.append(worker)
             self.last_message[worker] = self.clock()
 
     def _give_out(self) -> None:
@@ -143,7 +141,6 @@ class Dispatcher(Generic[Item]):
         self.last_message[worker] = self.clock()
         if message.kind == "ready":
             self.failed_starts = 0
-            self.starting.remove(worker)
             self.idle.append(worker)
         elif message.kind == "note" and worker in self.busy:
             self.note(self.busy[worker].item, message.content)
@@ -155,8 +152,8 @@ class Dispatcher(Generic[Item]):
             yield from self._lose(worker, message.loss, message.content)
 
     def _stop_silent_workers(self) -> Iterator[Outcome[Item]]:
-        for worker in [*self.busy, *self.starting]:
-            if self.clock() - self.last_message[worker] > self.patience:
+        for worker in list(self.last_message):
+            if worker not in self.idle and self.clock() - self.last_message[worker] > self.patience:
                 yield from self._lose(worker, "died", f"reported nothing for {self.patience / 60:g} min")
 
     def _lose(self, worker: Hashable, loss: Loss, reason: str) -> Iterator[Outcome[Item]]:
@@ -164,8 +161,7 @@ class Dispatcher(Generic[Item]):
         self.engine.stop(worker)
         if worker in self.idle:
             self.idle.remove(worker)
-        if worker in self.starting:
-            self.starting.remove(worker)
+        elif worker not in self.busy:
             self.failed_starts += 1
             if self.failed_starts >= START_TRIES:
                 raise EveError(f"{START_TRIES} workers in a row could not start; the last {reason}.")

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from eve_cli.runtime.dispatch import Message
-from eve_cli.storage.atomic import on_termination
+from eve_cli.storage.atomic import on_termination, raise_exit
 
 Report = Callable[[str, Any], None]
 """Sends a message while an item is worked on: ("progress", None) or ("note", text)."""
@@ -119,7 +119,7 @@ def _serve(pipe: Connection, make_work: bytes, environment: Mapping[str, str]) -
     os.environ.update(environment)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent ends us
-    on_termination(lambda number, frame: _end(number))
+    on_termination(raise_exit)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work: Work = pickle.loads(make_work)()
     lock = threading.Lock()
@@ -134,10 +134,6 @@ def _serve(pipe: Connection, make_work: bytes, environment: Mapping[str, str]) -
             report("result", work(pipe.recv(), report))
     except (EOFError, BrokenPipeError):
         pass
-
-
-def _end(number: int) -> None:
-    raise SystemExit(128 + number)
 
 
 def _end_with_parent() -> None:

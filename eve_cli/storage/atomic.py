@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from eve_cli.errors import OutputError
 from eve_cli.storage.lock import alive
@@ -192,7 +193,7 @@ def _umask() -> int:
 
 def _raise_on_termination() -> list[signal.Signals]:
     """Let SIGTERM and SIGHUP leave `with` blocks as an exception, where nobody else handles them."""
-    return on_termination(_exit) if threading.current_thread() is threading.main_thread() else []
+    return on_termination(raise_exit) if threading.current_thread() is threading.main_thread() else []
 
 
 def on_termination(handler: Callable[[int, object], object]) -> list[signal.Signals]:
@@ -203,5 +204,6 @@ def on_termination(handler: Callable[[int, object], object]) -> list[signal.Sign
     return numbers
 
 
-def _exit(number: int, frame: object) -> None:
+def raise_exit(number: int, frame: object) -> NoReturn:
+    """A handler of signals: SystemExit with the code that shells give to a process ended by one."""
     raise SystemExit(128 + number)

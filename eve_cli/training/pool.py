@@ -7,8 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from eve_cli.runtime import distributed
+from eve_cli.training.recipe import step_seed
+
 Rows = dict[str, Tensor]
 FILL = 6  # how many times faster a pool grows at first than its chunks are replaced
+
+
+def pool_seed(seed: int, number: int, stream: int) -> int:
+    """The seed of a chunk; every process has a pool of its own."""
+    return step_seed(seed, distributed.rank(), number, stream)
 
 
 class Pool:

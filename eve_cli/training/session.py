@@ -28,11 +28,12 @@ from eve_cli.runtime.meter import META
 from eve_cli.settings import from_mapping, to_mapping
 from eve_cli.storage import lock
 from eve_cli.training import estimate, loop
+from eve_cli.training.activations import checkpoint_activations
 from eve_cli.training.estimate import Estimate
 from eve_cli.training.loop import Event, Outcome
 from eve_cli.training.recipe import Concluding, Recipe, Saving
 from eve_cli.training.recipes import RECIPES
-from eve_cli.training.settings import JointSettings, TrainSettings
+from eve_cli.training.settings import AdapterSettings, JointSettings, TrainSettings
 
 Settings = TypeVar("Settings", bound=TrainSettings)
 SETTINGS_FILE = "settings.json"
@@ -124,7 +125,10 @@ def make_recipe(part: str, parts: Parts, settings: TrainSettings) -> Recipe:
         width, height = parts.settings.frame_size(16, 9, Editor(parts, parts.device).unit)
         wide = photos.load(settings.photos, (height, width), cuts=2)
     source = batches.open_source(settings.data, pictures, settings.photo_share, wide)
-    return recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
+    made = recipe(parts, settings.batch, settings.seed, source=source, **settings.options())
+    if isinstance(settings, AdapterSettings) and settings.gradient_checkpointing:
+        checkpoint_activations(*made.networks)
+    return made
 
 
 def run_folder(part: str, settings: TrainSettings) -> Path:

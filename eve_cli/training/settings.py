@@ -129,14 +129,17 @@ class BackboneSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
-class EditSettings(TrainSettings):
+class AdapterSettings(TrainSettings):
+    """Settings of both adapters."""
+
+    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
+
+
+@dataclass(frozen=True)
+class EditSettings(AdapterSettings):
     """Train the edit adapter: from a picture and an instruction to the edited picture."""
 
     lr: float = setting(8e-4, "Learning rate after the warm-up.")
-    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
-
-    def options(self) -> dict[str, Any]:
-        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)
@@ -155,15 +158,11 @@ class JointSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
-class VideoSettings(TrainSettings):
+class VideoSettings(AdapterSettings):
     """Train the video adapter: from a text and a first frame to a clip."""
 
     batch: int = setting(8, "Clips per step and process.")
     lr: float = setting(5e-4, "Learning rate after the warm-up.")
-    gradient_checkpointing: bool = setting(False, "Compute activations twice, to save memory (slower).", panel=MORE)
-
-    def options(self) -> dict[str, Any]:
-        return {"gradient_checkpointing": self.gradient_checkpointing}
 
 
 @dataclass(frozen=True)

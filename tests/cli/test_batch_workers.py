@@ -95,8 +95,8 @@ def test_a_worker_that_is_killed_and_a_batch_that_is_stopped_lose_no_row(folder:
 
 def children(process: int) -> list[int]:
     """The workers of a process."""
-    found = subprocess.run(["pgrep", "-P", str(process), "-f", "spawn_main"], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
+    listing = subprocess.run(["pgrep", "-P", str(process), "-f", "spawn_main"], capture_output=True, text=True)
+    return [int(line) for line in listing.stdout.split()]
 
 
 def test_a_row_is_done_again_where_its_input_was_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from eve_cli.media import discontinuities
 from eve_cli.media.decode import VideoReader
 from eve_cli.media.discontinuities import _Stretch, _Stretches
 from eve_cli.media.encode import VideoWriter
@@ -140,3 +141,14 @@ def test_one_damaged_time_is_no_new_part() -> None:
     for position, second in enumerate(map(Fraction, clock)):
         stretches.add(_Stretch(position, position, second, second + 1, second))
     assert [(each.first, each.last, each.start, each.end) for each in stretches.all()] == [(0, 8, 0, 9), (9, 11, 0, 3)]
+
+
+def test_all_packets_are_read_for_the_parts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, reads = joined(tmp_path, OFFSETS["back"]), list[int]()
+    real = discontinuities.timeline
+    monkeypatch.setattr(discontinuities, "timeline", lambda *words: reads.append(1) or real(*words))
+    for _ in range(2):
+        assert len(VideoReader(source).info.timeline.offsets) == 2
+    assert len(reads) == 1
+    source.write_bytes((tmp_path / "0.ts").read_bytes())
+    assert not VideoReader(source).info.timeline.offsets and len(reads) == 2

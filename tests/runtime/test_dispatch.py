@@ -24,7 +24,7 @@ class ScriptedEngine:
     def __init__(self, script: dict[str, list[Message]], starts: Sequence[Message] = ()) -> None:
         self.script, self.starts = {item: deque(messages) for item, messages in script.items()}, deque(starts)
         self.inbox: deque[tuple[int, Message]] = deque()
-        self.given: list[str] = []
+        self.sent: list[str] = []
         self.living: set[int] = set()
         self.at_once = 0
         self.busy: set[int] = set()
@@ -42,7 +42,7 @@ class ScriptedEngine:
     def send(self, worker: int, item: str) -> None:
         assert worker in self.living and worker not in self.busy
         self.busy.add(worker)
-        self.given.append(item)
+        self.sent.append(item)
         self.log.append((item, len(self.busy)))
         script = self.script.get(item)
         self.inbox.append((worker, script.popleft() if script else Message("result", item.upper())))
@@ -83,21 +83,21 @@ def test_an_item_that_ends_its_worker_is_tried_behind_the_others_and_then_fails_
     outcomes = dispatch(engine, "abcdef")
     assert str(outcomes["b"].error) == "its worker was ended by SIGSEGV, 2 times." and outcomes["b"].attempts == 2
     assert outcomes["d"].result == "D" and outcomes["d"].attempts == 2
-    assert engine.given.index("f") < len(engine.given) - engine.given[::-1].index("b") - 1
-    assert engine.given.count("b") == 2
+    assert engine.sent.index("f") < len(engine.sent) - engine.sent[::-1].index("b") - 1
+    assert engine.sent.count("b") == 2
 
 
 def test_a_lost_node_is_no_fault_of_the_item_which_is_next() -> None:
     engine = ScriptedEngine({"a": [lost("node")] * 5})
     outcomes = dispatch(engine, "abc", workers=1)
-    assert outcomes["a"].result == "A" and engine.given == [*"aaaaaa", "b", "c"]
+    assert outcomes["a"].result == "A" and engine.sent == [*"aaaaaa", "b", "c"]
     assert "6 times" in str(dispatch(ScriptedEngine({"a": [lost("node")] * 6}), "a")["a"].error)
 
 
 def test_an_item_that_takes_all_memory_is_last_tried_alone() -> None:
     engine = ScriptedEngine({"a": [lost("memory")] * 2})
     assert dispatch(engine, "abcdef", workers=3)["a"].result == "A"
-    assert engine.log[-1] == ("a", 1) and engine.given[-1] == "a"
+    assert engine.log[-1] == ("a", 1) and engine.sent[-1] == "a"
     error = dispatch(ScriptedEngine({"a": [lost("memory")] * 3}), "ab")["a"].error
     assert isinstance(error, OutOfMemory) and error.exit_code == 5
 

@@ -9,9 +9,8 @@ from eve_cli.data.batches import Source
 from eve_cli.diffusion.guidance import combine
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts
-from eve_cli.runtime import distributed
-from eve_cli.training.pool import Pool, Rows
-from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.pool import Pool, Rows, pool_seed
+from eve_cli.training.recipe import Batch, generator
 from eve_cli.training.recipes import common
 
 THING_WEIGHT = 3.0
@@ -43,7 +42,7 @@ class BackboneRecipe(common.LatentRecipe):
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels
-        samples = self.source.pictures(step_seed(self.seed, distributed.rank(), number, 1), self.chunk, side)
+        samples = self.source.pictures(pool_seed(self.seed, number, 1), self.chunk, side)
         latents = common.encode(self.editor, samples.frames)
         return {
             "latents": latents,

@@ -39,6 +39,11 @@ class LatentRecipe:
         """Frames of a sample, as they are drawn."""
         return 1
 
+    @property
+    def networks(self) -> tuple[nn.Module | None, ...]:
+        """The networks of a step whose activations can be checkpointed."""
+        return ()
+
     def note(self) -> str:
         """How often a sample of the pool is used, for the user."""
         pool: Pool | None = getattr(self, "pool", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eve_cli.data.batches import Source, World
 from eve_cli.data.world.feed import Pairs
@@ -11,7 +11,6 @@ from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts, task_labels
 from eve_cli.runtime import distributed
 from eve_cli.tasks import UNKNOWN_TASK
-from eve_cli.training.activations import checkpoint_activations
 from eve_cli.training.pool import Pool, Rows
 from eve_cli.training.recipe import Batch, generator, step_seed
 from eve_cli.training.recipes import common
@@ -36,23 +35,13 @@ class EditRecipe(common.LatentRecipe):
 
     name = "edit"
 
-    def __init__(
-        self,
-        parts: Parts,
-        batch: int,
-        seed: int = 0,
-        source: Source | None = None,
-        *,
-        gradient_checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.edit is not None
         self.modules = {"controlnet": parts.edit.requires_grad_(True)}
         if parts.instruction_encoder is not None:
             self.modules["instruction_encoder"] = parts.instruction_encoder.requires_grad_(True)
         self.instruction_encoder = parts.instruction_encoder or parts.text_encoder
-        if gradient_checkpointing:
-            checkpoint_activations(self.editor.backbone, parts.edit)
         self.pool = Pool(self._draw)
         wide = isinstance(self.source, World) and self.source.wide is not None
         self.wide = Pool(self._draw_wide) if wide else None
@@ -60,6 +49,10 @@ class EditRecipe(common.LatentRecipe):
     @property
     def frames(self) -> int:
         return 2  # source and edited
+
+    @property
+    def networks(self) -> tuple[nn.Module | None, ...]:
+        return self.editor.backbone, self.parts.edit
 
     def _draw(self, number: int) -> Rows:
         side = self.parts.settings.pixels

@@ -22,9 +22,8 @@ from eve_cli.perception.clip import Clip, features
 from eve_cli.perception.viclip import Viclip, ViclipSizes
 from eve_cli.perception.viclip_encoders import ViclipEncoder
 from eve_cli.perception.viclip_inputs import IMAGENET, OPENAI, every_step
-from eve_cli.runtime import distributed
-from eve_cli.training.pool import Pool, Rows
-from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.pool import Pool, Rows, pool_seed
+from eve_cli.training.recipe import Batch, generator
 
 SIDE = 64
 CHUNK = 256  # pairs in a chunk of the pool
@@ -75,7 +74,7 @@ class EncodersRecipe:
         return [p for module in self.modules.values() for p in module.parameters()]
 
     def _draw(self, number: int) -> Rows:
-        rng = random.Random(step_seed(self.seed, distributed.rank(), number, 11))
+        rng = random.Random(pool_seed(self.seed, number, 11))
         start = rng.randrange(FRAMES)
         numbers = range(start, start + FRAMES)
         names = [rng.choice(list(ATTRIBUTES)) for _ in range(min(CHUNK, 32 * self.count))]

@@ -16,10 +16,9 @@ from eve_cli.models import bundle, bundle_manifest, lora
 from eve_cli.models.lora import Kind, Lora
 from eve_cli.models.parts import Parts
 from eve_cli.models.share_weights import shared_unet
-from eve_cli.runtime import distributed
 from eve_cli.training.crops import CROPS, crops
-from eve_cli.training.pool import Pool, Rows
-from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.pool import Pool, Rows, pool_seed
+from eve_cli.training.recipe import Batch, generator
 from eve_cli.training.recipes import common
 
 CHUNK = 512
@@ -66,9 +65,7 @@ class LoraRecipe(common.LatentRecipe):
         return ""
 
     def _draw(self, number: int) -> Rows:
-        samples = self.source.pictures(
-            step_seed(self.seed, distributed.rank(), number, 7), self.chunk, self.parts.settings.pixels
-        )
+        samples = self.source.pictures(pool_seed(self.seed, number, 7), self.chunk, self.parts.settings.pixels)
         return {"latents": common.encode(self.editor, samples.frames), "ids": self.parts.tokens(samples.texts)}
 
     def batch(self, step: int, rank: int) -> Batch:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eve_cli.data.batches import Source
 from eve_cli.diffusion.samplers import ddim
 from eve_cli.models.parts import Parts
-from eve_cli.runtime import distributed
-from eve_cli.training.activations import checkpoint_activations
-from eve_cli.training.pool import Pool, Rows
-from eve_cli.training.recipe import Batch, generator, step_seed
+from eve_cli.training.pool import Pool, Rows, pool_seed
+from eve_cli.training.recipe import Batch, generator
 from eve_cli.training.recipes import common
 
 CHUNK = 192
@@ -27,31 +25,23 @@ class VideoRecipe(common.LatentRecipe):
 
     name = "video"
 
-    def __init__(
-        self,
-        parts: Parts,
-        batch: int,
-        seed: int = 0,
-        source: Source | None = None,
-        *,
-        gradient_checkpointing: bool = False,
-    ) -> None:
+    def __init__(self, parts: Parts, batch: int, seed: int = 0, source: Source | None = None) -> None:
         super().__init__(parts, batch, seed, source, CHUNK)
         assert parts.video is not None
         self.modules = {"video": parts.video.requires_grad_(True)}
-        if gradient_checkpointing:
-            checkpoint_activations(self.editor.video, parts.sparse)
         self.pool = Pool(self._draw, chunks=12, every=60)
 
     @property
     def frames(self) -> int:
         return self.parts.settings.frames
 
+    @property
+    def networks(self) -> tuple[nn.Module | None, ...]:
+        return self.editor.video, self.parts.sparse
+
     def _draw(self, number: int) -> Rows:
         settings = self.parts.settings
-        clips = self.source.clips(
-            step_seed(self.seed, distributed.rank(), number, 5), self.chunk, settings.frames, settings.pixels
-        )
+        clips = self.source.clips(pool_seed(self.seed, number, 5), self.chunk, settings.frames, settings.pixels)
         latents = common.encode(self.editor, clips.frames.flatten(0, 1))
         return {
             "latents": latents.view(self.chunk, settings.frames, *latents.shape[1:]),
