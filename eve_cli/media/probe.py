@@ -211,13 +211,16 @@ def _rate(
 
 
 def _nearest(times: list[Fraction], labels: list[Fraction], tick: Fraction) -> Fraction:
-    """The rate whose frames are nearest in length to uneven ones: the mean, a usual rate, or a label of the file.
+    """The rate of uneven times: a label of the file that is their mean, to a frame, or else the one nearest in length.
 
-    A label is preferred, unless frames of its length are off by a fifth more.
+    That is the mean, a usual rate, or a label, which is preferred unless frames of its length are off by a fifth more.
     """
     steps = [after - before for before, after in itertools.pairwise(times) if after > before]
     if not steps:
         return labels[0] if labels else Fraction(25)
+    for label in labels:
+        if abs(label * sum(steps) - len(steps)) <= 1:
+            return label
 
     def error(rate: Fraction) -> Fraction:
         return sum((max(abs(step - 1 / rate) - tick, Fraction(0)) for step in steps), Fraction(0))
